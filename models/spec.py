@@ -1,0 +1,55 @@
+"""What the registry says about a model: one frozen description, standing at the foot of the model's own file."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The description of one model.
+
+    A built model is called as `model(features, lengths)`, both mappings keyed by magnification: `features[m]` holds all
+    bags of the batch laid end to end, (sum of n, dim); `lengths[m]` the number of rows of each bag, (b,). It returns
+    raw scores, (b, n_out). A batch gives for every bag what that bag alone gives, to 1e-5.
+
+    Attributes:
+        name: the registry's name: lower case, words joined by hyphens.
+        title: the name as papers print it.
+        build: `build(dim, n_out, **hyperparameters) -> nn.Module`; dim is the width of the patch features, n_out >= 1
+            the width of the head. Hyperparameters left out take the constructor's own defaults.
+        scales: the magnifications the model reads with its default hyperparameters, ascending.
+        defaults: hyperparameters of the default recipe.
+        reference_defaults: hyperparameters of the published implementation.
+        search_space: what a tuner may vary, as plain data: a tuple lists the choices; a mapping
+            `{"low": a, "high": b, "log": bool}` is a range.
+        family: "single-scale" or "multi-scale".
+        order_free: True where the order of a bag's patches provably does not matter.
+        reference: the paper.
+    """
+
+    name: str
+    title: str
+    build: Callable[..., nn.Module]
+    scales: tuple[int, ...]
+    defaults: Mapping[str, object]
+    reference_defaults: Mapping[str, object]
+    search_space: Mapping[str, tuple[object, ...] | Mapping[str, object]]
+    family: str
+    order_free: bool
+    reference: str
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without building. Raises ValueError naming the field."""
+        if self.family not in ("single-scale", "multi-scale"):
+            raise ValueError(f"{self.name}: family is {self.family!r}, not 'single-scale' or 'multi-scale'")
+        if not self.scales or list(self.scales) != sorted(set(self.scales)):
+            raise ValueError(f"{self.name}: scales are {self.scales!r}, not ascending magnifications")
+
+    def reads(self, hyperparameters: Mapping[str, object] | None = None) -> tuple[int, ...]:
+        """Magnifications read with these hyperparameters: a single-scale model follows its `scale`."""
+        scale = {**self.defaults, **(hyperparameters or {})}.get("scale")
+        if self.family == "single-scale" and isinstance(scale, int):
+            return (scale,)
+        return self.scales
