@@ -1,0 +1,107 @@
+"""From patients to packed tensors: which patients make a step, and how many of them are computed at once."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class BagSource(Protocol):
+    """Where bags come from; `milsurv.datasets.bags.Bags` is one."""
+
+    def features(self, patient: str) -> Mapping[int, np.ndarray]:
+        """Features by magnification, float16 `(n, d)` each."""
+        ...
+
+    def tokens(self, patient: str) -> int:
+        """Patches over all magnifications, without reading them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Several bags laid end to end: `features[m]` `(sum of n, d)` float32, `lengths[m]` `(b,)`, both by magnification."""
+
+    patients: tuple[str, ...]
+    features: dict[int, Tensor]
+    lengths: dict[int, Tensor]
+
+    def to(self, device: torch.device) -> "Packed":
+        """The same bags on a device, in float32. They travel in float16, which is half of the bytes."""
+        return Packed(
+            self.patients,
+            {m: x.to(device, non_blocking=True).float() for m, x in self.features.items()},
+            {m: n.to(device, non_blocking=True) for m, n in self.lengths.items()},
+        )
+
+
+def pack(bags: BagSource, patients: Sequence[str]) -> Packed:
+    """The bags of these patients, packed, as they are stored (float16)."""
+    features = [bags.features(patient) for patient in patients]
+    scales = features[0].keys()
+    return Packed(
+        tuple(patients),
+        {m: torch.from_numpy(np.concatenate([x[m] for x in features])) for m in scales},
+        {m: torch.tensor([len(x[m]) for x in features]) for m in scales},
+    )
+
+
+def pieces(bags: BagSource, patients: Sequence[str], tokens: int) -> Iterator[list[str]]:
+    """Cut patients, in order, into runs of at most `tokens` patches; a larger bag stands alone."""
+    piece: list[str] = []
+    held = 0
+    for patient in patients:
+        size = bags.tokens(patient)
+        if piece and held + size > tokens:
+            yield piece
+            piece, held = [], 0
+        piece.append(patient)
+        held += size
+    if piece:
+        yield piece
+
+
+def prefetched(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """`map(function, items)` with the next result prepared while the caller uses the last one."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = None
+        for item in items:
+            following = pool.submit(function, item)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = following
+        if waiting is not None:
+            yield waiting.result()
+
+
+def epoch_batches(
+    sampling: str, patients: Sequence[str], bin: np.ndarray, event: np.ndarray, size: int, rng: np.random.Generator
+) -> list[list[str]]:
+    """One epoch of optimizer steps, each a list of patients.
+
+    sampling: `shuffle`, `classes` or `events`, as `Recipe` says.
+    bin, event: `(n,)` of the training part, in the order of `patients`.
+    """
+    n = len(patients)
+    count = max(1, -(-n // size))
+    if sampling == "classes":
+        classes = bin * 2 + event
+        _, inverse, sizes = np.unique(classes, return_inverse=True, return_counts=True)
+        weight = 1.0 / sizes[inverse]
+        drawn = rng.choice(n, n, replace=True, p=weight / weight.sum())
+        groups = [drawn[i : i + size] for i in range(0, n, size)]
+    elif sampling == "events":
+        # Deaths first, then the rest, dealt like cards: every batch gets its share of both, give or take one.
+        order = np.concatenate([rng.permutation(np.flatnonzero(event)), rng.permutation(np.flatnonzero(~event))])
+        groups = [order[i::count] for i in range(count)]
+    else:
+        order = rng.permutation(n)
+        groups = np.array_split(order, count)
+    return [[patients[i] for i in group] for group in groups]

@@ -1,0 +1,129 @@
+"""Recipes: everything about how a model is trained and how an epoch is chosen, as plain values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
+
+FAULTS: Mapping[str, str] = MappingProxyType(
+    {
+        "cohort-bins": "time bins are fitted on the whole cohort, test part included",
+        "carried-gradients": "gradients left over at the end of an epoch flow into the next one's first step",
+        "dropout-in-eval": "attention dropout stays on when the model is evaluated",
+    }
+)
+"""Defects of the reference that `--recipe reference --set faults=...` brings back on purpose, to measure them."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one fold is trained.
+
+    name: `default` or `reference`.
+    loss: name of a `SurvivalLoss`; alpha: its weight, between 0 and 1; bins: number of time bins.
+    optimizer: `adam` or `adamw`; learning_rate, weight_decay: its own.
+    schedule: `constant`, `cosine` (to 0 over all epochs, after `warmup_epochs` of linear increase) or `restarts`
+        (cosine of half-period 10 epochs that rises again, as the reference runs it).
+    batch: patients per optimizer step. max_norm: gradient norm at which steps are clipped; 0 = never.
+    sampling: `shuffle` (every patient once an epoch), `classes` (with replacement, each (time bin, event) class
+        equally likely) or `events` (every patient once, deaths dealt evenly over the batches).
+    epochs: at most so many; patience: epochs without improvement on the validation part before stopping, 0 = never.
+    validation: share of the training part held out to choose the epoch; 0 = nothing is held out, and `selected` is
+        the last epoch.
+    select_by: `c_index` or `loss` of the validation part.
+    best_after: the `best` reading ignores the first so many epochs; best_patience: it gives up after so many epochs
+        without improvement, 0 = never. Both only shape that reading, never the training.
+    tokens: patches computed at once; a batch with more is computed in pieces, with the same result.
+    precision: `auto` (bfloat16 or float16 with a scaler on a GPU, float32 on a CPU), `float32`, `bfloat16`, `float16`.
+    faults: names out of `FAULTS`; only the reference recipe takes any.
+    """
+
+    name: str = "default"
+    loss: str = "nll"
+    alpha: float = 0.0
+    bins: int = 4
+    optimizer: str = "adamw"
+    learning_rate: float = 5e-4
+    weight_decay: float = 1e-2
+    schedule: str = "cosine"
+    warmup_epochs: int = 1
+    batch: int = 32
+    max_norm: float = 1.0
+    sampling: str = "events"
+    epochs: int = 15
+    patience: int = 0
+    validation: float = 0.2
+    select_by: str = "loss"
+    best_after: int = 0
+    best_patience: int = 0
+    tokens: int = 60_000
+    precision: str = "auto"
+    faults: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Errors: `ValueError` naming the field, its value and what it may be."""
+        choices = {
+            "optimizer": ("adam", "adamw"),
+            "schedule": ("constant", "cosine", "restarts"),
+            "sampling": ("shuffle", "classes", "events"),
+            "select_by": ("c_index", "loss"),
+            "precision": ("auto", "float32", "bfloat16", "float16"),
+        }
+        for field, allowed in choices.items():
+            if getattr(self, field) not in allowed:
+                raise ValueError(f"{field} is {getattr(self, field)!r}; it may be one of {', '.join(allowed)}")
+        limits = {
+            "alpha": (0, 1), "bins": (2, 100), "learning_rate": (1e-9, 10), "weight_decay": (0, 10), "warmup_epochs": (0, 10_000),
+            "batch": (1, 100_000), "max_norm": (0, 1e9), "epochs": (1, 100_000), "patience": (0, 100_000), "validation": (0, 0.5),
+            "best_after": (0, 100_000), "best_patience": (0, 100_000), "tokens": (1, 10**12),
+        }  # fmt: skip
+        for field, (low, high) in limits.items():
+            if not low <= getattr(self, field) <= high:
+                raise ValueError(f"{field} is {getattr(self, field)}; it must lie between {low} and {high}")
+        unknown = [fault for fault in self.faults if fault not in FAULTS]
+        if unknown:
+            raise ValueError(f"unknown fault {', '.join(unknown)}; there are {', '.join(FAULTS)}")
+        if self.faults and self.name != "reference":
+            raise ValueError("faults belong to the reference's way of training: add --recipe reference")
+
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(),
+        # RustinS/CrossFusion df5473d, train.sh. Without an inner validation part, as there; its published number is
+        # the `best` reading, chosen after 5 epochs and with a patience of 20.
+        Recipe(
+            name="reference",
+            alpha=0.2,
+            optimizer="adam",
+            learning_rate=1e-4,
+            weight_decay=4e-6,
+            schedule="restarts",
+            warmup_epochs=0,
+            max_norm=0.0,
+            sampling="classes",
+            epochs=100,
+            validation=0.0,
+            best_after=5,
+            best_patience=20,
+        ),
+    )
+}
+
+
+def change(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
+    """The recipe with fields given as text, as the command line takes them.
+
+    Errors: `ValueError` naming a value that does not fit its field.
+    """
+    kinds = {field.name: type(getattr(recipe, field.name)) for field in fields(recipe)}
+    parsed: dict[str, object] = {}
+    for key, text in changes.items():
+        if kinds[key] is tuple:
+            parsed[key] = tuple(part for part in text.split(",") if part)
+            continue
+        try:
+            parsed[key] = kinds[key](float(text)) if kinds[key] is int and float(text).is_integer() else kinds[key](text)
+        except ValueError as error:
+            raise ValueError(f"{key}={text}: expected {kinds[key].__name__}") from error
+    return replace(recipe, **parsed)  # type: ignore[arg-type]
