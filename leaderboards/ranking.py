@@ -1,0 +1,261 @@
+"""From rows to ranked boards: one line per model as configured, ranked by its C-index at the reading `selected`.
+
+How a line is reckoned: the value of a fold is the mean over seeds of that fold; the line shows the mean over folds and the
+sample standard deviation over folds (ddof = 1; unknown for a single fold). With several seeds the standard deviation
+therefore speaks of folds, not of seeds.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .experiments import Attempt, Incomplete, attempts
+from .rows import Row
+from .schema import METRICS, READINGS
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A metric over folds: mean and sample SD of the `n` folds that have a value, out of `of`; None where unknown."""
+
+    mean: float | None
+    sd: float | None
+    n: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a ranking: experiments that differ in nothing but the seed.
+
+    `spreads` maps `<metric>_<reading>`, `ibs_km` and `oracle_c_index` to their Spread; `folds` holds the C-index of each
+    fold (mean over seeds) at each reading; `gap` is best - selected, the optimism of choosing the epoch on the test fold;
+    `variant` names the hyperparameters in which lines of the same model differ; `seconds` is the mean time of one fold.
+    """
+
+    rank: int
+    model: str
+    variant: str
+    family: str | None
+    scales: str | None
+    backbone: str | None
+    loss: str | None
+    recipe: str | None
+    slides: str | None
+    folds_name: str
+    hyperparameters: str
+    seeds: tuple[int, ...]
+    n_folds: int
+    spreads: dict[str, Spread]
+    folds: dict[str, tuple[float, ...]]
+    gap: float | None
+    parameters: int | None
+    seconds: float | None
+    patients: int
+    events: int
+    experiments: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def selected(self) -> Spread:
+        """The C-index this line is ranked by."""
+        return self.spreads["c_index_selected"]
+
+    @property
+    def label(self) -> str:
+        """The model with the hyperparameters that tell it from its sister lines."""
+        return f"{self.model} ({self.variant})" if self.variant else self.model
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Lines that may be compared: they share cohort, labels and folds (by fingerprint)."""
+
+    folds_name: str
+    labels_fingerprint: str
+    folds_fingerprint: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Board:
+    """One cohort: its rankings (more than one where labels or folds differ), what is incomplete, and notes."""
+
+    cohort: str
+    synthetic: bool
+    rankings: tuple[Ranking, ...]
+    incomplete: tuple[Incomplete, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """The cohort's name; a synthetic cohort says so."""
+        return f"{self.cohort} (synthetic)" if self.synthetic else self.cohort
+
+
+def boards(rows: Iterable[Row]) -> tuple[Board, ...]:
+    """Ranked boards of all rows: real cohorts first, then synthetic ones, each by name. The order of rows is irrelevant."""
+    done, open_ = attempts(rows)
+    names = sorted({(item.synthetic, item.cohort) for item in (*done, *open_)})
+    return tuple(
+        _board(
+            cohort,
+            synthetic,
+            [item for item in done if (item.synthetic, item.cohort) == (synthetic, cohort)],
+            tuple(item for item in open_ if (item.synthetic, item.cohort) == (synthetic, cohort)),
+        )
+        for synthetic, cohort in names
+    )
+
+
+def _board(
+    cohort: str, synthetic: bool, done: Sequence[Attempt], incomplete: tuple[Incomplete, ...]
+) -> Board:
+    groups: dict[tuple[str, str], list[Attempt]] = {}
+    for item in done:
+        groups.setdefault((item.labels_fingerprint, item.folds_fingerprint), []).append(item)
+    rankings = [
+        Ranking(group[0].row["folds_name"], labels, folds, _lines(group))
+        for (labels, folds), group in groups.items()
+    ]
+    rankings.sort(
+        key=lambda ranking: (-len(ranking.lines), ranking.labels_fingerprint, ranking.folds_fingerprint)
+    )
+    notes = []
+    if synthetic:
+        notes.append(
+            "Synthetic cohort: patients and features were drawn, not measured. Never compare with a real one."
+        )
+    if len(rankings) > 1:
+        what = [
+            word
+            for word, values in (
+                ("labels", {ranking.labels_fingerprint for ranking in rankings}),
+                ("folds", {ranking.folds_fingerprint for ranking in rankings}),
+            )
+            if len(values) > 1
+        ]
+        notes.append(
+            f"The experiments do not share the same {' and '.join(what)} (their fingerprints differ), so they were scored on "
+            f"different patients or different test folds. They are ranked in {len(rankings)} separate tables."
+        )
+    return Board(cohort, synthetic, tuple(rankings), incomplete, tuple(notes))
+
+
+def _lines(done: Sequence[Attempt]) -> tuple[Line, ...]:
+    groups: dict[tuple, dict[int, list[Attempt]]] = {}
+    for item in sorted(done, key=lambda item: (item.seed, item.experiment)):
+        groups.setdefault(item.line_key, {}).setdefault(item.seed, []).append(item)
+    lines = []
+    for seeds in groups.values():
+        if all(len(items) == 1 for items in seeds.values()):
+            lines.append(_line([items[0] for items in seeds.values()]))
+        else:  # the same seed twice: they differ in something the row does not hold, so their mean would mean nothing
+            lines += [_line([item]) for items in seeds.values() for item in items]
+    lines = _with_variants(lines)
+    lines.sort(
+        key=lambda line: (
+            -(line.selected.mean or 0.0),
+            line.model,
+            line.variant,
+            str(line.backbone),
+            line.experiments,
+        )
+    )
+    means = [line.selected.mean for line in lines]
+    return tuple(replace(line, rank=means.index(line.selected.mean) + 1) for line in lines)
+
+
+def _line(items: Sequence[Attempt]) -> Line:
+    row, rows = items[0].row, tuple(row for item in items for row in item.rows)
+    n_folds = items[0].n_folds
+    keys = [f"{metric}_{reading}" for metric in METRICS for reading in READINGS] + [
+        "ibs_km",
+        "oracle_c_index",
+    ]
+    by_fold = {key: _by_fold(rows, key, n_folds) for key in keys}
+    spreads = {key: _spread(values) for key, values in by_fold.items()}
+    best, selected = spreads["c_index_best"], spreads["c_index_selected"]
+    seconds = [row["seconds"] for row in rows if row.get("seconds") is not None]
+    parameters = [row["parameters"] for row in rows if row.get("parameters") is not None]
+    return Line(
+        rank=0,
+        model=row["model"],
+        variant="",
+        family=row["family"],
+        scales=row["scales"],
+        backbone=row["backbone"],
+        loss=row["loss"],
+        recipe=row["recipe"],
+        slides=row["slides"],
+        folds_name=row["folds_name"],
+        hyperparameters=row["hyperparameters"],
+        seeds=tuple(item.seed for item in items),
+        n_folds=n_folds,
+        spreads=spreads,
+        folds={reading: tuple(by_fold[f"c_index_{reading}"]) for reading in READINGS},
+        gap=None
+        if best.mean is None or best.n < n_folds or selected.mean is None
+        else best.mean - selected.mean,
+        parameters=max(parameters) if parameters else None,
+        seconds=float(np.mean(seconds)) if seconds else None,
+        patients=row["patients"],
+        events=row["events"],
+        experiments=tuple(item.experiment for item in items),
+        rows=rows,
+    )
+
+
+def _by_fold(rows: Sequence[Row], key: str, n_folds: int) -> list[float]:
+    """The metric of each fold, mean over the seeds that have it; NaN where none has."""
+    values: list[list[float]] = [[] for _ in range(n_folds)]
+    for row in rows:
+        if row.get(key) is not None:
+            values[row["fold"]].append(row[key])
+    return [float(np.mean(fold)) if fold else float("nan") for fold in values]
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    known = [value for value in values if not np.isnan(value)]
+    mean = float(np.mean(known)) if known else None
+    sd = float(np.std(known, ddof=1)) if len(known) > 1 else None
+    return Spread(mean, sd, len(known), len(values))
+
+
+def _with_variants(lines: Sequence[Line]) -> list[Line]:
+    """Lines with `variant` set: the hyperparameters in which lines of one model differ, else the experiment."""
+    result = []
+    for line in lines:
+        sisters = [json.loads(other.hyperparameters) for other in lines if other.model == line.model]
+        own = json.loads(line.hyperparameters)
+        # `scale` has a column of its own
+        names = sorted({name for other in sisters for name in other} - {"scale"})
+        differ = [name for name in names if len({json.dumps(other.get(name)) for other in sisters}) > 1]
+        words = [f"{name}={_plain(own[name])}" for name in differ if name in own]
+        result.append(replace(line, variant=", ".join(words)))
+    shown = [_shown(line) for line in result]
+    return [
+        replace(line, variant=f"{line.variant}, " * bool(line.variant) + f"experiment {line.experiments[0]}")
+        if shown.count(_shown(line)) > 1
+        else line
+        for line in result
+    ]
+
+
+def _shown(line: Line) -> tuple:
+    return (
+        line.model,
+        line.variant,
+        line.scales,
+        line.backbone,
+        line.loss,
+        line.recipe,
+        line.slides,
+        line.folds_name,
+    )
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
