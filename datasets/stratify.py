@@ -1,0 +1,85 @@
+"""Folds and validation parts with events dealt out evenly, at the level of patients."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from .errors import DataError
+from .fingerprint import fingerprint
+from .labels import Labels
+from .split import Folds, Split
+
+
+def stratified_folds(labels: Labels, k: int = 5, seed: int = 0) -> Folds:
+    """`k` folds of patients in which events, follow-up and sizes are balanced; every patient is tested once.
+
+    Patients are sorted by event and then time and dealt out in hands of k, each hand in random order, so that events
+    per fold differ by at most one and early and late times spread over all folds. Raises DataError for fewer events
+    than folds: a fold without events cannot be scored.
+    """
+    if k < 2:
+        raise ValueError(f"k is the number of folds, at least 2, not {k}")
+    events = sum(patient.event for patient in labels.patients)
+    if events < k:
+        raise DataError(
+            f"{labels.source}: {events} events are too few for {k} folds: use at most {events} folds."
+        )
+    rng = np.random.default_rng([seed, k])
+    order = sorted(labels.patients, key=lambda p: (not p.event, p.time, p.id))
+    parts: list[list[str]] = [[] for _ in range(k)]
+    # Each hand starts with the folds that have fewest patients so far: sizes differ by one at most.
+    for start, stop in _hands(len(order), events, k):
+        sizes = np.array([len(part) for part in parts])
+        seats = np.lexsort((rng.random(k), sizes))[: stop - start]
+        for patient, seat in zip(order[start:stop], rng.permutation(seats), strict=True):
+            parts[seat].append(patient.id)
+    everybody = sorted(patient.id for patient in labels.patients)
+    splits = tuple(
+        Split(fold, tuple(i for i in everybody if i not in set(part)), (), tuple(sorted(part)))
+        for fold, part in enumerate(parts)
+    )
+    return Folds(f"stratified-{k}-seed{seed}", splits, (), fingerprint_of(splits))
+
+
+def _hands(total: int, events: int, k: int) -> list[tuple[int, int]]:
+    """Consecutive ranges of at most k: the events first, then the censored."""
+    return [
+        (i, min(i + k, end))
+        for begin, end in ((0, events), (events, total))
+        for i in range(begin, end, k)
+    ]  # fmt: skip
+
+
+def cut_validation(
+    train_ids: Iterable[str], labels: Labels, fraction: float, seed: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Cut an inner validation part from the training patients: (train, val), events in both, order-independent.
+
+    The share of `fraction` is taken from those who died and from the censored apart. Raises DataError with fewer than
+    two events, since each side needs one, and for ids without a label.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction must lie between 0 and 1, not {fraction}")
+    by_id = labels.by_id
+    ids = sorted(set(train_ids))
+    unknown = [i for i in ids if i not in by_id]
+    if unknown:
+        raise DataError(f"{labels.source} has no label for {unknown[0]} and {len(unknown) - 1} more.")
+    rng = np.random.default_rng([seed, len(ids)])
+    died = [i for i in ids if by_id[i].event]
+    censored = [i for i in ids if not by_id[i].event]
+    if len(died) < 2:
+        raise DataError(
+            f"{labels.source}: the training part has {len(died)} events; two are the least from which an inner "
+            "validation part can be cut."
+        )
+    val: set[str] = set()
+    for group, least in ((died, 1), (censored, 0)):
+        size = min(max(round(fraction * len(group)), least), max(len(group) - 1, 0))
+        val |= {group[j] for j in rng.permutation(len(group))[:size]}
+    return tuple(i for i in ids if i not in val), tuple(sorted(val))
+
+
+def fingerprint_of(splits: Iterable[Split]) -> str:
+    """The fingerprint of folds: who is in which part of which fold."""
+    return fingerprint([s.fold, sorted(s.train), sorted(s.val), sorted(s.test)] for s in splits)
