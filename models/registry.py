@@ -7,6 +7,9 @@ from importlib.metadata import EntryPoint, entry_points
 
 from . import (
     abmil,
+    crossfusion,
+    crossfusion_concat,
+    crossfusion_single,
     maxpool,
     meanpool,
 )
@@ -18,6 +21,9 @@ SPECS: tuple[ModelSpec, ...] = (
     meanpool.SPEC,
     maxpool.SPEC,
     abmil.SPEC,
+    crossfusion_single.SPEC,
+    crossfusion.SPEC,
+    crossfusion_concat.SPEC,
 )
 
 

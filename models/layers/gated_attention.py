@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from .dropout import Dropout
 from .segments import segment_softmax, segment_weighted_sum
 
 
@@ -17,7 +18,7 @@ class GatedAttentionPool(nn.Module):
         super().__init__()
         self.content = nn.Linear(width, attention)
         self.gate = nn.Linear(width, attention)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.score = nn.Linear(attention, 1)
 
     def forward(self, x: Tensor, sizes: list[int]) -> Tensor:

@@ -1,0 +1,57 @@
+"""Multi-head self-attention over packed bags."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .attention import attention
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention (Vaswani et al. 2017) with biased projections, every bag for itself.
+
+    Dropout on the attention weights acts in training only, unless `dropout_in_eval`, which reproduces a defect of the
+    public CrossFusion code: there two evaluations of one model differ.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0, dropout_in_eval: bool = False) -> None:
+        """Attend with `heads` heads over tokens of `width`. Raises ValueError where heads do not divide width."""
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"{heads} attention heads do not divide the width {width}")
+        self.heads = heads
+        self.dropout = dropout
+        self.dropout_in_eval = dropout_in_eval
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, groups: list[tuple[int, int]], first_only: bool = False) -> Tensor:
+        """Attend over each bag of x (sum of bags * tokens, c), `groups` giving (bags, tokens) in the order of the rows.
+
+        Returns the same shape; with `first_only` just the first token of every bag, (b, c), the others only being
+        looked at: all that is needed of a last layer whose class token alone is read.
+        """
+        p = self.dropout if self.training or self.dropout_in_eval else 0.0
+        width = x.shape[1]
+        rows = [bags * tokens for bags, tokens in groups]
+        if first_only:
+            weight, bias = self.qkv.weight, self.qkv.bias
+            kv = F.linear(x, weight[width:], bias[width:])  # (rows, 2c)
+            firsts = [
+                part.view(*group, width)[:, 0] for part, group in zip(x.split(rows), groups, strict=True)
+            ]
+            q = F.linear(torch.cat(firsts), weight[:width], bias[:width])  # (b, c)
+            queries = [part.unsqueeze(1) for part in q.split([bags for bags, _ in groups])]
+            keyed = [part.view(*group, 2, width) for part, group in zip(kv.split(rows), groups, strict=True)]
+            parts = [(q, kv[:, :, 0], kv[:, :, 1]) for q, kv in zip(queries, keyed, strict=True)]
+        else:
+            qkv = self.qkv(x)  # (rows, 3c)
+            pieces = [
+                part.view(*group, 3, width) for part, group in zip(qkv.split(rows), groups, strict=True)
+            ]
+            parts = [piece.unbind(2) for piece in pieces]
+        attended = [attention(*(self._heads(t) for t in part), p) for part in parts]  # (g, h, n, d) each
+        return self.out(torch.cat([part.transpose(1, 2).reshape(-1, width) for part in attended]))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (g, n, c) -> (g, h, n, d)
