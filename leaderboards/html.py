@@ -1,26 +1,55 @@
-"""The board as one self-contained page."""
+"""The board as one self-contained page: it opens from disk, asks no network, and follows from the rows alone."""
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
-from . import sheets
+from .page_views import BoardView, board_view
 from .ranking import Board
 from .rows import Problem
 
-_TEMPLATE = Path(__file__).with_name("page.html.jinja")
+_HERE = Path(__file__).parent
 
 
 def html(
     boards: Sequence[Board], predictions: Mapping[str, pd.DataFrame], problems: Sequence[Problem] = ()
 ) -> str:
-    """The page as text."""
+    """The page as text.
+
+    `predictions` maps experiment ids to their out-of-fold predictions; lines without any are shown without curves. Names
+    from data stay text: the template escapes everything, and the content security policy forbids every script but our own.
+    """
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(
-        boards=[(board, sheets.board_sheets(board)) for board in boards], problems=problems
+    script = (_HERE / "page.js.jinja").read_text(encoding="utf-8").strip()
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    views: list[BoardView] = [board_view(board, f"b{number}", predictions) for number, board in enumerate(boards, 1)]
+    page = environment.get_template("page.html.jinja").render(
+        boards=views,
+        problems=problems,
+        totals=_totals(boards),
+        style=Markup((_HERE / "page.css.jinja").read_text(encoding="utf-8").strip()),  # noqa: S704  # our own file
+        script=Markup(script),  # noqa: S704  # our own file
+        script_digest=digest,
     )
+    return page + "\n" * (not page.endswith("\n"))
+
+
+def _totals(boards: Sequence[Board]) -> dict[str, int]:
+    lines = [line for board in boards for ranking in board.rankings for line in ranking.lines]
+    return {
+        "cohorts": len(boards),
+        "models": len({line.model for line in lines}),
+        "trainings": sum(len(line.rows) for line in lines),
+        "incomplete": sum(len(board.incomplete) for board in boards),
+    }
