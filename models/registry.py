@@ -7,11 +7,15 @@ from importlib.metadata import EntryPoint, entry_points
 
 from . import (
     abmil,
+    abmil_concat,
+    abmil_late,
     crossfusion,
     crossfusion_concat,
     crossfusion_single,
+    dsmil,
     maxpool,
     meanpool,
+    transmil,
 )
 from .spec import ModelSpec
 
@@ -21,7 +25,11 @@ SPECS: tuple[ModelSpec, ...] = (
     meanpool.SPEC,
     maxpool.SPEC,
     abmil.SPEC,
+    dsmil.SPEC,
+    transmil.SPEC,
     crossfusion_single.SPEC,
+    abmil_concat.SPEC,
+    abmil_late.SPEC,
     crossfusion.SPEC,
     crossfusion_concat.SPEC,
 )

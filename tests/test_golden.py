@@ -1,0 +1,74 @@
+"""Our models give the numbers that the public reference printed, with its weights."""
+
+import json
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import pytest
+import torch
+
+from milsurv.models.reference import load_reference
+
+SPEC = Path(__file__).resolve().parents[2] / "shared" / "spec"
+needs_spec = pytest.mark.skipif(not SPEC.is_dir(), reason="the numbers of the reference lie in shared/spec, not here")
+CASES = (
+    "crossfusion",
+    "crossfusion-concat",
+    "crossfusion-single",
+    "crossfusion-identity-2layers",
+    "abmil",
+    "transmil",
+    "dsmil",
+)
+
+
+def drawn(salt: str, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+    a = np.random.default_rng(crc32(f"{salt}:{name}".encode())).standard_normal(shape).astype(np.float32)
+    if len(shape) > 1:
+        a = a / np.float32(np.sqrt(np.prod(shape[1:])))
+    elif name.endswith("weight"):
+        a = 1 + np.float32(0.1) * a
+    else:
+        a = np.float32(0.1) * a
+    return torch.from_numpy(a)
+
+
+def shapes(case: str, dim: int) -> dict[str, list[int]]:
+    listed = json.loads((SPEC / "reference-state-dicts.json").read_text())
+    if case != "crossfusion-identity-2layers":
+        return listed[case]
+    found = {name: shape for name, shape in listed["crossfusion"].items() if "lin_proj" not in name}
+    second = {name.replace(".layers.0.", ".layers.1."): shape for name, shape in found.items()}
+    return {**found, **second}
+
+
+def bags(case: dict) -> tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]:
+    features, lengths = {}, {}
+    for i, scale in enumerate((5, 10, 20)):
+        n = case["bag_sizes"][f"x{scale}"]
+        x = np.random.default_rng(case["seed"] + i).standard_normal((1, n, case["backbone_dim"])).astype(np.float32)
+        features[scale] = torch.from_numpy(x[0]).requires_grad_()
+        lengths[scale] = torch.tensor([n])
+    return features, lengths
+
+
+@needs_spec
+@pytest.mark.parametrize("name", CASES)
+def test_the_reference_weights_give_the_reference_numbers(name: str) -> None:
+    case = json.loads((SPEC / "golden-vectors.json").read_text())["cases"][name]
+    weights = {k: drawn(case["salt"], k, tuple(s)) for k, s in shapes(name, case["backbone_dim"]).items()}
+    model = load_reference(name.removesuffix("-identity-2layers"), weights)
+    assert sum(p.numel() for p in model.parameters()) == case["n_parameters"]
+    features, lengths = bags(case)
+    logits = model(features, lengths)[0]
+    hazards = torch.sigmoid(logits)
+    survival = torch.cumprod(1 - hazards, 0)
+    assert logits.tolist() == pytest.approx(case["logits"], rel=1e-4, abs=1e-5)
+    assert hazards.tolist() == pytest.approx(case["hazards"], rel=1e-4)
+    assert survival.tolist() == pytest.approx(case["survival"], rel=1e-4)
+    # The file does not say of what the gradients are: of the risk, -sum(survival), alone of the plausible scalars.
+    risk = -survival.sum()
+    grads = torch.autograd.grad(risk, list(features.values()), allow_unused=True)
+    norms = {f"x{m}": 0.0 if g is None else g.norm().item() for m, g in zip(features, grads, strict=True)}
+    assert norms == pytest.approx(case["input_grad_norms"], rel=1e-4)
