@@ -31,7 +31,7 @@ def kaplan_meier(
         raise ValueError(f"risk groups are 'high' and 'low'; found {unknown[0]!r}")
     with style.styled():
         figure = Figure(figsize=size)
-        axes = figure.add_axes((0.13, 0.33, 0.85, 0.57))
+        axes = figure.add_axes((0.13, 0.33, 0.85, 0.57 if title else 0.65))
         moments = _moments(time.max())
         for name, colour, height in (("high", style.HIGH, -0.37), ("low", style.LOW, -0.48)):
             mine = group == name
@@ -58,7 +58,7 @@ def forest(lines: Sequence[Line], title: str = "", width: float = 7.2) -> Figure
     """One row per line: the C-index of each fold (dots), mean ± SD at `selected` (bar), mean at `best` (open diamond)."""
     with style.styled():
         height = 0.30 * max(len(lines), 1)
-        total = height + 1.0
+        total = height + (1.0 if title else 0.65)
         figure = Figure(figsize=(width, total))
         axes = figure.add_axes((0.34, 0.5 / total, 0.64, (height + 0.1) / total))
         for place, line in enumerate(lines):
@@ -79,7 +79,7 @@ def forest(lines: Sequence[Line], title: str = "", width: float = 7.2) -> Figure
         axes.set_yticks(range(len(lines)), [_clip(f"{line.rank}  {line.label}") for line in lines])
         axes.tick_params(axis="y", length=0, labelcolor=style.INK)
         axes.set(ylim=(len(lines) - 0.4, -0.6), title=title)
-        axes.set_xlabel("C-index: folds (dots), mean ± SD at selected (bar), mean at best (diamond), 0.5 = chance", fontsize=8)
+        axes.set_xlabel("C-index: folds, mean ± SD at selected, mean at best (diamond)", fontsize=8)
         axes.xaxis.set_label_coords(1.0, -0.27 / (height + 0.1))
         axes.xaxis.label.set_horizontalalignment("right")
         axes.xaxis.grid(True, color=style.LINE, lw=0.6)

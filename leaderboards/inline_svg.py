@@ -48,9 +48,25 @@ def _own_id(name: str, used: set[str], key: str) -> str:
 
 
 def _short(path: str) -> str:
-    """Path coordinates to a tenth of a point: the eye sees no difference, the page is half as large."""
-    path = re.sub(r"-?\d+\.\d+", lambda number: _tenth(number[0]), path)
-    return re.sub(r"\s*([MLCQzZ])\s*", r"\1", path).strip()
+    """A path of straight lines with coordinates to a tenth of a point, repeated points dropped, steps as H and V.
+
+    The eye sees no difference; the page is a quarter as large. Paths with curves are only rounded.
+    """
+    steps = re.findall(r"([MLCQZz])([^MLCQZz]*)", path)
+    if any(letter in "CQ" for letter, _ in steps):
+        return " ".join(re.sub(r"-?\d+\.\d+", lambda number: _tenth(number[0]), path).split())
+    parts, last = [], ("", "")
+    for letter, numbers in steps:
+        if letter in "Zz":
+            parts.append("Z")
+            continue
+        x, y = point = tuple(_tenth(number) for number in numbers.split())
+        if letter == "M":
+            parts.append(f"M{x} {y}")
+        elif point != last:
+            parts.append(f"V{y}" if x == last[0] else f"H{x}" if y == last[1] else f"L{x} {y}")
+        last = point
+    return "".join(parts)
 
 
 def _tenth(number: str) -> str:

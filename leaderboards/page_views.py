@@ -115,7 +115,7 @@ def _ranking(board: Board, ranking: Ranking, key: str, predictions: Mapping[str,
         ticks=tuple((place(tick), f"{tick:.2f}") for tick in ticks),
         chance=place(0.5),
         oracle=place(oracle) if oracle else None,
-        forest=inline_svg(forest(lines), f"{key}f", description),
+        forest=inline_svg(forest(lines, width=5.6), f"{key}f", description),
         leader=leader,
     )
 
@@ -167,11 +167,9 @@ def _cells(line: Line) -> tuple[Cell, ...]:
         metric("Best", "c_index_best"),
         Cell("Optimism", sheets.signed(line.gap), line.gap),
         metric("Uno's C", "uno_c_selected"),
-        metric("AUC 12", "auc_12_selected", 2),
-        metric("AUC 36", "auc_36_selected", 2),
-        metric("AUC 60", "auc_60_selected", 2),
+        Cell("AUC 12/36/60", sheets.aucs(line), line.spreads["auc_36_selected"].mean, "sorted by 36 months"),
         Cell(ibs.name, ibs.text, ibs.value, hint),
-        Cell("Parameters", sheets.quantity(line.parameters), line.parameters),
+        Cell("Params", sheets.quantity(line.parameters), line.parameters),
         Cell("s/fold", sheets.seconds(line.seconds), line.seconds),
     )
 

@@ -134,12 +134,12 @@ def scales(text: str | None) -> str:
 
 
 def quantity(value: int | None) -> str:
-    """A count in short: 832, 45.1k, 3.2M."""
+    """A count in short: 832, 45.1k, 3.21M."""
     if value is None:
         return NONE
     for size, letter in ((1_000_000, "M"), (1_000, "k")):
         if value >= size:
-            return f"{value / size:.1f}{letter}"
+            return f"{value / size:.3g}{letter}"
     return str(value)
 
 
