@@ -1,0 +1,195 @@
+"""Synthetic twins: a cohort of the same size as a real one, drawn with a hazard planted in its tissue.
+
+Nothing of it is real, and nothing is downloaded. It is written through the same feature store and read by the same
+readers as real data, it is marked as synthetic in every file, and its truth is known: docs/data.md has the model.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import uuid
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from . import backbones, cohorts
+from .cohort import Cohort
+from .errors import DataError
+from .truth import FILE, Truth, read_truth, write_truth
+from .twin_patients import Size, follow, identifiers, oracle, size_of, slides_per_patient
+from .twin_tissue import MAGNIFICATIONS, MEAN, MPP, PATCH_PX, SPREAD, draw_tissue, look_of, show
+
+GENERATOR = 1  # raise when the same parameters give another twin
+STRENGTHS = {"none": 0.0, "weak": 0.6, "medium": 1.2, "strong": 3.0}
+
+
+def draw_twin(
+    cohort: str | Cohort,
+    backbone: str,
+    folder: str | Path,
+    seed: int = 0,
+    strength: str | float = "strong",
+    patients: int | None = None,
+    cells: float = 5.0,
+    dim: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Draw the synthetic twin of `cohort` into `folder` and return the folder: labels.csv, features/<backbone>/, truth.
+
+    `strength` is the log hazard ratio per standard deviation of a patient's share of aggressive tissue (or "none",
+    "weak", "medium", "strong"); `patients` draws fewer in the same proportions; `cells` is the mean number of 5x patches
+    of a slide (four times as many at 10x, sixteen at 20x). `dim` is the width for a backbone that the registry does
+    not know. Patients, tissue and outcomes depend on cohort, seed, strength, patients and cells, not on the backbone.
+
+    Drawn beside `folder` and renamed, so that it is there whole or not at all; a twin with the same parameters is used
+    again, another twin is replaced, any other content is a DataError. `progress(done, total)` is called once a slide.
+    """
+    cohort = cohort if isinstance(cohort, Cohort) else cohorts.get(cohort)
+    name, width = _width(backbone, dim)
+    hazard = _strength(strength)
+    size = size_of(cohort, patients)
+    folder = Path(folder)
+    parameters = {
+        "generator": GENERATOR, "cohort": cohort.name, "cohort_version": cohort.version, "backbone": name, "dim": width,
+        "seed": seed, "strength": hazard, "patients": size.patients, "slides": size.slides, "events": size.events,
+        "cells": float(cells), "magnifications": list(MAGNIFICATIONS), "mpp": MPP, "patch_px": PATCH_PX,
+    }  # fmt: skip
+    if _complete(folder, parameters):
+        return folder
+    partial = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.partial"
+    try:
+        partial.mkdir(parents=True)
+        _draw(cohort, size, parameters, partial, progress)
+        _put(partial, folder, parameters)
+    except OSError as error:
+        why = error.strerror or error
+        raise DataError(
+            f"{folder} cannot be written ({why}): free space or choose another folder."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _draw(
+    cohort: Cohort, size: Size, parameters: dict, partial: Path, progress: Callable[[int, int], None] | None
+) -> None:
+    from .features.store import write_slide  # h5py is imported only where features are read or written
+
+    seed, cells, hazard = parameters["seed"], parameters["cells"], parameters["strength"]
+    rng = np.random.default_rng([seed, zlib.crc32(cohort.name.encode()), 1])
+    ids = identifiers(rng, size.patients)
+    slides = slides_per_patient(rng, size)
+    tendency = MEAN + SPREAD * rng.standard_normal(size.patients)
+    tissues = [[draw_tissue(rng, t, cells) for _ in range(n)] for t, n in zip(tendency, slides, strict=True)]
+    # The hazard rests on what was really drawn, so that the features hold all of it.
+    burden = np.array([np.concatenate([t.aggressive for t in own]).mean() for own in tissues])
+    log_hazard = hazard * (burden - burden.mean()) / max(burden.std(), 1e-12)
+    time, event = follow(rng, log_hazard, size.events, cohort.median_months)
+    names = [
+        [f"{i}-01Z-00-DX{k + 1}.{rng.bytes(6).hex().upper()}" for k in range(n)]
+        for i, n in zip(ids, slides, strict=True)
+    ]
+    women = rng.random(size.patients) < (0.5 if cohort.female is None else cohort.female)
+    age = np.clip(np.round(62 + 12 * rng.standard_normal(size.patients)), 18, 90).astype(int)
+
+    look = look_of(zlib.crc32(parameters["backbone"].encode()), parameters["dim"])
+    store = partial / "features" / parameters["backbone"]
+    backbone_seed = zlib.crc32(parameters["backbone"].encode())
+    done = 0
+    for own, called in zip(tissues, names, strict=True):
+        for tissue, slide in zip(own, called, strict=True):
+            noise = np.random.default_rng([seed, zlib.crc32(slide.encode()), backbone_seed])
+            features, coords = show(noise, tissue, look)
+            write_slide(
+                store, slide, features, coords, backbone=parameters["backbone"], patch_px=PATCH_PX, mpp=MPP, synthetic=True
+            )  # fmt: skip
+            done += 1
+            if progress:
+                progress(done, size.slides)
+    rows = [
+        (ids[i], f"{slide}.svs", ids[i][5:7], int(women[i]), cohort.name.upper(), age[i], f"{time[i]:.2f}", int(not event[i]))
+        for i in np.argsort(ids)
+        for slide in names[i]
+    ]  # fmt: skip
+    with (partial / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            (
+                "case_id",
+                "slide_id",
+                "site",
+                "is_female",
+                "oncotree_code",
+                "age",
+                "survival_months",
+                "censorship",
+            )
+        )
+        writer.writerows(rows)
+    risk = {i: float(value) for i, value in zip(ids, log_hazard, strict=True)}
+    write_truth(
+        partial, Truth(parameters, risk, oracle(event, time, log_hazard))
+    )  # last: it says that all is there
+
+
+def _width(backbone: str, dim: int | None) -> tuple[str, int]:
+    if dim is not None and backbone not in backbones.BACKBONES:
+        return backbone, dim
+    known = backbones.get(backbone)
+    if dim not in (None, known.dim):
+        raise DataError(
+            f"{known.name} is {known.dim} wide, not {dim}: give another name for a width of your own."
+        )
+    return known.name, known.dim
+
+
+def _strength(strength: str | float) -> float:
+    if isinstance(strength, str):
+        if strength not in STRENGTHS:
+            raise DataError(f"Unknown strength {strength!r}. Known: {', '.join(STRENGTHS)}, or a number.")
+        return STRENGTHS[strength]
+    return float(strength)
+
+
+def _complete(folder: Path, parameters: dict) -> bool:
+    """Whether `folder` holds this very twin. DataError if it holds something that is not a twin: that is not ours."""
+    if not folder.exists():
+        return False
+    if not folder.is_dir():
+        raise DataError(f"{folder} is a file, not a folder for a synthetic twin: choose another.")
+    if not any(folder.iterdir()):
+        return False
+    truth = read_truth(folder)
+    if truth is None:
+        raise DataError(
+            f"{folder} holds other files and no {FILE}: choose an empty folder for the synthetic twin."
+        )
+    store = folder / "features" / str(parameters["backbone"])
+    files = sum(1 for _ in store.glob("*.h5")) if store.is_dir() else 0
+    return (
+        dict(truth.parameters) == parameters
+        and files == parameters["slides"]
+        and (folder / "labels.csv").is_file()
+    )
+
+
+def _put(partial: Path, folder: Path, parameters: dict) -> None:
+    """Rename the finished twin to its place; another process may have put the same one there meanwhile."""
+    if folder.exists() and any(folder.iterdir()):
+        if _complete(folder, parameters):
+            return
+        old = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.old"
+        os.replace(folder, old)
+        os.replace(partial, folder)
+        shutil.rmtree(old, ignore_errors=True)
+        return
+    try:
+        os.replace(partial, folder)
+    except OSError:
+        if not _complete(folder, parameters):
+            raise
