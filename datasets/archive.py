@@ -28,9 +28,7 @@ def read_table_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
         if path.is_dir():
             raise DataError(f"{path} is a folder, not a table: give the csv or csv.zip file in it.")
         if size > max_bytes:
-            raise DataError(
-                f"{path} holds {size:,} bytes, more than the limit of {max_bytes:,} for a label table."
-            )
+            raise DataError(f"{path} holds {size:,} bytes, more than the limit of {max_bytes:,} for a label table.")
         content = path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path} does not exist.") from None
@@ -42,24 +40,18 @@ def read_table_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
                 break
             return content
         content = _only_member(path, content, max_bytes)
-    raise DataError(
-        f"{path} is a zip inside a zip more than {MAX_DEPTH} levels deep: unpack it and give the csv."
-    )
+    raise DataError(f"{path} is a zip inside a zip more than {MAX_DEPTH} levels deep: unpack it and give the csv.")
 
 
 def _only_member(path: Path, content: bytes, max_bytes: int) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = [
-                m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")
-            ]
+            members = [m for m in archive.infolist() if not m.is_dir() and not m.filename.startswith("__MACOSX/")]
             tables = [m for m in members if m.filename.lower().endswith((".csv", ".zip", ".tsv", ".txt"))]
             chosen = tables or members
             if len(chosen) != 1:
                 names = some(m.filename for m in chosen) if chosen else "nothing"
-                raise DataError(
-                    f"{path} must hold exactly one table but holds {names}: unpack it and give the csv."
-                )
+                raise DataError(f"{path} must hold exactly one table but holds {names}: unpack it and give the csv.")
             if chosen[0].flag_bits & 0x1:
                 raise DataError(f"{path} is encrypted: unpack it and give the csv.")
             with archive.open(chosen[0]) as member:
@@ -77,13 +69,9 @@ def _only_member(path: Path, content: bytes, max_bytes: int) -> bytes:
     ) as error:  # damaged directories
         raise _unreadable(path, error) from error
     if len(data) > max_bytes:
-        raise DataError(
-            f"{path} unpacks to more than {max_bytes:,} bytes: no label table does, it is refused."
-        )
+        raise DataError(f"{path} unpacks to more than {max_bytes:,} bytes: no label table does, it is refused.")
     return data
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(
-        f"{path} is not a readable zip file ({error}): fetch it again, or unpack it and give the csv."
-    )
+    return DataError(f"{path} is not a readable zip file ({error}): fetch it again, or unpack it and give the csv.")

@@ -95,6 +95,11 @@ class Bags:
             findings.append(finding("features_without_label", "info", message, extra))
         return tuple(findings)
 
+    @property
+    def slides(self) -> tuple[str, ...]:
+        """The slides that the bags are made of, as their files are called."""
+        return tuple(slide for names in self._slides.values() for slide in names)
+
     def lengths(self, patient_id: str) -> dict[int, int]:
         """Patches of a patient by magnification, from headers alone."""
         counts: Counter[int] = Counter()

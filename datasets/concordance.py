@@ -9,9 +9,7 @@ def concordance(event: np.ndarray, time: np.ndarray, risk: np.ndarray) -> float:
     `event` bool (n,), `time` months (n,), `risk` (n,). A pair is comparable if the earlier time is a death, or if times
     are equal and exactly one died; risks closer than 1e-8 count one half. NaN without a comparable pair.
     """
-    earlier = event[:, None] & (
-        (time[:, None] < time) | ((time[:, None] == time) & ~event)
-    )  # (n, n): i before j
+    earlier = event[:, None] & ((time[:, None] < time) | ((time[:, None] == time) & ~event))  # (n, n): i before j
     difference = risk[:, None] - risk
     tied = np.abs(difference) <= 1e-8
     pairs = earlier.sum()

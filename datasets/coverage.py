@@ -47,8 +47,7 @@ class Coverage:
     def findings(self, folder: str) -> list[Finding]:
         """What was left out, where leaving out is allowed."""
         return [
-            finding(code, "warning", f"{text}, in {folder}; left out", names)
-            for code, text, names in self._missing()
+            finding(code, "warning", f"{text}, in {folder}; left out", names) for code, text, names in self._missing()
         ]
 
     def _missing(self) -> list[tuple[str, str, list[str]]]:

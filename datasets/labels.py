@@ -63,9 +63,7 @@ class Labels:
         return {patient.id: patient for patient in self.patients}
 
 
-def read_labels(
-    path: str | Path, cohort: Cohort | str, unusable_times: Literal["error", "drop"] = "error"
-) -> Labels:
+def read_labels(path: str | Path, cohort: Cohort | str, unusable_times: Literal["error", "drop"] = "error") -> Labels:
     """Labels from a table in the public format (csv, zipped csv, zip inside a zip): one row a slide.
 
     Columns: case_id, slide_id (with or without .svs), survival_months, censorship (1 = censored); age, is_female and
@@ -129,18 +127,14 @@ def _patients_and_slides(path: Path, table: pd.DataFrame, findings: list[Finding
     strange = table.slide_id.map(lambda s: bool(BARCODE.match(s))) & (owner != table.patient)
     strange &= table.patient.map(lambda p: bool(BARCODE.match(p)))
     if strange.any():
-        lines = some(
-            f"{i} ({s} under {p})" for i, s, p in table[strange][["slide_id", "patient"]].itertuples()
-        )
+        lines = some(f"{i} ({s} under {p})" for i, s, p in table[strange][["slide_id", "patient"]].itertuples())
         raise DataError(
             f"{path}, line {lines}: the slide's barcode names another patient. Correct case_id or slide_id."
         )
     shared = table.groupby("slide_id").patient.nunique()
     shared = shared[shared > 1]
     if len(shared):
-        raise DataError(
-            f"{path}: slides listed under several patients: {some(shared.index)}. Correct case_id."
-        )
+        raise DataError(f"{path}: slides listed under several patients: {some(shared.index)}. Correct case_id.")
     return table
 
 
@@ -184,9 +178,9 @@ def _patient(identifier: str, rows: pd.DataFrame, usable: bool) -> Patient:
     first = rows.iloc[0]
     covariates: dict[str, object] = {}
     for column in ("age", "is_female", "oncotree_code"):
-        values = rows[column].dropna() if column in rows else ()
-        if len(values):
-            covariates[column] = values.iloc[0] if column == "oncotree_code" else _number(values.iloc[0])
+        values = list(rows[column].dropna()) if column in rows else []
+        if values and (value := values[0] if column == "oncotree_code" else _number(values[0])) is not None:
+            covariates[column] = value
     site = site_of(identifier)
     if site:
         covariates["site"] = site
@@ -208,13 +202,9 @@ def _synthetic(path: Path, patients: tuple[Patient, ...]) -> bool:
     return bool(drawn)
 
 
-def _oddities(
-    patients: tuple[Patient, ...], counts: Counts, known: Cohort | None, synthetic: bool
-) -> list[Finding]:
+def _oddities(patients: tuple[Patient, ...], counts: Counts, known: Cohort | None, synthetic: bool) -> list[Finding]:
     found = []
-    frozen = [
-        s for p in patients for s in p.slides if BARCODE.match(s) and s[20:22].upper() in {"BS", "TS", "MS"}
-    ]
+    frozen = [s for p in patients for s in p.slides if BARCODE.match(s) and s[20:22].upper() in {"BS", "TS", "MS"}]
     if frozen:
         message = "slides are frozen sections (TS, MS or BS in the barcode), not diagnostic ones"
         found.append(finding("frozen_slides", "warning", message, frozen))

@@ -39,9 +39,7 @@ def find_labels(data: Path, cohort: str) -> Path:
     found = next((path for path in looked if path.is_file()), None)
     if found is None:
         tried = ", ".join(str(path.relative_to(data)) for path in looked)
-        raise DataError(
-            f"{data} holds no labels of {cohort}. Looked for {tried}. Put one there or give --labels."
-        )
+        raise DataError(f"{data} holds no labels of {cohort}. Looked for {tried}. Put one there or give --labels.")
     return found
 
 

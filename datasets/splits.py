@@ -34,12 +34,7 @@ def read_splits(directory: str | Path, labels: Labels) -> Folds:
     files = _files(directory)
     parts = {fold: _read(path) for fold, path in files.items()}
     patient = {slide: p.id for p in labels.patients for slide in p.slides}
-    resolve = {
-        i: patient.get(i.removesuffix(".svs"), patient_of(i))
-        for p in parts.values()
-        for ids in p
-        for i in ids
-    }
+    resolve = {i: patient.get(i.removesuffix(".svs"), patient_of(i)) for p in parts.values() for ids in p for i in ids}
     findings: list[Finding] = []
     splits, labelled = [], labels.by_id
     for fold, (train, test, joined) in parts.items():
@@ -68,9 +63,7 @@ def read_splits(directory: str | Path, labels: Labels) -> Folds:
 
 def _files(directory: Path) -> dict[int, Path]:
     if not directory.is_dir():
-        raise DataError(
-            f"{directory} is not a folder: give the folder that holds splits_0.csv, splits_1.csv, ..."
-        )
+        raise DataError(f"{directory} is not a folder: give the folder that holds splits_0.csv, splits_1.csv, ...")
     found = {int(m[1]): path for path in directory.iterdir() if (m := _FILE.match(path.name))}
     if not found:
         raise DataError(f"{directory} holds no splits_<number>.csv.")
@@ -86,10 +79,7 @@ def _read(path: Path) -> tuple[list[str], list[str], list[str]]:
     header = [name for name in (rows[0] if rows else {}) if name is not None]
     if not {"train", "val"} <= set(header):
         raise DataError(f"{path} must have the columns train and val; found {some(header) or 'no rows'}.")
-    columns = {
-        name: [v.strip() for r in rows if (v := r.get(name)) and v.strip()]
-        for name in ("train", "val", "test")
-    }
+    columns = {name: [v.strip() for r in rows if (v := r.get(name)) and v.strip()] for name in ("train", "val", "test")}
     if columns["test"]:
         return columns["train"], columns["test"], columns["val"]
     return columns["train"], columns["val"], []
@@ -118,9 +108,7 @@ def _coverage(
     tested = [i for split in splits for i in split.test]
     unknown = named - labelled - set(labels.excluded)
     if unknown:
-        yield finding(
-            "fold_ids_unlabelled", "warning", "patients of the folds have no label; left out", unknown
-        )
+        yield finding("fold_ids_unlabelled", "warning", "patients of the folds have no label; left out", unknown)
     if out := named & set(labels.excluded):
         message = "patients of the folds are left out because their labels cannot be used"
         yield finding("fold_ids_excluded", "warning", message, out)

@@ -21,9 +21,7 @@ def stratified_folds(labels: Labels, k: int = 5, seed: int = 0) -> Folds:
         raise ValueError(f"k is the number of folds, at least 2, not {k}")
     events = sum(patient.event for patient in labels.patients)
     if events < k:
-        raise DataError(
-            f"{labels.source}: {events} events are too few for {k} folds: use at most {events} folds."
-        )
+        raise DataError(f"{labels.source}: {events} events are too few for {k} folds: use at most {events} folds.")
     rng = np.random.default_rng([seed, k])
     order = sorted(labels.patients, key=lambda p: (not p.event, p.time, p.id))
     parts: list[list[str]] = [[] for _ in range(k)]

@@ -7,7 +7,6 @@ readers as real data, it is marked as synthetic in every file, and its truth is 
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 import uuid
 import zlib
@@ -24,7 +23,7 @@ from .twin_patients import Size, follow, identifiers, oracle, size_of, slides_pe
 from .twin_tissue import MAGNIFICATIONS, MEAN, MPP, PATCH_PX, SPREAD, draw_tissue, look_of, show
 
 GENERATOR = 1  # raise when the same parameters give another twin
-STRENGTHS = {"none": 0.0, "weak": 0.6, "medium": 1.2, "strong": 3.0}
+STRENGTHS = {"none": 0.0, "weak": 0.5, "medium": 1.0, "strong": 1.5}
 
 
 def draw_twin(
@@ -67,9 +66,7 @@ def draw_twin(
         _put(partial, folder, parameters)
     except OSError as error:
         why = error.strerror or error
-        raise DataError(
-            f"{folder} cannot be written ({why}): free space or choose another folder."
-        ) from error
+        raise DataError(f"{folder} cannot be written ({why}): free space or choose another folder.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
@@ -132,9 +129,7 @@ def _draw(
         )
         writer.writerows(rows)
     risk = {i: float(value) for i, value in zip(ids, log_hazard, strict=True)}
-    write_truth(
-        partial, Truth(parameters, risk, oracle(event, time, log_hazard))
-    )  # last: it says that all is there
+    write_truth(partial, Truth(parameters, risk, oracle(event, time, log_hazard)))  # last: it says that all is there
 
 
 def _width(backbone: str, dim: int | None) -> tuple[str, int]:
@@ -142,9 +137,7 @@ def _width(backbone: str, dim: int | None) -> tuple[str, int]:
         return backbone, dim
     known = backbones.get(backbone)
     if dim not in (None, known.dim):
-        raise DataError(
-            f"{known.name} is {known.dim} wide, not {dim}: give another name for a width of your own."
-        )
+        raise DataError(f"{known.name} is {known.dim} wide, not {dim}: give another name for a width of your own.")
     return known.name, known.dim
 
 
@@ -166,16 +159,10 @@ def _complete(folder: Path, parameters: dict) -> bool:
         return False
     truth = read_truth(folder)
     if truth is None:
-        raise DataError(
-            f"{folder} holds other files and no {FILE}: choose an empty folder for the synthetic twin."
-        )
+        raise DataError(f"{folder} holds other files and no {FILE}: choose an empty folder for the synthetic twin.")
     store = folder / "features" / str(parameters["backbone"])
     files = sum(1 for _ in store.glob("*.h5")) if store.is_dir() else 0
-    return (
-        dict(truth.parameters) == parameters
-        and files == parameters["slides"]
-        and (folder / "labels.csv").is_file()
-    )
+    return dict(truth.parameters) == parameters and files == parameters["slides"] and (folder / "labels.csv").is_file()
 
 
 def _put(partial: Path, folder: Path, parameters: dict) -> None:
@@ -184,12 +171,12 @@ def _put(partial: Path, folder: Path, parameters: dict) -> None:
         if _complete(folder, parameters):
             return
         old = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.old"
-        os.replace(folder, old)
-        os.replace(partial, folder)
+        folder.replace(old)
+        partial.replace(folder)
         shutil.rmtree(old, ignore_errors=True)
         return
     try:
-        os.replace(partial, folder)
+        partial.replace(folder)
     except OSError:
         if not _complete(folder, parameters):
             raise

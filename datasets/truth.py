@@ -27,9 +27,7 @@ def read_truth(folder: Path) -> Truth | None:
     try:
         content = json.loads(path.read_text("utf-8"))
         if content["format"] != FORMAT or content["version"] != VERSION:
-            raise DataError(
-                f"{path} is not the truth of a synthetic cohort of version {VERSION}: draw the twin again."
-            )
+            raise DataError(f"{path} is not the truth of a synthetic cohort of version {VERSION}: draw the twin again.")
         risk = {str(patient): float(value) for patient, value in content["risk"].items()}
         return Truth(dict(content["parameters"]), risk, float(content["oracle_c_index"]))
     except FileNotFoundError:

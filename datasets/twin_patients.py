@@ -25,9 +25,7 @@ class Size:
 def size_of(cohort: Cohort, patients: int | None) -> Size:
     """The cohort's public counts, or the same shares of fewer (or more) patients."""
     if patients is None or patients == cohort.patients:
-        return Size(
-            cohort.patients, cohort.slides, cohort.events, cohort.multi_slide_patients, cohort.max_slides
-        )
+        return Size(cohort.patients, cohort.slides, cohort.events, cohort.multi_slide_patients, cohort.max_slides)
     if patients < 10:
         raise ValueError(f"a twin needs at least 10 patients, not {patients}")
     share = patients / cohort.patients

@@ -11,9 +11,7 @@ import numpy as np
 MAGNIFICATIONS = (5, 10, 20)
 MPP = 0.25  # of level 0: a 40x slide
 PATCH_PX = 256
-SIDE = {
-    m: round(PATCH_PX * 10 / m / MPP) for m in MAGNIFICATIONS
-}  # level-0 pixels; 10 / m is um per pixel at m
+SIDE = {m: round(PATCH_PX * 10 / m / MPP) for m in MAGNIFICATIONS}  # level-0 pixels; 10 / m is um per pixel at m
 TYPES = 6
 AGGRESSIVE = TYPES - 1
 FACTORS = 4  # continuous variation: stain, texture, ...
@@ -46,12 +44,8 @@ def draw_tissue(rng: np.random.Generator, tendency: float, cells: float) -> Tiss
     for m in (10, 20):
         coords[m] = (coords[m // 2][:, None, :] + quarter * SIDE[m]).reshape(-1, 2)
     n = len(cells5)
-    fields = [
-        rng.standard_normal((n * k, TYPES)) * np.sqrt(s) for k, s in zip((1, 4, 16), SHARES, strict=True)
-    ]
-    field = (
-        np.repeat(fields[0], 16, axis=0) + np.repeat(fields[1], 4, axis=0) + fields[2]
-    )  # (n20, TYPES), variance 1
+    fields = [rng.standard_normal((n * k, TYPES)) * np.sqrt(s) for k, s in zip((1, 4, 16), SHARES, strict=True)]
+    field = np.repeat(fields[0], 16, axis=0) + np.repeat(fields[1], 4, axis=0) + fields[2]  # (n20, TYPES), variance 1
     aggressive = field[:, AGGRESSIVE] < tendency
     kind = np.where(aggressive, AGGRESSIVE, field[:, :AGGRESSIVE].argmax(axis=1))
     latent = np.zeros((16 * n, TYPES + FACTORS), np.float32)
@@ -87,22 +81,20 @@ def look_of(backbone_seed: int, dim: int) -> Look:
     """The projections of one backbone. Scales see the same tissue alike (70 % of the variance), not the same."""
     shape = (TYPES + FACTORS, dim)
     shared = np.random.default_rng([backbone_seed, 0]).standard_normal(shape)
-    size = np.full((TYPES + FACTORS, 1), 0.8)
-    size[AGGRESSIVE] = 1.2
+    size = np.full((TYPES + FACTORS, 1), 0.6)
+    size[AGGRESSIVE] = 0.9
     weights = {}
     for m in MAGNIFICATIONS:
         own = np.random.default_rng([backbone_seed, m]).standard_normal(shape)
         weights[m] = (size * (np.sqrt(0.7) * shared + np.sqrt(0.3) * own)).astype(np.float32)
-    return Look(weights, 0.5)
+    return Look(weights, 0.4)
 
 
 # The coarser the patch, the less faithfully it shows what its children hold.
 BLUR = {20: 0.0, 10: 0.15, 5: 0.25}
 
 
-def show(
-    rng: np.random.Generator, tissue: Tissue, look: Look
-) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+def show(rng: np.random.Generator, tissue: Tissue, look: Look) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
     """Features float32 (n, dim) and coordinates int32 (n, 2) by magnification, rows in reading order of each scale.
 
     A patch at 10x or 5x shows the mean contents of its children, blurred, plus noise of its own. Rows follow the

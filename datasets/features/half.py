@@ -22,13 +22,7 @@ def to_half(features: np.ndarray, where: str, out: np.ndarray | None = None) -> 
             line = np.asarray(features[row], np.float64)
             bad = line[~(np.abs(line) <= LARGEST)]
         value = float(bad[0]) if len(bad) else float("inf")
-        kind = (
-            "NaN"
-            if np.isnan(value)
-            else "an infinite value"
-            if np.isinf(value)
-            else f"{value:g}, more than float16"
-        )
+        kind = "NaN" if np.isnan(value) else "an infinite value" if np.isinf(value) else f"{value:g}, more than float16"
         raise DataError(f"{where}, row {row}: holds {kind}. Extract this slide again.")
     return out
 

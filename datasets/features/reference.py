@@ -55,9 +55,7 @@ class ReferenceFolder:
             paths = {m: self._path(slide, m) for m in self.magnifications}
             present = {m: path for m, path in paths.items() if path.is_file()}
             if not present:
-                raise DataError(
-                    f"{self.folder} has no file of slide {slide} at any of {self.magnifications}."
-                )
+                raise DataError(f"{self.folder} has no file of slide {slide} at any of {self.magnifications}.")
             self._shapes[slide] = {m: tuple(_load(path).shape) for m, path in present.items()}  # type: ignore[misc]
         return self._shapes[slide]
 
@@ -172,17 +170,15 @@ def _load(path: Path) -> torch.Tensor:
             f"{path} is not a plain tensor: reading it could run code, or it is damaged. Save it again with "
             "torch.save(torch.as_tensor(features), path)."
         ) from error
-    except (
-        Exception
-    ) as error:  # a damaged file can raise anything here, and the file is all that this depends on
+    except Exception as error:  # a damaged file can raise anything here, and the file is all that this depends on
         brief = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise DataError(f"{path} is truncated or damaged ({brief}). {AGAIN}") from error
     if not isinstance(content, torch.Tensor):
         raise DataError(f"{path} holds a {type(content).__name__}, not an (N, D) tensor of features.")
+    if content.ndim == 1 and not len(content):
+        content = content.reshape(0, 0)  # no tissue
     if content.ndim != 2 or not content.is_floating_point() or content.layout != torch.strided:
-        raise DataError(
-            f"{path} holds a tensor {tuple(content.shape)} of {content.dtype}, not (N, D) floats."
-        )
+        raise DataError(f"{path} holds a tensor {tuple(content.shape)} of {content.dtype}, not (N, D) floats.")
     return content.detach()
 
 

@@ -1,16 +1,17 @@
 """Our own feature store: one HDF5 file a slide, contiguous float16, self-describing, written whole or not at all.
 
-    <folder>/<slide>.h5     attributes: format, format_version, slide, backbone, dim, magnifications, patch_px, mpp,
-                            synthetic, code_version
-        20x/features        float16 (n, dim), contiguous; attribute sha256
-        20x/coords          int32 (n, 2), level-0 x, y of the top-left corner (absent if unknown); attribute sha256
+    <folder>/<slide>.h5     attribute `milsurv`, JSON: format, format_version, slide, backbone, dim, patch_px, mpp,
+                            synthetic, code_version, scales: {"20": {patches, features_sha256, coords_sha256}, ...}
+        20x/features        float16 (n, dim), contiguous
+        20x/coords          int32 (n, 2), level-0 x, y of the top-left corner; absent if unknown
         10x/...  5x/...
 
 Contiguous and uncompressed because that is read at the speed of a copy; float16 because it halves the bytes.
 """
 
+import contextlib
 import hashlib
-import os
+import json
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from .names import safe
 
 LAYOUT = "store"
 FORMAT = "milsurv-features"
+HEAD = "milsurv"  # the one attribute: reading sixteen takes h5py longer than reading a small bag
 VERSION = 1
 AGAIN = "Extract or convert this slide again."
 
@@ -69,30 +71,36 @@ def write_slide(
     widths = {matrix.shape[1] for matrix, _ in arrays.values()}
     if len(widths) != 1:
         raise DataError(f"slide {slide}: widths differ between scales: {sorted(widths)}.")
-    folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{slide[:180]}.{uuid.uuid4().hex[:8]}.partial"
+    head = {
+        "format": FORMAT,
+        "format_version": VERSION,
+        "slide": slide,
+        "backbone": backbone,
+        "dim": widths.pop(),
+        "patch_px": patch_px,
+        "mpp": mpp,
+        "synthetic": synthetic,
+        "code_version": __version__,
+        "scales": {
+            m: {"patches": len(pair[0]), "features_sha256": _sha256(pair[0]), "coords_sha256": _sha256(pair[1])}
+            for m, pair in arrays.items()
+        },
+    }
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with h5py.File(partial, "w") as file:
-            file.attrs.update(
-                format=FORMAT,
-                format_version=VERSION,
-                slide=slide,
-                backbone=backbone,
-                dim=widths.pop(),
-                magnifications=np.array(sorted(arrays), np.int32),
-                patch_px=patch_px,
-                mpp=float("nan") if mpp is None else float(mpp),
-                synthetic=synthetic,
-                code_version=__version__,
-            )
+            file.attrs[HEAD] = json.dumps(head)
             for magnification, pair in arrays.items():
                 for name, array in zip(("features", "coords"), pair, strict=True):
                     if array is not None:
-                        dataset = file.create_dataset(f"{magnification}x/{name}", data=array)
-                        dataset.attrs["sha256"] = hashlib.sha256(array).hexdigest()
-        os.replace(partial, path)
+                        file.create_dataset(f"{magnification}x/{name}", data=array)
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:  # h5py raises either where the disk is full
+        raise DataError(f"{path} cannot be written ({_brief(error)}): free space or choose another folder.") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
     return path
 
 
@@ -102,7 +110,7 @@ class Header:
 
     backbone: str
     synthetic: bool
-    mpp: float
+    mpp: float | None
     patch_px: int
     shapes: dict[int, tuple[int, int]]
     checksums: dict[int, tuple[str, str | None]]
@@ -149,24 +157,22 @@ class Store:
             raise DataError(f"{path}: has no {magnification}x, only {sorted(header.shapes)}. {AGAIN}")
         shape, sums = header.shapes[magnification], header.checksums[magnification]
         if shape[1] != self.dim:
-            raise DataError(
-                f"{path}: {magnification}x is {shape[1]} wide, other slides are {self.dim}. {AGAIN}"
-            )
+            raise DataError(f"{path}: {magnification}x is {shape[1]} wide, other slides are {self.dim}. {AGAIN}")
         features = np.empty(shape, np.float16) if out is None else out
         coords = None if sums[1] is None else np.empty((shape[0], 2), np.int32)
         try:
             with h5py.File(path, "r", locking=False) as file:
                 for array, name in ((features, "features"), (coords, "coords")):
-                    if array is not None and len(array):
-                        file[f"{magnification}x/{name}"].read_direct(array)  # type: ignore[union-attr]
+                    if array is not None:
+                        _fill(path, file, f"{magnification}x/{name}", array)
         except DAMAGE as error:
+            if isinstance(error, DataError):
+                raise
             raise DataError(f"{path}: {magnification}x cannot be read ({_brief(error)}). {AGAIN}") from error
         if (slide, magnification) not in self._verified:
             for array, expected in zip((features, coords), sums, strict=True):
-                if array is not None and hashlib.sha256(array).hexdigest() != expected:
-                    raise DataError(
-                        f"{path}: {magnification}x is damaged, its checksum does not fit. {AGAIN}"
-                    )
+                if array is not None and _sha256(array) != expected:
+                    raise DataError(f"{path}: {magnification}x is damaged, its checksum does not fit. {AGAIN}")
             if (row := first_bad_row(features)) is not None:
                 raise DataError(f"{path}: {magnification}x, row {row} holds NaN or infinite values. {AGAIN}")
             self._verified.add((slide, magnification))
@@ -196,9 +202,7 @@ def open_store(folder: Path, name: str | None = None) -> Store:
         try:
             header = read_header(_path(str(folder), slide))
             break
-        except (
-            DataError
-        ):  # a damaged file is reported where it is used; one good file is enough to open the folder
+        except DataError:  # a damaged file is reported where it is used; one good file is enough to open the folder
             continue
     if header is None:
         raise DataError(f"{folder} holds no readable feature file. Extract or convert the slides again.")
@@ -207,9 +211,7 @@ def open_store(folder: Path, name: str | None = None) -> Store:
     findings = []
     if partial:
         message = "unfinished files are ignored: a writer is at work or was interrupted"
-        findings.append(
-            Finding("partial_files", "warning", len(partial), message, tuple(sorted(partial)[:10]))
-        )
+        findings.append(Finding("partial_files", "warning", len(partial), message, tuple(sorted(partial)[:10])))
     magnifications = tuple(sorted(header.shapes))
     return Store(str(folder), backbone, dim, magnifications, header.synthetic, slides, tuple(findings))
 
@@ -218,31 +220,21 @@ def read_header(path: Path) -> Header:
     """The head of one file. DataError if it is missing, truncated, or not of this layout and version."""
     try:
         with h5py.File(path, "r", locking=False) as file:
-            attrs = file.attrs
-            if attrs.get("format") != FORMAT:
-                raise DataError(f"{path} is not a feature file of milsurv. {AGAIN}")
-            if int(attrs["format_version"]) != VERSION:
-                raise DataError(
-                    f"{path} has format version {attrs['format_version']}; this milsurv reads {VERSION}. Update milsurv."
-                )
-            shapes, checksums = {}, {}
-            for magnification in (int(m) for m in attrs["magnifications"]):  # type: ignore[union-attr]
-                features = _dataset(path, file, f"{magnification}x/features", np.float16)
-                width, digest = int(attrs["dim"]), str(features.attrs["sha256"])
-                if features.shape != (features.shape[0], width):
-                    raise DataError(
-                        f"{path}: {magnification}x has shape {features.shape}, not (n, {width}). {AGAIN}"
-                    )
-                shapes[magnification], checksums[magnification] = features.shape, (digest, None)
-                if f"{magnification}x/coords" in file:
-                    coords = _dataset(path, file, f"{magnification}x/coords", np.int32)
-                    if coords.shape != (features.shape[0], 2):
-                        raise DataError(f"{path}: {magnification}x has coordinates {coords.shape}. {AGAIN}")
-                    checksums[magnification] = (digest, str(coords.attrs["sha256"]))
-            if not shapes:
-                raise DataError(f"{path} holds no magnification. {AGAIN}")
-            synthetic, mpp, patch_px = bool(attrs["synthetic"]), float(attrs["mpp"]), int(attrs["patch_px"])  # type: ignore[arg-type]
-            return Header(str(attrs["backbone"]), synthetic, mpp, patch_px, shapes, checksums)
+            text = file.attrs.get(HEAD)
+        if text is None:
+            raise DataError(f"{path} is not a feature file of milsurv. {AGAIN}")
+        head = json.loads(text)  # type: ignore[arg-type]
+        if head["format"] != FORMAT or head["format_version"] != VERSION:
+            found = f"{head['format']} {head['format_version']}"
+            raise DataError(f"{path} has format {found}; this milsurv reads {FORMAT} {VERSION}. Update milsurv.")
+        dim, scales = int(head["dim"]), {int(m): scale for m, scale in head["scales"].items()}
+        shapes = {m: (int(scale["patches"]), dim) for m, scale in scales.items()}
+        if not shapes or dim < 1 or min(n for n, _ in shapes.values()) < 0:
+            raise DataError(f"{path} holds no magnification. {AGAIN}")
+        if sum(2 * n * d for n, d in shapes.values()) > path.stat().st_size:
+            raise DataError(f"{path} is truncated: its head names more patches than the file holds. {AGAIN}")
+        sums = {m: (str(s["features_sha256"]), s["coords_sha256"]) for m, s in scales.items()}
+        return Header(str(head["backbone"]), bool(head["synthetic"]), head["mpp"], head["patch_px"], shapes, sums)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist: there are no features for this slide.") from None
     except DAMAGE as error:
@@ -251,23 +243,27 @@ def read_header(path: Path) -> Header:
         raise DataError(f"{path} is truncated or damaged ({_brief(error)}). {AGAIN}") from error
 
 
-def _dataset(path: Path, file: h5py.File, name: str, dtype: type) -> h5py.Dataset:
-    """A dataset whose bytes lie in this very file, all of them: links elsewhere and impossible sizes are refused."""
+def _fill(path: Path, file: h5py.File, name: str, array: np.ndarray) -> None:
+    """Read a dataset into `array`, if it is what the head says and its bytes lie in this very file, all of them."""
     dataset = file[name]
-    if not isinstance(dataset, h5py.Dataset) or dataset.dtype != dtype or dataset.ndim != 2:
-        raise DataError(f"{path}: {name} is not a {np.dtype(dtype)} matrix. {AGAIN}")
-    if dataset.is_virtual or dataset.external or dataset.file.id != file.id:
+    if not isinstance(dataset, h5py.Dataset) or dataset.dtype != array.dtype or dataset.shape != array.shape:
+        raise DataError(f"{path}: {name} is not the {array.dtype} matrix {array.shape} of its head. {AGAIN}")
+    if dataset.is_virtual or dataset.external or dataset.file.filename != file.filename:
         raise DataError(f"{path}: {name} points to another file; such files are refused.")
-    size = dataset.shape[0] * dataset.shape[1] * dataset.dtype.itemsize
-    if size != dataset.id.get_storage_size() or size > path.stat().st_size:
-        raise DataError(f"{path}: {name} claims {size:,} bytes that the file does not hold. {AGAIN}")
-    return dataset
+    if dataset.id.get_storage_size() != array.nbytes:
+        raise DataError(f"{path}: {name} is not stored plainly and whole. {AGAIN}")
+    if len(array):
+        dataset.read_direct(array)
+
+
+def _sha256(array: np.ndarray | None) -> str | None:
+    return None if array is None else hashlib.sha256(memoryview(array)).hexdigest()
 
 
 def _is_ours(path: Path) -> bool:
     try:
         with h5py.File(path, "r", locking=False) as file:
-            return file.attrs.get("format") == FORMAT
+            return HEAD in file.attrs
     except DAMAGE:
         return False
 
