@@ -1,0 +1,165 @@
+"""Is one model better than another? Paired comparisons over the same patients and the same folds.
+
+Two tests answer two questions. `paired_bootstrap` asks of two trained sets of models, taken as they are, whether their
+ranking of patients like these differs: only the patients are chance. `corrected_t_test` asks whether the difference would
+survive other training data and seeds: it uses the scores of folds and repeats, and allows for training parts that overlap.
+Give `holm` the p-values of all pairs that were compared. docs/statistics.md tells which to use when.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from .concordance import checked, concordance, draw_counts, pairs, resampled
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval.
+
+    `value` is the estimate itself (not the mean of resamples); `low` and `high` bound the interval at `level`;
+    `standard_error` is the SD of the resampled or modelled estimate; `p` is two-sided against 0 (None where no null
+    makes sense); `undefined` counts the resamples that had a fold without comparable pairs and were left out.
+    """
+
+    value: float
+    low: float
+    high: float
+    standard_error: float
+    p: float | None
+    level: float
+    undefined: int = 0
+
+
+def bootstrap_interval(
+    time: ArrayLike,
+    event: ArrayLike,
+    risk: ArrayLike,
+    fold: ArrayLike,
+    resamples: int = 10_000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Estimate:
+    """Percentile interval of the mean C-index over folds: patients are resampled within each fold (Efron 1979).
+
+    All arrays are (n,): `time`, `event` True = died, `risk`, and the test `fold` of each patient. Raises ValueError where
+    a fold has no comparable pair.
+    """
+    risks = np.asarray(risk, dtype=float)[None]
+    values, draws = _means_over_folds(time, event, risks, fold, resamples, seed)
+    return _percentile(float(values[0]), draws[:, 0], level, test=False)
+
+
+def paired_bootstrap(
+    time: ArrayLike,
+    event: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
+    fold: ArrayLike,
+    resamples: int = 10_000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Estimate:
+    """C-index of `first` minus that of `second`, mean over folds, with percentile interval and p-value.
+
+    Both risks (n,) are of the same patients, and every resample draws the same patients for both, within each fold; so
+    what is hard for both cancels (Efron and Tibshirani 1993, ch. 8). The p-value inverts the interval: twice the smaller
+    share of resamples on either side of 0, each with one added (Davison and Hinkley 1997, sec. 4.4), hence never 0.
+    """
+    risks = np.stack([np.asarray(first, dtype=float), np.asarray(second, dtype=float)])
+    values, draws = _means_over_folds(time, event, risks, fold, resamples, seed)
+    return _percentile(float(values[0] - values[1]), draws[:, 0] - draws[:, 1], level, test=True)
+
+
+def corrected_t_test(differences: Sequence[float], n_test: float, n_train: float, level: float = 0.95) -> Estimate:
+    """The corrected resampled t-test on the differences of J folds (of one or more repeats), J >= 2.
+
+    The variance of the mean is (1/J + n_test/n_train) s^2, s^2 with ddof = 1, on J - 1 degrees of freedom (Nadeau and
+    Bengio 2003, eq. 9; for repeated cross-validation Bouckaert and Frank 2004). Without the second term, training parts
+    that share patients make the test far too bold. Raises ValueError for fewer than two differences.
+    """
+    values = np.asarray(differences, dtype=float)
+    if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
+        raise ValueError("the corrected t-test needs at least two finite differences, one per fold")
+    if n_test <= 0 or n_train <= 0:
+        raise ValueError(f"n_test ({n_test}) and n_train ({n_train}) must be positive")
+    df = len(values) - 1
+    mean = float(values.mean())
+    error = float(np.sqrt((1 / len(values) + n_test / n_train) * values.var(ddof=1)))
+    if error == 0:  # every fold says the same: certain where they differ, and no difference at all where not
+        return Estimate(mean, mean, mean, 0.0, 1.0 if mean == 0 else 0.0, level)
+    reach = float(stats.t.ppf(0.5 + level / 2, df)) * error
+    p = float(2 * stats.t.sf(abs(mean) / error, df))
+    return Estimate(mean, mean - reach, mean + reach, error, p, level)
+
+
+def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
+    """p-values adjusted for their number (Holm 1979): reject those <= alpha and the family-wise error is <= alpha."""
+    p = np.asarray(p_values, dtype=float)
+    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
+        raise ValueError("p-values lie between 0 and 1")
+    order = np.argsort(p, kind="stable")
+    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(steps, 1.0)
+    return adjusted
+
+
+def minimum_detectable_difference(
+    standard_error: float, alpha: float = 0.05, power: float = 0.8, df: float | None = None
+) -> float:
+    """The smallest true difference that a two-sided test at `alpha` finds with `power`: (q(1 - alpha/2) + q(power)) * SE.
+
+    Quantiles are those of the normal distribution, or of Student's t with `df` degrees of freedom, which is a close
+    approximation to the noncentral t (Bloom 1995).
+    """
+    if not (standard_error >= 0 and 0 < alpha < 1 and 0 < power < 1):
+        raise ValueError("needs a standard error >= 0, and alpha and power between 0 and 1")
+    law = stats.norm if df is None else stats.t(df)
+    return float((law.ppf(1 - alpha / 2) + law.ppf(power)) * standard_error)
+
+
+def _means_over_folds(
+    time: ArrayLike, event: ArrayLike, risks: NDArray[np.float64], fold: ArrayLike, resamples: int, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean C-index over folds of each of m risks: as observed (m,), and in every resample (resamples, m)."""
+    fold = np.asarray(fold)
+    arrays = [checked(time, event, risk) for risk in risks]
+    if fold.shape != arrays[0][0].shape:
+        raise ValueError(f"fold {fold.shape} must have one entry per patient {arrays[0][0].shape}")
+    if resamples < 1:
+        raise ValueError("resamples must be at least 1")
+    names = np.unique(fold)
+    observed, draws = np.zeros(len(risks)), np.zeros((resamples, len(risks)))
+    for name, rng in zip(names, np.random.default_rng(seed).spawn(len(names)), strict=True):
+        mine = fold == name
+        try:
+            observed += [concordance(t[mine], e[mine], r[mine]) for t, e, r in arrays]
+        except ValueError as error:
+            raise ValueError(f"fold {name}: {error}") from error
+        made = [pairs(t[mine], e[mine], r[mine]) for t, e, r in arrays]
+        start = 0
+        for counts in draw_counts(int(mine.sum()), resamples, rng):
+            draws[start : start + len(counts)] += np.stack([resampled(one, counts) for one in made], axis=1)
+            start += len(counts)
+    return observed / len(names), draws / len(names)
+
+
+def _percentile(value: float, draws: NDArray[np.float64], level: float, test: bool) -> Estimate:
+    if not 0 < level < 1:
+        raise ValueError("level lies between 0 and 1")
+    known = draws[~np.isnan(draws)]
+    if len(known) < 2:
+        raise ValueError("hardly any resample has comparable pairs in every fold: too few deaths for a bootstrap")
+    low, high = np.quantile(known, [0.5 - level / 2, 0.5 + level / 2])
+    p = None
+    if test:
+        # Sums over folds in another order differ in the last bits; that is no difference.
+        below, above = (known <= 1e-12).sum(), (known >= -1e-12).sum()
+        p = float(min(1.0, 2 * (min(below, above) + 1) / (len(known) + 1)))
+    return Estimate(
+        value, float(low), float(high), float(known.std(ddof=1)), p, level, int(len(draws) - len(known))
+    )
