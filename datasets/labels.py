@@ -1,23 +1,20 @@
 """Labels: who was followed for how long and who died, by patient, with everything odd about the table listed."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from .cohort import Cohort
 from .cohorts import COHORTS
 from .errors import DataError, some
 from .findings import Finding, finding
 from .fingerprint import fingerprint
-from .label_table import read_label_table
+from .label_table import Row, read_label_table
 from .patient import BARCODE, SYNTHETIC_PREFIX, Patient, patient_of, site_of
 from .truth import read_truth
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -53,9 +50,7 @@ class Labels:
     @property
     def counts(self) -> Counts:
         """Counts of the patients that can be analysed."""
-        slides = [len(patient.slides) for patient in self.patients]
-        events = sum(patient.event for patient in self.patients)
-        return Counts(len(slides), sum(slides), events, sum(n > 1 for n in slides), max(slides, default=0))
+        return counts_of(self.patients)
 
     @property
     def by_id(self) -> dict[str, Patient]:
@@ -76,146 +71,132 @@ def read_labels(path: str | Path, cohort: Cohort | str, unusable_times: Literal[
     """
     path = Path(path)
     known = cohort if isinstance(cohort, Cohort) else COHORTS.get(cohort)
-    name = cohort.name if isinstance(cohort, Cohort) else cohort
-    table = read_label_table(path)
     findings: list[Finding] = []
-    table = _patients_and_slides(path, table, findings)
-    _refuse_conflicts(path, table)
-    excluded = _unusable(path, table, known, unusable_times, findings)
-    patients = tuple(
-        _patient(str(key), rows, str(key) not in excluded)
-        for key, rows in table.sort_values(["patient", "slide_id"]).groupby("patient", sort=True)
-    )
-    every = Labels(name, patients, (), "", str(path), False, None, Counts(0, 0, 0, 0, 0), {})
-    kept = tuple(patient for patient in patients if patient.id not in excluded)
+    rows = _by_patient(path, read_label_table(path), findings)
+    excluded = _unusable(path, rows, known, unusable_times, findings)
+    everybody = [_patient(identifier, rows[identifier]) for identifier in sorted(rows)]
+    kept = tuple(patient for patient in everybody if patient.id not in excluded)
     if not kept:
         raise DataError(f"{path} holds no patient that can be analysed.")
-    synthetic = _synthetic(path, patients)
-    truth = read_truth(path.parent) if synthetic else None
-    findings += _oddities(patients, every.counts, known, synthetic)
-    oracle = {p.id: truth.risk[p.id] for p in kept if p.id in truth.risk} if truth else None
-    if synthetic and (oracle is None or len(oracle) < len(kept)):
-        oracle = None
-        message = f"no truth for every patient beside {path.name}: the oracle cannot be shown"
-        findings.append(Finding("oracle_missing", "warning", len(kept), message))
+    synthetic = _synthetic(path, everybody)
+    counts = counts_of(everybody)
+    findings += _oddities(everybody, counts, None if synthetic else known)
+    oracle = _oracle(path, kept, findings) if synthetic else None
     records = [[p.id, repr(p.time), p.event, p.slides] for p in kept]
-    return Labels(
-        name,
-        kept,
-        tuple(findings),
-        fingerprint(records),
-        str(path),
-        synthetic,
-        oracle,
-        every.counts,
-        excluded,
-    )
+    name = cohort.name if isinstance(cohort, Cohort) else cohort
+    return Labels(name, kept, tuple(findings), fingerprint(records), str(path), synthetic, oracle, counts, excluded)
 
 
-def _patients_and_slides(path: Path, table: pd.DataFrame, findings: list[Finding]) -> pd.DataFrame:
-    repeated = table.duplicated()
-    if repeated.any():
-        message = f"{repeated.sum()} rows repeat another row exactly; each is used once"
-        findings.append(finding("duplicate_rows", "warning", message, table.slide_id[repeated]))
-    table = table[~repeated].copy()
-    table["patient"] = table.case_id.map(patient_of)
-    cut = table.case_id != table.patient
-    if cut.any():
+def counts_of(patients: Iterable[Patient]) -> Counts:
+    """Counts of these patients."""
+    listed = list(patients)
+    slides = [len(patient.slides) for patient in listed]
+    events = sum(patient.event for patient in listed)
+    return Counts(len(listed), sum(slides), events, sum(n > 1 for n in slides), max(slides, default=0))
+
+
+def _by_patient(path: Path, rows: list[Row], findings: list[Finding]) -> dict[str, list[Row]]:
+    """Rows by patient, repeated ones once; patients with conflicting rows and slides of two patients are refused."""
+    seen: dict[Row, Row] = {}
+    repeated = []
+    for row in rows:
+        if seen.setdefault(replace(row, line=0), row) is not row:
+            repeated.append(row)
+    if repeated:
+        message = "slides have rows that repeat another row exactly; each is used once"
+        findings.append(finding("duplicate_rows", "warning", message, (row.slide_id for row in repeated)))
+    cut = [row.case_id for row in rows if patient_of(row.case_id) != row.case_id]
+    if cut:
         message = "case ids are slide barcodes; the patient is their first 12 characters"
-        findings.append(finding("case_id_is_slide_barcode", "info", message, table.case_id[cut]))
-    owner = table.slide_id.map(patient_of)
-    strange = table.slide_id.map(lambda s: bool(BARCODE.match(s))) & (owner != table.patient)
-    strange &= table.patient.map(lambda p: bool(BARCODE.match(p)))
-    if strange.any():
-        lines = some(f"{i} ({s} under {p})" for i, s, p in table[strange][["slide_id", "patient"]].itertuples())
+        findings.append(finding("case_id_is_slide_barcode", "info", message, cut))
+    patients: dict[str, list[Row]] = defaultdict(list)
+    owners: dict[str, set[str]] = defaultdict(set)
+    for row in seen.values():
+        patient = patient_of(row.case_id)
+        if BARCODE.match(row.slide_id) and BARCODE.match(patient) and patient_of(row.slide_id) != patient:
+            raise DataError(
+                f"{path}, line {row.line}: slide {row.slide_id} stands under {patient}, but its barcode names another "
+                "patient. Correct case_id or slide_id."
+            )
+        patients[patient].append(row)
+        owners[row.slide_id].add(patient)
+    if shared := sorted(slide for slide, own in owners.items() if len(own) > 1):
+        raise DataError(f"{path}: slides stand under several patients: {some(shared)}. Correct case_id.")
+    if odd := sorted(p for p, own in patients.items() if len({(str(r.months), r.event) for r in own}) > 1):
         raise DataError(
-            f"{path}, line {lines}: the slide's barcode names another patient. Correct case_id or slide_id."
+            f"{path}: {len(odd)} patients have rows with different survival_months or censorship: {some(odd)}. "
+            "A patient has one outcome: correct the table."
         )
-    shared = table.groupby("slide_id").patient.nunique()
-    shared = shared[shared > 1]
-    if len(shared):
-        raise DataError(f"{path}: slides listed under several patients: {some(shared.index)}. Correct case_id.")
-    return table
-
-
-def _refuse_conflicts(path: Path, table: pd.DataFrame) -> None:
-    spread = table.groupby("patient")[["months", "event"]].nunique(dropna=False).gt(1).any(axis=1)
-    conflicting = list(spread.index[spread])
-    if conflicting:
-        raise DataError(
-            f"{path}: {len(conflicting)} patients have rows with different survival_months or censorship: "
-            f"{some(conflicting)}. A patient has one outcome: correct the table."
-        )
+    return patients
 
 
 def _unusable(
-    path: Path, table: pd.DataFrame, known: Cohort | None, policy: str, findings: list[Finding]
+    path: Path, rows: dict[str, list[Row]], known: Cohort | None, policy: str, findings: list[Finding]
 ) -> dict[str, str]:
-    bad = table[~(table.months > 0)]
-    if bad.empty:
+    """Patients who cannot be analysed, with the reason; refused unless that is allowed or publicly known."""
+    bad = [row for own in rows.values() for row in own if not row.months > 0]
+    if not bad:
         return {}
-    zeros_as_published = known is not None and (bad.months == 0).all() and len(bad) == known.zero_time_slides
-    if policy != "drop" and not zeros_as_published:
+    patients = {patient_of(row.case_id): row for row in bad}
+    as_published = known and all(row.months == 0 for row in bad) and len(bad) == known.zero_time_slides
+    if policy != "drop" and not as_published:
         raise DataError(
-            f"{path}, line {some(bad.index)}: survival_months is missing or not above zero for "
-            f"{bad.patient.nunique()} patients ({some(sorted(set(bad.patient)))}). Correct or remove these rows, "
-            f"or leave the patients out on purpose (unusable_times='drop')."
+            f"{path}, line {some(sorted(row.line for row in bad))}: survival_months is missing or not above zero for "
+            f"{len(patients)} patients ({some(sorted(patients))}). Correct or remove these rows, or leave the patients "
+            "out on purpose (unusable_times='drop')."
         )
-    reasons = {
-        str(p): "survival_months is missing" if m != m else f"survival_months is {m:g}"
-        for p, m in zip(bad.patient, bad.months, strict=True)
-    }
+    died = sum(row.event for row in patients.values())
     message = (
-        f"{len(bad)} slides of {len(reasons)} patients ({bad[bad.event].patient.nunique()} of whom died) have a "
-        "survival time that is missing or not above zero; these patients are left out"
+        f"slides of {len(patients)} patients ({died} of whom died) have a survival time that is missing or not above "
+        "zero; these patients are left out"
     )
-    examples = tuple(sorted(set(bad.slide_id)))[:10]
-    findings.append(Finding("time_not_positive", "warning", len(bad), message, examples))
-    return reasons
+    findings.append(finding("time_not_positive", "warning", message, (row.slide_id for row in bad)))
+    return {
+        patient: "survival_months is missing" if math.isnan(row.months) else f"survival_months is {row.months:g}"
+        for patient, row in sorted(patients.items())
+    }
 
 
-def _patient(identifier: str, rows: pd.DataFrame, usable: bool) -> Patient:
-    first = rows.iloc[0]
+def _patient(identifier: str, rows: list[Row]) -> Patient:
     covariates: dict[str, object] = {}
-    for column in ("age", "is_female", "oncotree_code"):
-        values = list(rows[column].dropna()) if column in rows else []
-        if values and (value := values[0] if column == "oncotree_code" else _number(values[0])) is not None:
-            covariates[column] = value
-    site = site_of(identifier)
-    if site:
+    for name in ("age", "is_female", "oncotree_code"):
+        known = [value for row in rows if (value := getattr(row, name)) is not None]
+        if known:
+            covariates[name] = known[0]
+    if site := site_of(identifier):
         covariates["site"] = site
-    time = float(first.months) if usable else float("nan")
-    return Patient(identifier, time, bool(first.event), site, tuple(sorted(set(rows.slide_id))), covariates)
+    slides = tuple(sorted({row.slide_id for row in rows}))
+    return Patient(identifier, rows[0].months, rows[0].event, site, slides, covariates)
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
+def _oracle(path: Path, patients: tuple[Patient, ...], findings: list[Finding]) -> Mapping[str, float] | None:
+    truth = read_truth(path.parent)
+    if truth is None or any(p.id not in truth.risk for p in patients):
+        message = "synthetic patients have no truth beside the table; the oracle cannot be shown"
+        findings.append(finding("oracle_missing", "warning", message, (p.id for p in patients)))
         return None
+    return {p.id: truth.risk[p.id] for p in patients}
 
 
-def _synthetic(path: Path, patients: tuple[Patient, ...]) -> bool:
+def _synthetic(path: Path, patients: list[Patient]) -> bool:
     drawn = [p.id for p in patients if p.id.startswith(SYNTHETIC_PREFIX)]
     if drawn and len(drawn) < len(patients):
         raise DataError(f"{path} mixes synthetic patients ({some(drawn, 3)}) with others: keep them apart.")
     return bool(drawn)
 
 
-def _oddities(patients: tuple[Patient, ...], counts: Counts, known: Cohort | None, synthetic: bool) -> list[Finding]:
+def _oddities(patients: list[Patient], counts: Counts, known: Cohort | None) -> list[Finding]:
     found = []
     frozen = [s for p in patients for s in p.slides if BARCODE.match(s) and s[20:22].upper() in {"BS", "TS", "MS"}]
     if frozen:
         message = "slides are frozen sections (TS, MS or BS in the barcode), not diagnostic ones"
         found.append(finding("frozen_slides", "warning", message, frozen))
-    several = [p.id for p in patients if len(p.slides) > 1]
-    if several:
+    if several := [p.id for p in patients if len(p.slides) > 1]:
         message = f"patients have several slides (at most {counts.max_slides}); these form one bag"
         found.append(finding("several_slides", "info", message, several))
-    no_age = [p.id for p in patients if "age" not in p.covariates]
-    if no_age:
+    if no_age := [p.id for p in patients if "age" not in p.covariates]:
         found.append(finding("age_missing", "info", "patients have no age in the table", no_age))
-    if known is not None and not synthetic:
+    if known is not None:
         public = (known.patients, known.slides, known.events)
         here = (counts.patients, counts.slides, counts.events)
         if here != public:
