@@ -13,7 +13,7 @@ SCALES = (5, 10, 20)
 
 
 class ABMILConcat(nn.Module):
-    """Early fusion by concatenation, the plainest multi-scale control: nothing passes between scales before the head."""
+    """Early fusion by concatenation, the plainest control: nothing passes between scales before the head."""
 
     def __init__(
         self,
@@ -30,9 +30,7 @@ class ABMILConcat(nn.Module):
         super().__init__()
         names = [f"x{scale}" for scale in SCALES]
         self.embed = nn.ModuleDict({name: embedding(dim, hidden, dropout, input_dropout) for name in names})
-        self.pool = nn.ModuleDict(
-            {name: GatedAttentionPool(hidden, attention, attention_dropout) for name in names}
-        )
+        self.pool = nn.ModuleDict({name: GatedAttentionPool(hidden, attention, attention_dropout) for name in names})
         self.head = nn.Linear(len(SCALES) * hidden, n_out)
 
     def forward(self, features: Mapping[int, Tensor], lengths: Mapping[int, Tensor]) -> Tensor:

@@ -150,9 +150,7 @@ def load_reference(name: str, state_dict: Mapping[str, Tensor], **hyperparameter
         if joined.dim() == 3 and ours.dim() == 1:  # tokens and embeddings are (1, 1, c) there
             joined = joined.flatten()
         if joined.shape != ours.shape:
-            wrong.append(
-                f"shape: {' + '.join(names)} gives {tuple(joined.shape)}, expected {tuple(ours.shape)}"
-            )
+            wrong.append(f"shape: {' + '.join(names)} gives {tuple(joined.shape)}, expected {tuple(ours.shape)}")
         weights[entry] = joined
     wrong += [f"unexpected: {n}" for n in sorted(unread)]
     if wrong:
@@ -171,27 +169,19 @@ def _read_off(name: str, given: Mapping[str, Tensor]) -> tuple[int, int, dict[st
     last = {"abmil": "classifiers.bias", "transmil": "_fc2.bias", "dsmil": "b_classifier.fcc.bias"}
     family = name.startswith("crossfusion")
     head = last.get(name, "mlp_head.0.bias")
-    projected = first.get(
-        name, "s_lin_proj.0.weight" if name == "crossfusion" else "source_pre_cross_attn.0.weight"
-    )
+    projected = first.get(name, "s_lin_proj.0.weight" if name == "crossfusion" else "source_pre_cross_attn.0.weight")
     # Where features have the embedding's width, the CrossFusion family has no projection.
     needed = [head, "cls_token"] if family else [head, projected]
     absent = [entry for entry in needed if entry not in given]
     if absent:
-        raise ValueError(
-            f"these are not the reference's weights of '{name}':\n  missing: " + ", ".join(absent)
-        )
+        raise ValueError(f"these are not the reference's weights of '{name}':\n  missing: " + ", ".join(absent))
     n_out = given[head].shape[0]
     if not family:
         width, dim = given[projected].shape
-        read = {"abmil": {"hidden": width}, "transmil": {"embed_dim": width}, "dsmil": {"hidden": width}}[
-            name
-        ]
+        read = {"abmil": {"hidden": width}, "transmil": {"embed_dim": width}, "dsmil": {"hidden": width}}[name]
         gate = given.get("attention_net.2.attention_a.0.bias")
         return dim, n_out, read if gate is None else {**read, "attention": gate.shape[0]}
     width = given["cls_token"].numel()
     dim = given[projected].shape[1] if projected in given else width
-    layers = {
-        int(m[1]) for key in given if (m := re.match(r"final_transformer\.pre_layers\.layers\.(\d+)\.", key))
-    }
+    layers = {int(m[1]) for key in given if (m := re.match(r"final_transformer\.pre_layers\.layers\.(\d+)\.", key))}
     return dim, n_out, {"embed_dim": width, "num_layers": len(layers) or 1}

@@ -54,9 +54,7 @@ def collect(own: Iterable[ModelSpec], others: Iterable[EntryPoint]) -> dict[str,
         where = f"entry point '{entry.name} = {entry.value}' of the group {ENTRY_POINTS}"
         try:
             spec = entry.load()
-        except (
-            Exception
-        ) as error:  # any import of foreign code can raise anything; it is reported, not hidden
+        except Exception as error:  # any import of foreign code can raise anything; it is reported, not hidden
             fault = f"cannot be loaded ({type(error).__name__}: {error})"
         else:
             if not isinstance(spec, ModelSpec):

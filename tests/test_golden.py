@@ -7,7 +7,6 @@ from zlib import crc32
 import numpy as np
 import pytest
 import torch
-
 from milsurv.models.reference import load_reference
 
 SPEC = Path(__file__).resolve().parents[2] / "shared" / "spec"

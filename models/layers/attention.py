@@ -30,5 +30,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, p: float = 0.0) -> Tensor:
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, p: float) -> Tensor:
-    weights = torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2), -1)  # (g, h, n, m)
+    flat_q, flat_k = q.flatten(0, 1), k.flatten(0, 1)
+    scores = torch.baddbmm(q.new_zeros(1), flat_q, flat_k.transpose(1, 2), beta=0, alpha=q.shape[-1] ** -0.5)
+    weights = torch.softmax(scores, -1).view(*q.shape[:3], k.shape[2])  # (g, h, n, m)
     return dropout(weights, p) @ v

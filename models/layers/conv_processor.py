@@ -34,8 +34,8 @@ class ConvProcessor(nn.Module):
         """Fuse `streams`, one (rows, c) per scale, laid on `squares` of (bags, side): -> (rows, c)."""
         x = streams[0]
         if self.mix is not None:
-            weights = self.mix.weight.flatten().unbind()
-            x = sum((w * stream for w, stream in zip(weights, streams, strict=True)), self.mix.bias)
+            flat = torch.stack(streams).flatten(1)  # (scales, rows * c)
+            x = (self.mix.weight.view(1, -1) @ flat).view_as(x) + self.mix.bias
         width = x.shape[1]
         convolutions = [self.conv7, self.conv5, self.conv3, self.conv1]
         # A group of two input channels is two depthwise convolutions and a sum, for which CPUs have faster kernels.

@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-TILE = (
-    16  # grids are cut into tiles of this side for the weight gradient: measured fastest from 10 to 123 cells
-)
+TILE = 16  # grids are cut into tiles of this side for the weight gradient: measured fastest from 10 to 123 cells
 
 
 class _Depthwise(torch.autograd.Function):
@@ -34,11 +32,7 @@ def depthwise(x: Tensor, kernel: Tensor) -> Tensor:
     On CPU the gradient of the kernel is itself computed as a depthwise convolution, in tiles, with every tile and
     channel a channel of its own: torch's takes two to three times as long.
     """
-    if (
-        x.device.type == "cpu"
-        and x.dtype == kernel.dtype == torch.float32
-        and not torch.is_autocast_enabled("cpu")
-    ):
+    if x.device.type == "cpu" and x.dtype == kernel.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
         return _Depthwise.apply(x.contiguous(), kernel)  # pyright: ignore[reportReturnType]
     return _convolve(x, kernel)
 

@@ -1,25 +1,8 @@
 """Dropout that draws its mask from random bits: several times faster on CPU than torch's, the same on a GPU."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-
-class _Masked(torch.autograd.Function):
-    """x * keep * factor, remembering only the boolean mask."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, keep: Tensor, factor: float) -> Tensor:
-        ctx.save_for_backward(keep)
-        ctx.factor = factor
-        return torch.mul(x, keep).mul_(factor)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (keep,) = ctx.saved_tensors
-        return torch.mul(grads[0], keep).mul_(ctx.factor), None, None
 
 
 def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
@@ -37,7 +20,7 @@ def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
         return x * 0.0
     draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     keep = draws.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - 32768
-    return _Masked.apply(x, keep, 65536 / (65536 - dropped))  # pyright: ignore[reportReturnType]
+    return x * keep.to(x.dtype).mul_(65536 / (65536 - dropped))
 
 
 class Dropout(nn.Module):

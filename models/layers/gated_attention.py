@@ -23,8 +23,6 @@ class GatedAttentionPool(nn.Module):
 
     def forward(self, x: Tensor, sizes: list[int]) -> Tensor:
         """Pool a packed batch: (sum of n, width) -> (b, width)."""
-        gated = self.dropout(
-            torch.tanh(self.content(x)) * torch.sigmoid(self.gate(x))
-        )  # (sum of n, attention)
+        gated = self.dropout(torch.tanh(self.content(x)) * torch.sigmoid(self.gate(x)))  # (sum of n, attention)
         weights = segment_softmax(self.score(gated), sizes)  # (sum of n, 1)
         return segment_weighted_sum(weights, x, sizes).squeeze(1)  # (b, width)

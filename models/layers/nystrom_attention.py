@@ -48,9 +48,7 @@ class NystromAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width)
         self.dropout = Dropout(dropout)
-        self.residual = nn.Conv2d(
-            heads, heads, (kernel, 1), padding=(kernel // 2, 0), groups=heads, bias=False
-        )
+        self.residual = nn.Conv2d(heads, heads, (kernel, 1), padding=(kernel // 2, 0), groups=heads, bias=False)
 
     def forward(self, x: Tensor, first_only: bool = False) -> Tensor:
         """Attend over bags of equal length, x (g, n, c): -> (g, n, c), or the first tokens' (g, 1, c)."""

@@ -11,9 +11,7 @@ from .self_attention import SelfAttention
 class Block(nn.Module):
     """x = LN(x); x = x + MHA(x); x = LN(x); x = x + FFN(x): the residuals start from the normalised tokens."""
 
-    def __init__(
-        self, width: int, heads: int, attention_dropout: float, ffn_dropout: float, in_eval: bool
-    ) -> None:
+    def __init__(self, width: int, heads: int, attention_dropout: float, ffn_dropout: float, in_eval: bool) -> None:
         """Build a block for tokens of `width`; `in_eval` leaves the attention dropout on in evaluation."""
         super().__init__()
         self.attention_norm = nn.LayerNorm(width)
@@ -62,9 +60,7 @@ class PadTransformer(nn.Module):
         for block in self.before:
             x = block(x, groups)
         parts = [part.view(*group, -1) for part, group in zip(self._split(x, groups), groups, strict=True)]
-        grids = [
-            part[:, extra:].unflatten(1, (side, side)) for part, (_, side) in zip(parts, squares, strict=True)
-        ]
+        grids = [part[:, extra:].unflatten(1, (side, side)) for part, (_, side) in zip(parts, squares, strict=True)]
         encoded = [grid.flatten(1, 2) for grid in self.ppeg(grids)]  # (g, side * side, c) each
         if class_token:
             encoded = [torch.cat([p[:, :1], grid], 1) for p, grid in zip(parts, encoded, strict=True)]

@@ -17,9 +17,7 @@ class PerBag(nn.Module):
         """Wrap `module`, which reads `scales`. Raises ValueError where none is given."""
         super().__init__()
         if not scales:
-            raise ValueError(
-                "PerBag needs the magnifications that the module reads, such as PerBag(module, 20)"
-            )
+            raise ValueError("PerBag needs the magnifications that the module reads, such as PerBag(module, 20)")
         self.module = module
         self.scales = scales
 

@@ -62,9 +62,7 @@ class ScaleStreams(nn.Module):
         self.source_transformer = PadTransformer(*transformer)
         self.fine_transformer = PadTransformer(*transformer)
 
-    def forward(
-        self, features: Mapping[int, Tensor], lengths: Mapping[int, Tensor]
-    ) -> tuple[list[Tensor], Squares]:
+    def forward(self, features: Mapping[int, Tensor], lengths: Mapping[int, Tensor]) -> tuple[list[Tensor], Squares]:
         """Return the source, fine and coarse streams in this order, (cells, c) each, and the squares they lie on."""
         sizes = {scale: lengths[scale].tolist() for scale in (COARSE, SOURCE, FINE)}
         coarse = self.coarse_projection(features[COARSE])  # (sum of n at 5x, c)

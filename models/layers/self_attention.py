@@ -36,22 +36,24 @@ class SelfAttention(nn.Module):
         rows = [bags * tokens for bags, tokens in groups]
         if first_only:
             weight, bias = self.qkv.weight, self.qkv.bias
-            kv = F.linear(x, weight[width:], bias[width:])  # (rows, 2c)
-            firsts = [
-                part.view(*group, width)[:, 0] for part, group in zip(x.split(rows), groups, strict=True)
+            firsts = [part.view(*group, width)[:, 0] for part, group in zip(x.split(rows), groups, strict=True)]
+            queries = F.linear(torch.cat(firsts), weight[:width], bias[:width])  # (b, c)
+            keyed = F.linear(x, weight[width:], bias[width:])  # (rows, 2c)
+            parts = [
+                (*self._heads(q, bags, 1, 1), *self._heads(kv, bags, tokens, 2))
+                for q, kv, (bags, tokens) in zip(
+                    queries.split([bags for bags, _ in groups]), keyed.split(rows), groups, strict=True
+                )
             ]
-            q = F.linear(torch.cat(firsts), weight[:width], bias[:width])  # (b, c)
-            queries = [part.unsqueeze(1) for part in q.split([bags for bags, _ in groups])]
-            keyed = [part.view(*group, 2, width) for part, group in zip(kv.split(rows), groups, strict=True)]
-            parts = [(q, kv[:, :, 0], kv[:, :, 1]) for q, kv in zip(queries, keyed, strict=True)]
         else:
-            qkv = self.qkv(x)  # (rows, 3c)
-            pieces = [
-                part.view(*group, 3, width) for part, group in zip(qkv.split(rows), groups, strict=True)
+            parts = [
+                self._heads(qkv, bags, tokens, 3)
+                for qkv, (bags, tokens) in zip(self.qkv(x).split(rows), groups, strict=True)
             ]
-            parts = [piece.unbind(2) for piece in pieces]
-        attended = [attention(*(self._heads(t) for t in part), p) for part in parts]  # (g, h, n, d) each
+        attended = [attention(q, k, v, p) for q, k, v in parts]  # (g, h, n, d) each
         return self.out(torch.cat([part.transpose(1, 2).reshape(-1, width) for part in attended]))
 
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (g, n, c) -> (g, h, n, d)
+    def _heads(self, x: Tensor, bags: int, tokens: int, kinds: int) -> tuple[Tensor, ...]:
+        """Split (g * n, kinds * c) into its kinds and heads: `kinds` times (g, h, n, d), in one copy."""
+        heads = x.view(bags, tokens, kinds, self.heads, -1).permute(2, 0, 3, 1, 4).contiguous()
+        return heads.unbind(0)

@@ -1,0 +1,61 @@
+"""The registry lists ours by name, takes in other packages' models, and helps with names it does not know."""
+
+from importlib.metadata import EntryPoint
+
+import pytest
+from milsurv.models import abmil, registry
+
+
+def test_every_name_is_the_name_of_its_spec() -> None:
+    assert all(name == spec.name for name, spec in registry.MODELS.items())
+    assert len(registry.SPECS) == len({spec.name for spec in registry.SPECS})
+
+
+def test_an_unknown_name_ends_with_the_known_ones_and_the_nearest() -> None:
+    with pytest.raises(registry.UnknownModel) as caught:
+        registry.get("CrossFusion_Concat2")
+    message = str(caught.value)
+    assert "Did you mean 'crossfusion-concat'?" in message
+    assert all(name in message for name in registry.MODELS)
+    assert isinstance(caught.value, KeyError) and isinstance(caught.value, ValueError)
+
+
+def test_a_broken_entry_point_is_named_and_the_others_remain() -> None:
+    broken = EntryPoint("theirs", "no_such_package_anywhere:SPEC", registry.ENTRY_POINTS)
+    with pytest.warns(RuntimeWarning, match=r"theirs = no_such_package_anywhere:SPEC.*cannot be loaded"):
+        models = registry.collect(registry.SPECS, [broken])
+    assert set(models) == {spec.name for spec in registry.SPECS}
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [("milsurv.models.abmil:ABMIL", "not a .*ModelSpec"), ("milsurv.models.abmil:SPEC", "exists already")],
+)
+def test_an_entry_point_that_is_no_new_spec_is_left_out_with_a_warning(value: str, why: str) -> None:
+    with pytest.warns(RuntimeWarning, match=why):
+        registry.collect([abmil.SPEC], [EntryPoint("theirs", value, registry.ENTRY_POINTS)])
+
+
+def test_an_entry_point_with_a_spec_joins_the_registry() -> None:
+    entry = EntryPoint("maxpool", "milsurv.models.maxpool:SPEC", registry.ENTRY_POINTS)
+    assert set(registry.collect([abmil.SPEC], [entry])) == {"abmil", "maxpool"}
+
+
+@pytest.mark.parametrize("spec", registry.SPECS, ids=lambda s: s.name)
+def test_what_a_spec_reads_follows_its_scale(spec) -> None:
+    assert spec.reads() == spec.reads({}) == spec.scales
+    if spec.family == "single-scale":
+        assert spec.reads({"scale": 5}) == (5,)
+        assert spec.scales == (20,)
+    else:
+        assert spec.scales == (5, 10, 20)
+
+
+@pytest.mark.parametrize("spec", registry.SPECS, ids=lambda s: s.name)
+def test_defaults_and_search_spaces_build(spec) -> None:
+    for hyperparameters in (spec.defaults, spec.reference_defaults):
+        spec.build(16, 2, **hyperparameters)
+    for name, choices in spec.search_space.items():
+        values = choices if isinstance(choices, tuple) else (choices["low"], choices["high"])
+        for value in values:
+            spec.build(16, 2, **{**spec.defaults, name: value})
