@@ -1,7 +1,8 @@
 """The bytes of a table that may be wrapped in one zip, or in a zip inside a zip.
 
-Public label tables come as `x.csv.zip` whose only member is called `../dataset_csv/x.csv.zip`, and some of those members
-are zips again. Members are read into memory under a limit and never written to a path that the archive names.
+Public label tables come as `x.csv.zip` whose only member is called `../dataset_csv/x.csv.zip`, and some of
+those members are zips again. Members are read into memory under a limit and never written to a path that the
+archive names.
 """
 
 import io
@@ -20,8 +21,8 @@ ZIP_MAGIC = b"PK\x03\x04"
 def read_table_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     """The content of `path`, unzipped as often as it is zipped (at most four times).
 
-    Raises DataError if the file is missing, unreadable, encrypted, holds no or several tables, or unpacks to more than
-    `max_bytes`.
+    Raises DataError if the file is missing, unreadable, encrypted, holds no or several tables, or unpacks to
+    more than `max_bytes`.
     """
     try:
         size = path.stat().st_size

@@ -10,9 +10,9 @@ from .errors import DataError, UnknownBackbone
 class Backbone:
     """One patch encoder. `dim` is the width of its features, `magnification` and `patch_px` what it expects.
 
-    `aliases` are names that feature extraction tools give it. An alias may be the name of another backbone (the
-    CrossFusion reference keeps UNI2-h in a folder called `uni`): the width in the file decides. `gated`: the weights
-    are handed out only after their owner's terms were accepted.
+    `aliases` are names that feature extraction tools give it. An alias may be the name of another backbone
+    (the CrossFusion reference keeps UNI2-h in a folder called `uni`): the width in the file decides. `gated`:
+    the weights are handed out only after their owner's terms were accepted.
     """
 
     name: str
@@ -105,9 +105,9 @@ def get(name: str) -> Backbone:
 def named(name: str, dim: int, where: str) -> str:
     """The name of the backbone that made features of width `dim` in a folder or file called `name`.
 
-    The width in the file wins over the name: `uni` with 1536 columns is uni2-h, and so it is named. A name that the
-    registry does not know is kept as it is: any encoder may be used. Raises DataError where the name is known and no
-    backbone of that name has that width.
+    The width in the file wins over the name: `uni` with 1536 columns is uni2-h, and so it is named. A name
+    that the registry does not know is kept as it is: any encoder may be used. Raises DataError where the name
+    is known and no backbone of that name has that width.
     """
     wanted = name.strip().lower()
     known = BACKBONES.get(wanted)

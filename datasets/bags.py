@@ -17,11 +17,12 @@ from .patient import Patient
 
 @dataclass(frozen=True)
 class Bag:
-    """A patient's patches by magnification: features float16 (n, d), level-0 coordinates int32 (n, 2) or None.
+    """A patient's patches by magnification: features float16 (n, d), level-0 coordinates int32 (n, 2) or
+    None.
 
-    Rows of several slides follow each other in the order of `slides`; `slide_lengths` says how many each slide has.
-    Coordinates are those of each slide: the slides of a patient share no plane. Arrays are read-only, because all
-    folds share them.
+    Rows of several slides follow each other in the order of `slides`; `slide_lengths` says how many each
+    slide has. Coordinates are those of each slide: the slides of a patient share no plane. Arrays are
+    read-only, because all folds share them.
     """
 
     patient: str
@@ -40,9 +41,10 @@ class Bag:
 class Bags:
     """The bags of some patients at some magnifications.
 
-    `check()` looks at every header and refuses faults before any training. With `missing="drop"`, slides without a
-    file, without one of the scales, or with an empty one are left out and listed by `check()`, and `absent` then names
-    the patients of whom nothing is left: take them out of the folds. Up to `cache_bytes` of bags are kept in memory.
+    `check()` looks at every header and refuses faults before any training. With `missing="drop"`, slides
+    without a file, without one of the scales, or with an empty one are left out and listed by `check()`, and
+    `absent` then names the patients of whom nothing is left: take them out of the folds. Up to `cache_bytes`
+    of bags are kept in memory.
     """
 
     def __init__(
@@ -72,10 +74,11 @@ class Bags:
             self._slides[patient.id] = tuple(names)
 
     def check(self, progress: Callable[[int, int], None] | None = None) -> tuple[Finding, ...]:
-        """Look at the header of every slide and return what was noticed; one DataError lists all faults found.
+        """Look at the header of every slide and return what was noticed; one DataError lists all faults
+        found.
 
-        Faults: files that are missing or damaged, slides that lack a scale or have an empty one, widths that differ
-        between slides or scales. `progress(done, total)` is called once a slide.
+        Faults: files that are missing or damaged, slides that lack a scale or have an empty one, widths that
+        differ between slides or scales. `progress(done, total)` is called once a slide.
         """
         slides = [slide for names in self._slides.values() for slide in names]
         found = survey(self.reader, slides, self.magnifications, progress)

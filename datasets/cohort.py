@@ -7,11 +7,11 @@ from dataclasses import dataclass
 class Cohort:
     """One cohort as its public label table and official folds give it.
 
-    Counts are those of the public table as published, before any row is left out; `zero_time_slides` of them have a
-    survival time of 0 months and cannot be analysed. `median_months` is the median observed time of the patients
-    (event or censored, whichever came first), `female` the share of women where the table says (else None). Both shape
-    the synthetic twin. `official_folds` is the fingerprint of the official folds' identifiers. A corrected cohort is a
-    new `version`; rows of results that were made with the old one stay.
+    Counts are those of the public table as published, before any row is left out; `zero_time_slides` of them
+    have a survival time of 0 months and cannot be analysed. `median_months` is the median observed time of
+    the patients (event or censored, whichever came first), `female` the share of women where the table says
+    (else None). Both shape the synthetic twin. `official_folds` is the fingerprint of the official folds'
+    identifiers. A corrected cohort is a new `version`; rows of results that were made with the old one stay.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """The cohorts: seven TCGA cohorts that papers on slide-level survival report, with their public counts.
 
-Counts, median times and shares were counted in the public label tables named in `labels_source`; a test compares them
-with those tables. Every table gives overall survival, one row a slide, censorship 1 = censored.
+Counts, median times and shares were counted in the public label tables named in `labels_source`; a test
+compares them with those tables. Every table gives overall survival, one row a slide, censorship 1 = censored.
 """
 
 import difflib

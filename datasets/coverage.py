@@ -10,8 +10,8 @@ from .findings import Finding, finding
 
 @dataclass(frozen=True)
 class Coverage:
-    """What a walk over all headers found: slides without a file, without a scale, with an empty scale, damaged files,
-    and the slides and scales of each width.
+    """What a walk over all headers found: slides without a file, without a scale, with an empty scale,
+    damaged files, and the slides and scales of each width.
     """
 
     without_file: tuple[str, ...]

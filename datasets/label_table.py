@@ -33,9 +33,9 @@ class Row:
 def read_label_table(path: Path) -> list[Row]:
     """The rows of a label table (csv, or zipped as `read_table_bytes` allows); slide ids lose their .svs.
 
-    Only the columns needed are kept: public tables carry thousands of columns of gene expression. Raises DataError for
-    a table that cannot be read or lacks columns, and, naming lines, for blank identifiers, times or censoring that are
-    no numbers, and censoring other than 0 and 1.
+    Only the columns needed are kept: public tables carry thousands of columns of gene expression. Raises
+    DataError for a table that cannot be read or lacks columns, and, naming lines, for blank identifiers,
+    times or censoring that are no numbers, and censoring other than 0 and 1.
     """
     header, lines = _cells(path)
     missing = [name for name in REQUIRED if name not in header]

@@ -32,9 +32,10 @@ class Counts:
 class Labels:
     """The patients of a cohort who can be analysed, in the order of their ids, and what was noticed.
 
-    `excluded` maps each patient of the table who cannot be analysed to the reason; `table_counts` counts the table as
-    it stands, before they were left out, `counts` what is left. `fingerprint` hashes ids, times, events and slides; it
-    does not depend on the order of rows. `oracle` is each patient's true risk, for synthetic cohorts only.
+    `excluded` maps each patient of the table who cannot be analysed to the reason; `table_counts` counts the
+    table as it stands, before they were left out, `counts` what is left. `fingerprint` hashes ids, times,
+    events and slides; it does not depend on the order of rows. `oracle` is each patient's true risk, for
+    synthetic cohorts only.
     """
 
     cohort: str
@@ -61,13 +62,14 @@ class Labels:
 def read_labels(path: str | Path, cohort: Cohort | str, unusable_times: Literal["error", "drop"] = "error") -> Labels:
     """Labels from a table in the public format (csv, zipped csv, zip inside a zip): one row a slide.
 
-    Columns: case_id, slide_id (with or without .svs), survival_months, censorship (1 = censored); age, is_female and
-    oncotree_code where present. Patients are the unit: a case id that is a slide barcode is cut to its patient.
+    Columns: case_id, slide_id (with or without .svs), survival_months, censorship (1 = censored); age,
+    is_female and oncotree_code where present. Patients are the unit: a case id that is a slide barcode is cut
+    to its patient.
 
     A patient whose time is missing or not above zero cannot be analysed. That is a DataError, unless
-    `unusable_times="drop"` or the cohort's public table is known to hold that many zeros (COAD): then they are left
-    out, counted and listed. Also DataError: conflicting times or events of one patient, one slide under two patients,
-    and all faults of single rows, see `read_label_table`.
+    `unusable_times="drop"` or the cohort's public table is known to hold that many zeros (COAD): then they
+    are left out, counted and listed. Also DataError: conflicting times or events of one patient, one slide
+    under two patients, and all faults of single rows, see `read_label_table`.
     """
     path = Path(path)
     known = cohort if isinstance(cohort, Cohort) else COHORTS.get(cohort)

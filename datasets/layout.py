@@ -4,8 +4,8 @@
     DATA/<cohort>/splits/splits_0.csv ...  (optional)       or DATA/splits/tcga_<cohort>/
     DATA/<cohort>/features/<backbone>/...                   or any folder given by hand
 
-The names on the right are those of the public repositories, so that a checkout of one can be used as it is. A synthetic
-twin is itself a cohort's folder: labels.csv and features/ in one place.
+The names on the right are those of the public repositories, so that a checkout of one can be used as it is. A
+synthetic twin is itself a cohort's folder: labels.csv and features/ in one place.
 """
 
 from dataclasses import dataclass

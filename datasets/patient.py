@@ -12,7 +12,7 @@ SYNTHETIC_PREFIX = "SYNT-"
 
 @dataclass(frozen=True)
 class Patient:
-    """One patient: `time` in months (> 0), `event` True = died, `site` the tissue source site, `slides` without .svs."""
+    """One patient: `time` in months (> 0), `event` True = died, `site` of the tissue source, `slides` without .svs."""
 
     id: str
     time: float
@@ -30,6 +30,7 @@ def patient_of(identifier: str) -> str:
 def site_of(identifier: str) -> str:
     """The tissue source site of a barcode (characters 6 and 7), or "" where the identifier is no barcode.
 
-    Taken from the barcode because tables that went through a spreadsheet hold sites as integers ("05" became 5).
+    Taken from the barcode because tables that went through a spreadsheet hold sites as integers ("05" became
+    5).
     """
     return identifier[5:7].upper() if BARCODE.match(identifier) else ""

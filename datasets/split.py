@@ -8,7 +8,8 @@ from .findings import Finding
 
 @dataclass(frozen=True)
 class Split:
-    """One fold: patient ids to learn from (`train`), to choose with (`val`), to score on (`test`; chooses nothing).
+    """One fold: patient ids to learn from (`train`), to choose with (`val`), to score on (`test`; chooses
+    nothing).
 
     Disjoint by construction: a patient in two parts, or twice in one, is a DataError that names them.
     """
@@ -36,7 +37,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Folds:
-    """The folds of one cross-validation. `fingerprint` hashes who is in which part; the order of ids does not matter."""
+    """The folds of one cross-validation. `fingerprint` hashes who is in which part, in whatever order."""
 
     name: str
     splits: tuple[Split, ...]

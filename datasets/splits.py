@@ -1,4 +1,4 @@
-"""Folds: read from files in the public format, or dealt out (`stratified_folds`), and inner parts (`cut_validation`)."""
+"""Folds: read from files in the public format or dealt out (`stratified_folds`), and inner parts."""
 
 import csv
 import io
@@ -25,10 +25,11 @@ MAX_BYTES = 64 << 20
 def read_splits(directory: str | Path, labels: Labels) -> Folds:
     """Folds from `splits_<k>.csv` files: columns `train` and `val` of unequal length, one identifier a cell.
 
-    The file's `val` is our test part. Identifiers are patients, slides of the labels, or slide barcodes (cut to their
-    patient). With a `test` column as well, that is the test part, and `val` joins `train`: the inner validation part is
-    cut anew. Identifiers without a label, patients in no fold, never tested or tested twice are findings. DataError: no
-    files, no such columns, a patient in train and test, a part without patients or without events.
+    The file's `val` is our test part. Identifiers are patients, slides of the labels, or slide barcodes (cut
+    to their patient). With a `test` column as well, that is the test part, and `val` joins `train`: the inner
+    validation part is cut anew. Identifiers without a label, patients in no fold, never tested or tested
+    twice are findings. DataError: no files, no such columns, a patient in train and test, a part without
+    patients or without events.
     """
     directory = Path(directory)
     files = _files(directory)

@@ -13,9 +13,9 @@ from .split import Folds, Split
 def stratified_folds(labels: Labels, k: int = 5, seed: int = 0) -> Folds:
     """`k` folds of patients in which events, follow-up and sizes are balanced; every patient is tested once.
 
-    Patients are sorted by event and then time and dealt out in hands of k, each hand in random order, so that events
-    per fold differ by at most one and early and late times spread over all folds. Raises DataError for fewer events
-    than folds: a fold without events cannot be scored.
+    Patients are sorted by event and then time and dealt out in hands of k, each hand in random order, so that
+    events per fold differ by at most one and early and late times spread over all folds. Raises DataError for
+    fewer events than folds: a fold without events cannot be scored.
     """
     if k < 2:
         raise ValueError(f"k is the number of folds, at least 2, not {k}")
@@ -51,10 +51,11 @@ def _hands(total: int, events: int, k: int) -> list[tuple[int, int]]:
 def cut_validation(
     train_ids: Iterable[str], labels: Labels, fraction: float, seed: int
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Cut an inner validation part from the training patients: (train, val), events in both, order-independent.
+    """Cut an inner validation part from the training patients: (train, val), events in both,
+    order-independent.
 
-    The share of `fraction` is taken from those who died and from the censored apart. Raises DataError with fewer than
-    two events, since each side needs one, and for ids without a label.
+    The share of `fraction` is taken from those who died and from the censored apart. Raises DataError with
+    fewer than two events, since each side needs one, and for ids without a label.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction must lie between 0 and 1, not {fraction}")

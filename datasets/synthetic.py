@@ -1,7 +1,8 @@
 """Synthetic twins: a cohort of the same size as a real one, drawn with a hazard planted in its tissue.
 
-Nothing of it is real, and nothing is downloaded. It is written through the same feature store and read by the same
-readers as real data, it is marked as synthetic in every file, and its truth is known: docs/data.md has the model.
+Nothing of it is real, and nothing is downloaded. It is written through the same feature store and read by the
+same readers as real data, it is marked as synthetic in every file, and its truth is known: docs/data.md has
+the model.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import numpy as np
 from . import backbones, cohorts
 from .cohort import Cohort
 from .errors import DataError
+from .features.names import safe
 from .truth import FILE, Truth, read_truth, write_truth
 from .twin_patients import Size, follow, identifiers, oracle, size_of, slides_per_patient
 from .twin_tissue import MAGNIFICATIONS, MEAN, MPP, PATCH_PX, SPREAD, draw_tissue, look_of, show
 
 GENERATOR = 1  # raise when the same parameters give another twin
+COLUMNS = ("case_id", "slide_id", "site", "is_female", "oncotree_code", "age", "survival_months", "censorship")
 STRENGTHS = {"none": 0.0, "weak": 0.5, "medium": 1.0, "strong": 1.5}
 
 
@@ -37,15 +40,18 @@ def draw_twin(
     dim: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Draw the synthetic twin of `cohort` into `folder` and return the folder: labels.csv, features/<backbone>/, truth.
+    """Draw the synthetic twin of `cohort` into `folder` and return the folder: labels.csv,
+    features/<backbone>/, truth.
 
-    `strength` is the log hazard ratio per standard deviation of a patient's share of aggressive tissue (or "none",
-    "weak", "medium", "strong"); `patients` draws fewer in the same proportions; `cells` is the mean number of 5x patches
-    of a slide (four times as many at 10x, sixteen at 20x). `dim` is the width for a backbone that the registry does
-    not know. Patients, tissue and outcomes depend on cohort, seed, strength, patients and cells, not on the backbone.
+    `strength` is the log hazard ratio per standard deviation of a patient's share of aggressive tissue (or
+    "none", "weak", "medium", "strong"); `patients` draws fewer in the same proportions; `cells` is the mean
+    number of 5x patches of a slide (four times as many at 10x, sixteen at 20x). `dim` is the width for a
+    backbone that the registry does not know. Patients, tissue and outcomes depend on cohort, seed, strength,
+    patients and cells, not on the backbone.
 
-    Drawn beside `folder` and renamed, so that it is there whole or not at all; a twin with the same parameters is used
-    again, another twin is replaced, any other content is a DataError. `progress(done, total)` is called once a slide.
+    Drawn beside `folder` and renamed, so that it is there whole or not at all; a twin with the same
+    parameters is used again, another twin is replaced, any other content is a DataError. `progress(done,
+    total)` is called once a slide.
     """
     cohort = cohort if isinstance(cohort, Cohort) else cohorts.get(cohort)
     name, width = _width(backbone, dim)
@@ -94,47 +100,34 @@ def _draw(
     women = rng.random(size.patients) < (0.5 if cohort.female is None else cohort.female)
     age = np.clip(np.round(62 + 12 * rng.standard_normal(size.patients)), 18, 90).astype(int)
 
-    look = look_of(zlib.crc32(parameters["backbone"].encode()), parameters["dim"])
-    store = partial / "features" / parameters["backbone"]
-    backbone_seed = zlib.crc32(parameters["backbone"].encode())
-    done = 0
+    name, done = str(parameters["backbone"]), 0
+    encoder = zlib.crc32(name.encode())
+    look = look_of(encoder, parameters["dim"])
+    head = {"backbone": name, "patch_px": PATCH_PX, "mpp": MPP, "synthetic": True}
     for own, called in zip(tissues, names, strict=True):
         for tissue, slide in zip(own, called, strict=True):
-            noise = np.random.default_rng([seed, zlib.crc32(slide.encode()), backbone_seed])
+            noise = np.random.default_rng([seed, zlib.crc32(slide.encode()), encoder])
             features, coords = show(noise, tissue, look)
-            write_slide(
-                store, slide, features, coords, backbone=parameters["backbone"], patch_px=PATCH_PX, mpp=MPP, synthetic=True
-            )  # fmt: skip
+            write_slide(partial / "features" / name, slide, features, coords, **head)
             done += 1
             if progress:
                 progress(done, size.slides)
-    rows = [
-        (ids[i], f"{slide}.svs", ids[i][5:7], int(women[i]), cohort.name.upper(), age[i], f"{time[i]:.2f}", int(not event[i]))
+    code = cohort.name.upper()
+    patients = [
+        (ids[i], names[i], ids[i][5:7], int(women[i]), code, age[i], f"{time[i]:.2f}", int(not event[i]))
         for i in np.argsort(ids)
-        for slide in names[i]
-    ]  # fmt: skip
+    ]
     with (partial / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(
-            (
-                "case_id",
-                "slide_id",
-                "site",
-                "is_female",
-                "oncotree_code",
-                "age",
-                "survival_months",
-                "censorship",
-            )
-        )
-        writer.writerows(rows)
+        writer.writerow(COLUMNS)
+        writer.writerows((p[0], f"{slide}.svs", *p[2:]) for p in patients for slide in p[1])
     risk = {i: float(value) for i, value in zip(ids, log_hazard, strict=True)}
     write_truth(partial, Truth(parameters, risk, oracle(event, time, log_hazard)))  # last: it says that all is there
 
 
 def _width(backbone: str, dim: int | None) -> tuple[str, int]:
     if dim is not None and backbone not in backbones.BACKBONES:
-        return backbone, dim
+        return safe(backbone), dim
     known = backbones.get(backbone)
     if dim not in (None, known.dim):
         raise DataError(f"{known.name} is {known.dim} wide, not {dim}: give another name for a width of your own.")

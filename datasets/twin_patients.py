@@ -67,9 +67,9 @@ def follow(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Observed months and events, (n,) each, with exactly `events` deaths and the given median observed time.
 
-    Time to death is Weibull with proportional hazards, S(t) = exp(-t^k exp(log_hazard)) (Bender, Augustin and Blettner,
-    Statistics in Medicine 2005); time to censoring is gamma, independent of it, and stretched until exactly `events`
-    patients die first: those with the smallest ratio of the two times.
+    Time to death is Weibull with proportional hazards, S(t) = exp(-t^k exp(log_hazard)) (Bender, Augustin and
+    Blettner, Statistics in Medicine 2005); time to censoring is gamma, independent of it, and stretched until
+    exactly `events` patients die first: those with the smallest ratio of the two times.
     """
     n = len(log_hazard)
     death = (rng.standard_exponential(n) / np.exp(log_hazard)) ** (1 / SHAPE)

@@ -1,7 +1,8 @@
-"""Tissue of one synthetic slide: an irregular blob of patches, nested over three magnifications, and what is in them.
+"""Tissue of one synthetic slide: an irregular blob of patches, nested over three magnifications, and what is
+in them.
 
-Every 5x patch holds four 10x patches and each of those four 20x patches, exactly, in level-0 pixels. A 20x patch has
-one of six tissue types; the last is the aggressive one, on which the planted hazard rests.
+Every 5x patch holds four 10x patches and each of those four 20x patches, exactly, in level-0 pixels. A 20x
+patch has one of six tissue types; the last is the aggressive one, on which the planted hazard rests.
 """
 
 from dataclasses import dataclass
@@ -21,9 +22,11 @@ MEAN, SPREAD = -0.6, 0.8  # of a patient's tendency to aggressive tissue, in uni
 
 @dataclass(frozen=True)
 class Tissue:
-    """Coordinates int32 (n, 2) by magnification, parents of 20x in 10x and of 10x in 5x by row, and contents at 20x.
+    """Coordinates int32 (n, 2) by magnification, parents of 20x in 10x and of 10x in 5x by row, and contents
+    at 20x.
 
-    `aggressive` is bool (n20,), `latent` float32 (n20, TYPES + FACTORS): which tissue type, and the continuous factors.
+    `aggressive` is bool (n20,), `latent` float32 (n20, TYPES + FACTORS): which tissue type, and the
+    continuous factors.
     """
 
     coords: dict[int, np.ndarray]
@@ -34,8 +37,8 @@ class Tissue:
 def draw_tissue(rng: np.random.Generator, tendency: float, cells: float) -> Tissue:
     """One slide of about `cells` 5x patches; `tendency` moves the share of aggressive tissue.
 
-    Rows of every magnification come parent by parent here: row i of 10x has the rows 4i to 4i+3 of 20x. The order in
-    the files is another one, see `shuffled`.
+    Rows of every magnification come parent by parent here: row i of 10x has the rows 4i to 4i+3 of 20x. The
+    order in the files is another one, see `shuffled`.
     """
     cells5 = _blob(rng, 1 + int(rng.poisson(max(cells - 1, 0))))
     origin = rng.integers(1, 20, 2) * SIDE[5] + rng.integers(0, SIDE[5], 2)
@@ -95,10 +98,12 @@ BLUR = {20: 0.0, 10: 0.15, 5: 0.25}
 
 
 def show(rng: np.random.Generator, tissue: Tissue, look: Look) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
-    """Features float32 (n, dim) and coordinates int32 (n, 2) by magnification, rows in reading order of each scale.
+    """Features float32 (n, dim) and coordinates int32 (n, 2) by magnification, rows in reading order of each
+    scale.
 
-    A patch at 10x or 5x shows the mean contents of its children, blurred, plus noise of its own. Rows follow the
-    coordinates (top to bottom, then left to right), so that scales can be joined by coordinates and never by row.
+    A patch at 10x or 5x shows the mean contents of its children, blurred, plus noise of its own. Rows follow
+    the coordinates (top to bottom, then left to right), so that scales can be joined by coordinates and never
+    by row.
     """
     features, coords = {}, {}
     total = sum(len(c) for c in tissue.coords.values())

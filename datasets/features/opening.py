@@ -25,10 +25,12 @@ LAYOUTS: tuple[Layout, ...] = (
 
 
 def open_features(path: str | Path, backbone: str | None = None) -> Reader:
-    """The Reader of the features in `path`: a feature folder, a folder of those by backbone, or one with `features/`.
+    """The Reader of the features in `path`: a feature folder, a folder of those by backbone, or one with
+    `features/`.
 
-    `backbone` picks among several; a name that a tool uses (`uni` for the 1536 wide UNI2-h) is understood by width.
-    DataError: no features in any known layout, several backbones and none chosen, or none of that name.
+    `backbone` picks among several; a name that a tool uses (`uni` for the 1536 wide UNI2-h) is understood by
+    width. DataError: no features in any known layout, several backbones and none chosen, or none of that
+    name.
     """
     path = Path(path)
     if not path.is_dir():

@@ -11,10 +11,12 @@ Progress = Callable[[int, int], None]  # (done, total)
 
 
 class Reader(Protocol):
-    """Features of slides, at several magnifications, from one backbone. A new layout is one more implementation.
+    """Features of slides, at several magnifications, from one backbone. A new layout is one more
+    implementation.
 
-    `slides` are file names without extension; `findings` is what was noticed while opening. All methods raise DataError
-    naming the slide and the file when it is missing, truncated, damaged or not what its layout promises.
+    `slides` are file names without extension; `findings` is what was noticed while opening. All methods raise
+    DataError naming the slide and the file when it is missing, truncated, damaged or not what its layout
+    promises.
     """
 
     @property
@@ -68,7 +70,8 @@ class Reader(Protocol):
     def read(
         self, slide: str, magnification: int, out: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Features float16 (n, d) and level-0 top-left x, y int32 (n, 2), or None where the layout keeps none.
+        """Features float16 (n, d) and level-0 top-left x, y int32 (n, 2), or None where the layout keeps
+        none.
 
         `out`, float16 (n, d) and contiguous, is filled and returned instead of a new array.
         """

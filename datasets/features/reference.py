@@ -2,8 +2,8 @@
 
     <root>/<backbone>/x{5,10,20}/pt_files/<slide>.pt     (N, D), float32 or float16
 
-Files are read with `weights_only=True`: a pickle that would run code is refused. Memory-mapped, so that a header costs
-no read and a float32 matrix is never held beside its float16 copy.
+Files are read with `weights_only=True`: a pickle that would run code is refused. Memory-mapped, so that a
+header costs no read and a float32 matrix is never held beside its float16 copy.
 """
 
 from __future__ import annotations

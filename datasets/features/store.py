@@ -1,4 +1,5 @@
-"""Our own feature store: one HDF5 file a slide, contiguous float16, self-describing, written whole or not at all.
+"""Our own feature store: one HDF5 file a slide, contiguous float16, self-describing, written whole or not at
+all.
 
     <folder>/<slide>.h5     attribute `milsurv`, JSON: format, format_version, slide, backbone, dim, patch_px, mpp,
                             synthetic, code_version, scales: {"20": {patches, features_sha256, coords_sha256}, ...}
@@ -49,10 +50,12 @@ def write_slide(
     mpp: float | None = None,
     synthetic: bool = False,
 ) -> Path:
-    """Write one slide's file and return its path: features (n, d) and level-0 coordinates (n, 2) by magnification.
+    """Write one slide's file and return its path: features (n, d) and level-0 coordinates (n, 2) by
+    magnification.
 
-    `patch_px` is the side of a patch in pixels at its magnification, `mpp` the slide's microns per pixel at level 0.
-    DataError names slide, scale and row for NaN, infinite or too large values, and for shapes that do not fit.
+    `patch_px` is the side of a patch in pixels at its magnification, `mpp` the slide's microns per pixel at
+    level 0. DataError names slide, scale and row for NaN, infinite or too large values, and for shapes that
+    do not fit.
     """
     path = folder / f"{safe(slide)}.h5"
     arrays = {}
@@ -120,7 +123,8 @@ class Header:
 class Store:
     """Reader of a folder in our own layout; see `milsurv.datasets.features.reader.Reader`.
 
-    The first read of every scale of a slide is compared with its checksum; later reads of the same file are not.
+    The first read of every scale of a slide is compared with its checksum; later reads of the same file are
+    not.
     """
 
     folder: str
@@ -257,7 +261,7 @@ def _fill(path: Path, file: h5py.File, name: str, array: np.ndarray) -> None:
 
 
 def _sha256(array: np.ndarray | None) -> str | None:
-    return None if array is None else hashlib.sha256(memoryview(array)).hexdigest()
+    return None if array is None else hashlib.sha256(array.data).hexdigest()
 
 
 def _is_ours(path: Path) -> bool:
