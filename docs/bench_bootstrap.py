@@ -8,9 +8,8 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import time as clock  # noqa: E402  # the environment comes first
 
 import numpy as np  # noqa: E402
-from sksurv.metrics import concordance_index_censored  # noqa: E402
-
 from milsurv.leaderboards.concordance import bootstrap_concordance, draw_counts, pairs, resampled  # noqa: E402
+from sksurv.metrics import concordance_index_censored  # noqa: E402
 
 
 def main() -> None:

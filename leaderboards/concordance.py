@@ -22,9 +22,9 @@ _CHUNK = 512
 class Pairs:
     """The comparable pairs of some patients under one set of risks.
 
-    Rows are the patients who died (k of n), columns all patients: `comparable` (k, n) holds 0 or 1, `scores` (k, n) holds
-    1 where the order of the risks is right, 1/2 where they are tied, 0 elsewhere. `died` (k,) are the rows' places among
-    the n. float32: every value is exact in it.
+    Rows are the patients who died (k of n), columns all patients: `comparable` (k, n) holds 0 or 1, `scores` (k, n)
+    holds 1 where the order of the risks is right, 1/2 where they are tied, 0 elsewhere. `died` (k,) are the rows'
+    places among the n. float32: every value is exact in it.
     """
 
     comparable: NDArray[np.float32]
@@ -61,7 +61,8 @@ def resampled(made: Pairs, counts: NDArray[np.integer]) -> NDArray[np.float64]:
     """The C-index of every resample; `counts` (r, n) says how often each resample holds each patient.
 
     Returns (r,), NaN where a resample has no comparable pair. The products run in float32 over chunks of resamples; the
-    sums they form are halves of whole numbers below 2**23, which float32 holds exactly, and the last sum runs in float64.
+    sums they form are halves of whole numbers below 2**23, which float32 holds exactly, and the last sum runs in
+    float64.
     """
     result = np.empty(len(counts))
     for start in range(0, len(counts), _CHUNK):
@@ -73,7 +74,9 @@ def resampled(made: Pairs, counts: NDArray[np.integer]) -> NDArray[np.float64]:
     return result
 
 
-def _totals(mine: NDArray[np.float32], weights: NDArray[np.float32], matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+def _totals(
+    mine: NDArray[np.float32], weights: NDArray[np.float32], matrix: NDArray[np.float32]
+) -> NDArray[np.float64]:
     # (c, k) x (k, n) -> (c, n), then a row-wise dot product with the weights
     product = mine @ matrix
     return np.einsum("cn,cn->c", product, weights, dtype=np.float64)
@@ -100,7 +103,8 @@ def bootstrap_concordance(
 def checked(
     time: ArrayLike, event: ArrayLike, risk: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
-    """The three arrays (n,) as float, bool, float. Raises ValueError for other shapes, values or an event that is no 0/1."""
+    """The three arrays (n,) as float, bool, float. Raises ValueError for other shapes, values or an event that is no
+    0/1."""
     time, risk = np.asarray(time, dtype=float), np.asarray(risk, dtype=float)
     event = np.asarray(event)
     if time.ndim != 1 or not time.shape == event.shape == risk.shape:

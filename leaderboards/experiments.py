@@ -39,8 +39,7 @@ class Attempt:
         hyperparameters = json.dumps(json.loads(row["hyperparameters"]), sort_keys=True)
         features = tuple(row.get("features_fingerprint") for row in self.rows)
         named = tuple(
-            row[key]
-            for key in ("model", "scales", "backbone", "loss", "recipe", "slides", "folds_name", "n_folds")
+            row[key] for key in ("model", "scales", "backbone", "loss", "recipe", "slides", "folds_name", "n_folds")
         )
         return (*named, hyperparameters, features)
 
@@ -124,9 +123,7 @@ def _lacks(group: Sequence[Row]) -> tuple[tuple[int, ...], tuple[str, ...]]:
     finished = [row for row in group if row["status"] == "finished"]
     mixed += [key for key in _COMPARED if len({row[key] for row in finished}) > 1]
     if mixed:
-        reasons.append(
-            f"folds of one experiment disagree on {', '.join(mixed)}; delete them and run it again"
-        )
+        reasons.append(f"folds of one experiment disagree on {', '.join(mixed)}; delete them and run it again")
     by_fold = {row["fold"]: row for row in group}
     for fold in range(first["n_folds"]):
         row = by_fold.get(fold)

@@ -1,7 +1,7 @@
 """Figures in one style: Kaplan-Meier curves of risk groups, and a forest plot of the lines of a ranking.
 
-Every function returns a matplotlib Figure that belongs to nobody else (no pyplot, no global state); `style.save` writes it
-as SVG, PNG or PDF.
+Every function returns a matplotlib Figure that belongs to nobody else (no pyplot, no global state); `style.save`
+writes it as SVG, PNG or PDF.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,8 @@ def kaplan_meier(
 ) -> Figure:
     """Survival of the high-risk and the low-risk group, with log-rank p and the numbers at risk.
 
-    `time` (n,) in months, `event` (n,) True = died, `group` (n,) holds "high" or "low". Raises ValueError for other words.
+    `time` (n,) in months, `event` (n,) True = died, `group` (n,) holds "high" or "low". Raises ValueError for other
+    words.
     """
     time, event, group = np.asarray(time, dtype=float), np.asarray(event, dtype=bool), np.asarray(group)
     unknown = sorted(set(group.tolist()) - {"high", "low"})
@@ -55,7 +56,8 @@ def kaplan_meier(
 
 
 def forest(lines: Sequence[Line], title: str = "", width: float = 7.2) -> Figure:
-    """One row per line: the C-index of each fold (dots), mean ± SD at `selected` (bar), mean at `best` (open diamond)."""
+    """One row per line: the C-index of each fold (dots), mean ± SD at `selected` (bar), mean at `best` (open
+    diamond)."""
     with style.styled():
         height = 0.30 * max(len(lines), 1)
         total = height + (1.0 if title else 0.65)
@@ -109,7 +111,9 @@ def _curve(axes: Axes, time: np.ndarray, event: np.ndarray, colour: str) -> None
 
 def _moments(longest: float) -> np.ndarray:
     """Whole years at which to count patients: at most eight, evenly spaced, from 0."""
-    step = next(months for months in (6, 12, 24, 36, 48, 60, 120, 240, 1200) if longest / months <= 7.5 or months == 1200)
+    step = next(
+        months for months in (6, 12, 24, 36, 48, 60, 120, 240, 1200) if longest / months <= 7.5 or months == 1200
+    )
     return np.arange(0, longest + 1e-9, step)
 
 

@@ -16,13 +16,12 @@ from .rows import Problem
 _HERE = Path(__file__).parent
 
 
-def html(
-    boards: Sequence[Board], predictions: Mapping[str, pd.DataFrame], problems: Sequence[Problem] = ()
-) -> str:
+def html(boards: Sequence[Board], predictions: Mapping[str, pd.DataFrame], problems: Sequence[Problem] = ()) -> str:
     """The page as text.
 
-    `predictions` maps experiment ids to their out-of-fold predictions; lines without any are shown without curves. Names
-    from data stay text: the template escapes everything, and the content security policy forbids every script but our own.
+    `predictions` maps experiment ids to their out-of-fold predictions; lines without any are shown without curves.
+    Names from data stay text: the template escapes everything, and the content security policy forbids every script
+    but our own.
     """
     environment = Environment(
         loader=FileSystemLoader(_HERE),
@@ -38,8 +37,8 @@ def html(
         boards=views,
         problems=problems,
         totals=_totals(boards),
-        style=Markup((_HERE / "page.css.jinja").read_text(encoding="utf-8").strip()),  # noqa: S704  # our own file
-        script=Markup(script),  # noqa: S704  # our own file
+        style=Markup((_HERE / "page.css.jinja").read_text(encoding="utf-8").strip()),
+        script=Markup(script),
         script_digest=digest,
     )
     return page + "\n" * (not page.endswith("\n"))

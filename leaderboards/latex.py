@@ -22,15 +22,15 @@ _COLUMNS = (
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "±": r"$\pm$", "\N{MULTIPLICATION SIGN}": r"$\times$", "\N{EN DASH}": "--", "\N{MINUS SIGN}": "$-$", "\"": r"\textquotedbl{}",
+    "|": r"\textbar{}", "\"": r"\textquotedbl{}",
+    "±": r"$\pm$", "\N{MULTIPLICATION SIGN}": r"$\times$", "\N{EN DASH}": "--",
+    "\N{MINUS SIGN}": "$-$",
 }  # fmt: skip
 
 
 def latex(boards: Sequence[Board]) -> str:
     """One `table` environment per ranking; needs `\\usepackage{booktabs}`. Incomplete experiments stand in comments."""
-    parts = [
-        "% Needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}. Ranked by the C-index at `selected`."
-    ]
+    parts = ["% Needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}. Ranked by the C-index at `selected`."]
     for board in boards:
         *_, last = sheets = board_sheets(board)
         rankings = sheets[:-1] if board.incomplete else sheets
@@ -52,8 +52,8 @@ def table(sheet: Sheet) -> str:
     kept = [index for index, column in enumerate(sheet.columns) if column in _COLUMNS]
     patients, events = (sheet.rows[0][sheet.columns.index(name)] for name in ("Patients", "Events"))
     caption = (
-        f"{escape(sheet.title)} ({patients} patients, {events} events). C-index, mean $\\pm$ standard deviation over folds; "
-        "the epoch is selected on an inner validation part."
+        f"{escape(sheet.title)} ({patients} patients, {events} events). C-index, mean $\\pm$ standard deviation "
+        "over folds; the epoch is selected on an inner validation part."
     )
     caption = " ".join([caption, *(escape(note) for note in sheet.notes)])
     return "\n".join(

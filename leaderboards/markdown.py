@@ -8,9 +8,10 @@ from .rows import Problem
 from .sheets import Sheet, board_sheets
 
 HOW_TO_READ = (
-    "Ranked by the C-index at `selected`: the epoch is chosen on an inner validation part, the test fold chooses nothing. "
-    "`Last` is the last epoch; `Best` is the best epoch on the test fold, as many papers report it; `Optimism` is best "
-    "minus selected. Mean ± sample standard deviation over folds; several seeds are averaged within each fold first."
+    "Ranked by the C-index at `selected`: the epoch is chosen on an inner validation part, the test fold chooses "
+    "nothing. `Last` is the last epoch; `Best` is the best epoch on the test fold, as many papers report it; "
+    "`Optimism` is best minus selected. Mean ± sample standard deviation over folds; several seeds are averaged "
+    "within each fold first."
 )
 
 
@@ -27,9 +28,7 @@ def markdown(boards: Sequence[Board], problems: Sequence[Problem] = ()) -> str:
             parts.append(table(sheet))
     if problems:
         parts.append("## Files that were not taken")
-        parts.append(
-            "\n".join(f"- {escape(problem.where)}: {escape(problem.message)}" for problem in problems)
-        )
+        parts.append("\n".join(f"- {escape(problem.where)}: {escape(problem.message)}" for problem in problems))
     return "\n\n".join(parts) + "\n"
 
 

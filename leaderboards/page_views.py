@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -82,8 +83,7 @@ class BoardView:
 def board_view(board: Board, key: str, predictions: Mapping[str, pd.DataFrame]) -> BoardView:
     """Everything the page shows of one board. `key` starts the ids of its elements."""
     rankings = tuple(
-        _ranking(board, ranking, f"{key}r{number}", predictions)
-        for number, ranking in enumerate(board.rankings, 1)
+        _ranking(board, ranking, f"{key}r{number}", predictions) for number, ranking in enumerate(board.rankings, 1)
     )
     return BoardView(key, board, rankings, board.incomplete)
 
@@ -109,9 +109,7 @@ def _ranking(board: Board, ranking: Ranking, key: str, predictions: Mapping[str,
         ranking=ranking,
         key=key,
         facts=tuple(facts),
-        lines=tuple(
-            _line(board, line, f"{key}l{number}", place, predictions) for number, line in enumerate(lines, 1)
-        ),
+        lines=tuple(_line(board, line, f"{key}l{number}", place, predictions) for number, line in enumerate(lines, 1)),
         ticks=tuple((place(tick), f"{tick:.2f}") for tick in ticks),
         chance=place(0.5),
         oracle=place(oracle) if oracle else None,
@@ -214,12 +212,11 @@ def _missing(line: Line) -> tuple[str, ...]:
 
 def _curve(board: Board, line: Line, key: str, table: pd.DataFrame) -> Markup | None:
     """Kaplan-Meier curves of the out-of-fold risk groups at `selected`, of the line's first seed."""
-    table = table[table["reading"] == "selected"]
-    known = table[table["risk_group"].isin(["high", "low"])]
-    if known.empty:
+    mine = np.asarray(table["reading"] == "selected")
+    time, event, group = (np.asarray(table[column])[mine] for column in ("time", "event", "risk_group"))
+    if not mine.any() or not np.isin(group, ("high", "low")).all():
         return None
-    groups = known["risk_group"].to_numpy(dtype=str)
-    figure = kaplan_meier(known["time"].to_numpy(), known["event"].to_numpy(), groups)
+    figure = kaplan_meier(time, event, group)
     description = f"Kaplan-Meier curves of the high-risk and low-risk group of {line.label} on {board.title}"
     return inline_svg(figure, f"{key}k", description)
 

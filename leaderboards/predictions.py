@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from .rows import Problem, RowError
 
@@ -24,30 +26,30 @@ def read_predictions(path: Path, name: str | None = None) -> pd.DataFrame:
     if missing:
         raise RowError(f"{name}: column {', '.join(missing)} is missing; run the experiment again")
     for column in ("time", "risk", "fold"):
-        values = pd.to_numeric(table[column], errors="coerce")
-        bad = values.isna() | (values <= 0 if column == "time" else False)
-        if bad.any():
-            raise RowError(
-                f"{name}: row {bad.idxmax() + 2}, {column} is {table[column][bad.idxmax()]!r}; correct or rerun"
-            )
+        values = np.asarray(pd.to_numeric(table[column], errors="coerce"), dtype=float)
+        good = np.isfinite(values) & (values > 0 if column == "time" else True)
+        _all_good(name, table, column, good, "a number above 0" if column == "time" else "a number")
         table[column] = values
-    events = (
-        table["event"]
-        .astype(str)
-        .str.lower()
-        .map({"1": True, "0": False, "true": True, "false": False, "1.0": True, "0.0": False})
-    )
-    if events.isna().any():
-        raise RowError(
-            f"{name}: row {events.isna().idxmax() + 2}, event is neither 0 nor 1; correct or rerun"
-        )
-    return table.assign(event=events.astype(bool))
+    words = np.array([str(value).strip().lower() for value in table["event"]], dtype=str)
+    died = np.isin(words, ("1", "1.0", "true"))
+    _all_good(name, table, "event", died | np.isin(words, ("0", "0.0", "false")), "0 or 1")
+    groups = np.array(["" if value is None or value != value else value for value in table["risk_group"]], dtype=str)
+    _all_good(name, table, "risk_group", np.isin(groups, ("high", "low", "")), "high, low or nothing")
+    return table.assign(event=died, risk_group=groups)
+
+
+def _all_good(name: str, table: pd.DataFrame, column: str, good: NDArray[np.bool_], expected: str) -> None:
+    if not good.all():
+        at = int(np.argmin(good))  # the file's first line is the header
+        found = str(table[column].iloc[at])
+        raise RowError(f"{name}: line {at + 2}, {column} is {found!r}; expected {expected}. Run the experiment again")
 
 
 def predictions_of(
     folders: Mapping[str, Path], experiments: Iterable[str]
 ) -> tuple[dict[str, pd.DataFrame], list[Problem]]:
-    """Predictions by experiment id, and what could not be read. An experiment without a file has no entry, and a Problem."""
+    """Predictions by experiment id, and what could not be read. An experiment without a file has no entry, and a
+    Problem."""
     found: dict[str, pd.DataFrame] = {}
     problems: list[Problem] = []
     for experiment in sorted(set(experiments) & set(folders)):
@@ -55,9 +57,7 @@ def predictions_of(
         name = f"{folders[experiment].name}/predictions.csv"
         if not path.is_file():
             problems.append(
-                Problem(
-                    name, "is missing, so its Kaplan-Meier curves are not shown; run the experiment again"
-                )
+                Problem(name, "is missing, so its Kaplan-Meier curves are not shown; run the experiment again")
             )
             continue
         try:

@@ -29,15 +29,12 @@ class Published:
 def publish(results: Path | Sequence[Path], out: Path) -> Published:
     """Read all results below `results`, write leaderboard.{md,csv,tex,html} into `out`.
 
-    The files follow from the rows alone: the same rows give the same bytes. Raises RowError where a results folder does not
-    exist, OSError where `out` cannot be written.
+    The files follow from the rows alone: the same rows give the same bytes. Raises RowError where a results folder
+    does not exist, OSError where `out` cannot be written.
     """
     read = read_rows(results)
     ranked = [
-        line.experiments[0]
-        for board in boards(read.rows)
-        for ranking in board.rankings
-        for line in ranking.lines
+        line.experiments[0] for board in boards(read.rows) for ranking in board.rankings for line in ranking.lines
     ]
     predictions, unread = predictions_of(read.folders, ranked)
     problems = (*read.problems, *unread)

@@ -1,8 +1,8 @@
 """From rows to ranked boards: one line per model as configured, ranked by its C-index at the reading `selected`.
 
-How a line is reckoned: the value of a fold is the mean over seeds of that fold; the line shows the mean over folds and the
-sample standard deviation over folds (ddof = 1; unknown for a single fold). With several seeds the standard deviation
-therefore speaks of folds, not of seeds.
+How a line is reckoned: the value of a fold is the mean over seeds of that fold; the line shows the mean over folds
+and the sample standard deviation over folds (ddof = 1; unknown for a single fold). With several seeds the standard
+deviation therefore speaks of folds, not of seeds.
 """
 
 import json
@@ -30,9 +30,10 @@ class Spread:
 class Line:
     """One line of a ranking: experiments that differ in nothing but the seed.
 
-    `spreads` maps `<metric>_<reading>`, `ibs_km` and `oracle_c_index` to their Spread; `folds` holds the C-index of each
-    fold (mean over seeds) at each reading; `gap` is best - selected, the optimism of choosing the epoch on the test fold;
-    `variant` names the hyperparameters in which lines of the same model differ; `seconds` is the mean time of one fold.
+    `spreads` maps `<metric>_<reading>`, `ibs_km` and `oracle_c_index` to their Spread; `folds` holds the C-index of
+    each fold (mean over seeds) at each reading; `gap` is best - selected, the optimism of choosing the epoch on the
+    test fold; `variant` names the hyperparameters in which lines of the same model differ; `seconds` is the mean time
+    of one fold.
     """
 
     rank: int
@@ -96,7 +97,8 @@ class Board:
 
 
 def boards(rows: Iterable[Row]) -> tuple[Board, ...]:
-    """Ranked boards of all rows: real cohorts first, then synthetic ones, each by name. The order of rows is irrelevant."""
+    """Ranked boards of all rows: real cohorts first, then synthetic ones, each by name. The order of rows is
+    irrelevant."""
     done, open_ = attempts(rows)
     names = sorted({(item.synthetic, item.cohort) for item in (*done, *open_)})
     return tuple(
@@ -110,24 +112,17 @@ def boards(rows: Iterable[Row]) -> tuple[Board, ...]:
     )
 
 
-def _board(
-    cohort: str, synthetic: bool, done: Sequence[Attempt], incomplete: tuple[Incomplete, ...]
-) -> Board:
+def _board(cohort: str, synthetic: bool, done: Sequence[Attempt], incomplete: tuple[Incomplete, ...]) -> Board:
     groups: dict[tuple[str, str], list[Attempt]] = {}
     for item in done:
         groups.setdefault((item.labels_fingerprint, item.folds_fingerprint), []).append(item)
     rankings = [
-        Ranking(group[0].row["folds_name"], labels, folds, _lines(group))
-        for (labels, folds), group in groups.items()
+        Ranking(group[0].row["folds_name"], labels, folds, _lines(group)) for (labels, folds), group in groups.items()
     ]
-    rankings.sort(
-        key=lambda ranking: (-len(ranking.lines), ranking.labels_fingerprint, ranking.folds_fingerprint)
-    )
+    rankings.sort(key=lambda ranking: (-len(ranking.lines), ranking.labels_fingerprint, ranking.folds_fingerprint))
     notes = []
     if synthetic:
-        notes.append(
-            "Synthetic cohort: patients and features were drawn, not measured. Never compare with a real one."
-        )
+        notes.append("Synthetic cohort: patients and features were drawn, not measured. Never compare with a real one.")
     if len(rankings) > 1:
         what = [
             word
@@ -138,8 +133,8 @@ def _board(
             if len(values) > 1
         ]
         notes.append(
-            f"The experiments do not share the same {' and '.join(what)} (their fingerprints differ), so they were scored on "
-            f"different patients or different test folds. They are ranked in {len(rankings)} separate tables."
+            f"The experiments do not share the same {' and '.join(what)} (their fingerprints differ), so they were "
+            f"scored on different patients or different test folds. They are ranked in {len(rankings)} separate tables."
         )
     return Board(cohort, synthetic, tuple(rankings), incomplete, tuple(notes))
 
@@ -196,9 +191,7 @@ def _line(items: Sequence[Attempt]) -> Line:
         n_folds=n_folds,
         spreads=spreads,
         folds={reading: tuple(by_fold[f"c_index_{reading}"]) for reading in READINGS},
-        gap=None
-        if best.mean is None or best.n < n_folds or selected.mean is None
-        else best.mean - selected.mean,
+        gap=None if best.mean is None or best.n < n_folds or selected.mean is None else best.mean - selected.mean,
         parameters=max(parameters) if parameters else None,
         seconds=float(np.mean(seconds)) if seconds else None,
         patients=row["patients"],

@@ -1,7 +1,7 @@
 """Rows of results as they lie on disk: one `result.json`, one flat row, one fold of one experiment.
 
-Results are written by whoever trains and read here as plain data. A row that cannot be trusted is never ranked and never
-dropped in silence: it becomes a `Problem`, which every board lists.
+Results are written by whoever trains and read here as plain data. A row that cannot be trusted is never ranked and
+never dropped in silence: it becomes a `Problem`, which every board lists.
 """
 
 import json
@@ -43,16 +43,14 @@ class Rows:
 def read_row(path: Path, name: str | None = None) -> Row:
     """One `result.json` as a checked row.
 
-    `name` is what messages call the file (its path by default). Raises RowError for a file that is no JSON object or does
-    not follow the schema.
+    `name` is what messages call the file (its path by default). Raises RowError for a file that is no JSON object or
+    does not follow the schema.
     """
     name = name or str(path)
     try:
         row = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
     except OSError as error:
-        raise RowError(
-            f"{name}: cannot be read ({error.strerror or error}); check the file's permissions"
-        ) from error
+        raise RowError(f"{name}: cannot be read ({error.strerror or error}); check the file's permissions") from error
     except (ValueError, RecursionError) as error:
         raise RowError(f"{name}: is not JSON ({error}); delete it and run this fold again") from error
     return check(row, name)
@@ -82,9 +80,7 @@ def read_rows(folders: Path | Sequence[Path]) -> Rows:
             raise RowError(f"{root}: no such folder; give the folder that `bench run --out` wrote")
         files = sorted(root.rglob("result.json"))
         if not files:
-            problems.append(
-                Problem(root.name, "no result.json below this folder; run an experiment into it first")
-            )
+            problems.append(Problem(root.name, "no result.json below this folder; run an experiment into it first"))
         problems += _without_rows(root, files)
         for path in files:
             name = path.relative_to(root).as_posix()
@@ -97,7 +93,9 @@ def read_rows(folders: Path | Sequence[Path]) -> Rows:
             earlier = taken.get(key)
             if earlier and earlier[0] != row:
                 kept = max((earlier, (row, name)), key=lambda pair: str(pair[0].get("created") or ""))
-                message = f"a second, different row of experiment {key[0]} fold {key[1]}; {kept[1]} is kept (created last)"
+                message = (
+                    f"a second, different row of experiment {key[0]} fold {key[1]}; {kept[1]} is kept (created last)"
+                )
                 problems.append(Problem(name, message))
                 taken[key] = kept
             elif not earlier:
@@ -112,9 +110,7 @@ def _without_rows(root: Path, files: Iterable[Path]) -> list[Problem]:
     with_rows = {path.parent.parent for path in files}
     begun = sorted(path.parent for path in root.rglob("experiment.json"))
     message = "this experiment was begun and no fold of it has a result; run it again"
-    return [
-        Problem(folder.relative_to(root).as_posix(), message) for folder in begun if folder not in with_rows
-    ]
+    return [Problem(folder.relative_to(root).as_posix(), message) for folder in begun if folder not in with_rows]
 
 
 def _no_constant(text: str) -> float:

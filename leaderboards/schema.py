@@ -1,6 +1,7 @@
 """What a row must hold: the keys, their kinds, and which of them may be null.
 
-The list is the contract between whoever writes results and this room. A reader that meets a key it does not know keeps it.
+The list is the contract between whoever writes results and this room. A reader that meets a key it does not know
+keeps it.
 """
 
 import json
@@ -25,7 +26,8 @@ _OPTIONAL_TEXT = (
     "error", "features_fingerprint", "code_version", "torch_version", "device", "hardware", "created", "command",
 )  # fmt: skip
 _OPTIONAL_COUNTS = (
-    "n_train", "n_val", "events_train", "events_val", "parameters", "epochs", "epoch_selected", "epoch_last", "epoch_best",
+    "n_train", "n_val", "events_train", "events_val", "parameters", "epochs", "epoch_selected", "epoch_last",
+    "epoch_best",
 )  # fmt: skip
 
 
@@ -35,13 +37,11 @@ def faults(row: object) -> list[str]:
         return [f"holds {type(row).__name__} where one JSON object is expected"]
     version = row.get("schema")
     if isinstance(version, int) and version != SCHEMA:
-        return [
-            f"schema {version} is not the schema this version of milsurv reads ({SCHEMA}); update milsurv"
-        ]
+        return [f"schema {version} is not the schema this version of milsurv reads ({SCHEMA}); update milsurv"]
     found = [*_identity(row)]
     if row.get("status") == "finished":
         found += _finished(row)
-    return found + [*_optional(row)]
+    return [*found, *_optional(row)]
 
 
 def _identity(row: dict) -> Iterator[str]:

@@ -1,9 +1,9 @@
 """Is one model better than another? Paired comparisons over the same patients and the same folds.
 
 Two tests answer two questions. `paired_bootstrap` asks of two trained sets of models, taken as they are, whether their
-ranking of patients like these differs: only the patients are chance. `corrected_t_test` asks whether the difference would
-survive other training data and seeds: it uses the scores of folds and repeats, and allows for training parts that overlap.
-Give `holm` the p-values of all pairs that were compared. docs/statistics.md tells which to use when.
+ranking of patients like these differs: only the patients are chance. `corrected_t_test` asks whether the difference
+would survive other training data and seeds: it uses the scores of folds and repeats, and allows for training parts
+that overlap. Give `holm` the p-values of all pairs that were compared. docs/statistics.md tells which to use when.
 """
 
 from collections.abc import Sequence
@@ -45,8 +45,8 @@ def bootstrap_interval(
 ) -> Estimate:
     """Percentile interval of the mean C-index over folds: patients are resampled within each fold (Efron 1979).
 
-    All arrays are (n,): `time`, `event` True = died, `risk`, and the test `fold` of each patient. Raises ValueError where
-    a fold has no comparable pair.
+    All arrays are (n,): `time`, `event` True = died, `risk`, and the test `fold` of each patient. Raises ValueError
+    where a fold has no comparable pair.
     """
     risks = np.asarray(risk, dtype=float)[None]
     values, draws = _means_over_folds(time, event, risks, fold, resamples, seed)
@@ -66,8 +66,9 @@ def paired_bootstrap(
     """C-index of `first` minus that of `second`, mean over folds, with percentile interval and p-value.
 
     Both risks (n,) are of the same patients, and every resample draws the same patients for both, within each fold; so
-    what is hard for both cancels (Efron and Tibshirani 1993, ch. 8). The p-value inverts the interval: twice the smaller
-    share of resamples on either side of 0, each with one added (Davison and Hinkley 1997, sec. 4.4), hence never 0.
+    what is hard for both cancels (Efron and Tibshirani 1993, ch. 8). The p-value inverts the interval: twice the
+    smaller share of resamples on either side of 0, each with one added (Davison and Hinkley 1997, sec. 4.4), hence
+    never 0.
     """
     risks = np.stack([np.asarray(first, dtype=float), np.asarray(second, dtype=float)])
     values, draws = _means_over_folds(time, event, risks, fold, resamples, seed)
@@ -111,7 +112,8 @@ def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
 def minimum_detectable_difference(
     standard_error: float, alpha: float = 0.05, power: float = 0.8, df: float | None = None
 ) -> float:
-    """The smallest true difference that a two-sided test at `alpha` finds with `power`: (q(1 - alpha/2) + q(power)) * SE.
+    """The smallest true difference that a two-sided test at `alpha` finds with `power`: (q(1 - alpha/2) + q(power)) *
+    SE.
 
     Quantiles are those of the normal distribution, or of Student's t with `df` degrees of freedom, which is a close
     approximation to the noncentral t (Bloom 1995).
@@ -160,6 +162,4 @@ def _percentile(value: float, draws: NDArray[np.float64], level: float, test: bo
         # Sums over folds in another order differ in the last bits; that is no difference.
         below, above = (known <= 1e-12).sum(), (known >= -1e-12).sum()
         p = float(min(1.0, 2 * (min(below, above) + 1) / (len(known) + 1)))
-    return Estimate(
-        value, float(low), float(high), float(known.std(ddof=1)), p, level, int(len(draws) - len(known))
-    )
+    return Estimate(value, float(low), float(high), float(known.std(ddof=1)), p, level, int(len(draws) - len(known)))

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -16,7 +17,7 @@ LOW = "#4a3aa7"
 HIGH = "#c9306f"
 PAPER = "#fefefe"
 
-RC = {
+RC: dict[Any, Any] = {
     "axes.edgecolor": SOFT,
     "axes.facecolor": "none",
     "axes.labelcolor": SOFT,
@@ -60,7 +61,8 @@ def svg(figure: Figure) -> str:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write the figure whole to `path`; the ending (.svg, .png, .pdf) chooses the format. PNGs have 200 dots per inch."""
+    """Write the figure whole to `path`; the ending (.svg, .png, .pdf) chooses the format. PNGs have 200 dots per
+    inch."""
     path = Path(path)
     kind = path.suffix.removeprefix(".").lower()
     if kind == "svg":

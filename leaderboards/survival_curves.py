@@ -10,7 +10,8 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Curve:
-    """A Kaplan-Meier estimate as steps: survival and its 95 % log-log interval from `times[i]` on. All (k,), from time 0."""
+    """A Kaplan-Meier estimate as steps: survival and its 95 % log-log interval from `times[i]` on. All (k,), from
+    time 0."""
 
     times: NDArray[np.float64]
     survival: NDArray[np.float64]

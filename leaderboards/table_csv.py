@@ -18,12 +18,14 @@ _LINE = (
 )  # fmt: skip
 COLUMNS = (
     "cohort", "synthetic", "status", *_LINE, "seeds", "experiments", "labels_fingerprint", "folds_fingerprint",
-    "optimism_gap", *(f"{metric}_{kind}" for metric in _METRICS for kind in ("mean", "sd", "folds")), "missing", "reasons",
+    "optimism_gap", *(f"{metric}_{kind}" for metric in _METRICS for kind in ("mean", "sd", "folds")), "missing",
+    "reasons",
 )  # fmt: skip
 
 
 def table_csv(boards: Sequence[Board]) -> str:
-    """All boards as CSV text: a row per ranked line (`status` ranked) and per incomplete experiment (incomplete, unranked).
+    """All boards as CSV text: a row per ranked line (`status` ranked) and per incomplete experiment (incomplete,
+    unranked).
 
     `<metric>_mean` and `_sd` are over folds, `_folds` says how many folds have a value. Nothing is rounded.
     """
@@ -35,10 +37,7 @@ def table_csv(boards: Sequence[Board]) -> str:
         for ranking in board.rankings:
             writer.writerows({**place, **_ranked(ranking, line)} for line in ranking.lines)
         for item in board.incomplete:
-            record = {
-                key: getattr(item, key)
-                for key in ("model", "scales", "backbone", "loss", "recipe", "n_folds")
-            }
+            record = {key: getattr(item, key) for key in ("model", "scales", "backbone", "loss", "recipe", "n_folds")}
             record |= {"status": "incomplete", "seeds": item.seed, "experiments": item.experiment}
             missing = " ".join(str(fold) for fold in item.missing)
             writer.writerow({**place, **record, "missing": missing, "reasons": "; ".join(item.reasons)})

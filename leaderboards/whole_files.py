@@ -6,7 +6,8 @@ from pathlib import Path
 
 
 def write_whole(path: Path, data: str | bytes) -> Path:
-    """Write `data` (text as UTF-8) to `path`, making its folder. OSError leaves an older file of that name as it was."""
+    """Write `data` (text as UTF-8) to `path`, making its folder. OSError leaves an older file of that name as it
+    was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     payload = data.encode("utf-8") if isinstance(data, str) else data
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

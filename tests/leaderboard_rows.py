@@ -24,7 +24,8 @@ def row(fold=0, **changes):
         "c_index_selected": 0.60 + 0.01 * fold, "c_index_last": 0.59 + 0.01 * fold, "c_index_best": 0.64 + 0.01 * fold,
         **{f"{metric}_{reading}": 0.58 for metric in METRICS for reading in READINGS},
         **{f"ibs_{reading}": 0.19 for reading in READINGS}, "ibs_km": 0.21, "oracle_c_index": None,
-        "labels_fingerprint": "labels-1f3a9c", "folds_fingerprint": "folds-77be02", "features_fingerprint": "features-a90d",
+        "labels_fingerprint": "labels-1f3a9c", "folds_fingerprint": "folds-77be02",
+        "features_fingerprint": "features-a90d",
         "code_version": "0.1.0", "torch_version": "2.8.0", "device": "cpu", "hardware": "2 cores, 24 GiB",
         "created": "2026-01-05T10:00:00+00:00",
         "command": "bench run --model abmil --cohort blca --backbone uni2-h --seed 0",
@@ -102,8 +103,10 @@ def write(folder: Path, rows, table=None):
 def example(folder: Path):
     """A results folder as a busy user has it: two real cohorts, a synthetic twin, seeds, failures, a damaged file."""
     models = [
-        ("crossfusion", "5,10,20", "multi-scale", 0.135, 4_213_000), ("crossfusion-concat", "5,10,20", "multi-scale", 0.118, 3_050_000),
-        ("abmil-concat", "5,10,20", "multi-scale", 0.112, 790_000), ("abmil-late", "5,10,20", "multi-scale", 0.108, 790_000),
+        ("crossfusion", "5,10,20", "multi-scale", 0.135, 4_213_000),
+        ("crossfusion-concat", "5,10,20", "multi-scale", 0.118, 3_050_000),
+        ("abmil-concat", "5,10,20", "multi-scale", 0.112, 790_000),
+        ("abmil-late", "5,10,20", "multi-scale", 0.108, 790_000),
         ("transmil", "20", "single-scale", 0.096, 2_672_000), ("abmil", "20", "single-scale", 0.104, 263_000),
         ("dsmil", "20", "single-scale", 0.082, 331_000), ("meanpool", "20", "single-scale", 0.089, 131_000),
         ("maxpool", "20", "single-scale", 0.041, 131_000),
@@ -120,16 +123,15 @@ def example(folder: Path):
                 rows = experiment(
                     skill + bonus, model=model, scales=scales, family=family, parameters=parameters, cohort=cohort,
                     synthetic=synthetic, patients=patients, events=events, seed=seed, n_test=patients // 5,
-                    events_test=events // 5, labels_fingerprint=f"{number}f1b2c3d4e5", folds_fingerprint=f"{number}a9b8c7d6e5",
+                    events_test=events // 5, labels_fingerprint=f"{number}f1b2c3d4e5",
+                    folds_fingerprint=f"{number}a9b8c7d6e5",
                     oracle_c_index=0.781 if synthetic else None,
                     hyperparameters=json.dumps({"embed_dim": 256, "dropout": 0.25}),
                     command=f"bench run --model {model} --cohort {cohort} --backbone uni2-h --seed {seed}"
                     + " --features synthetic" * synthetic,
                 )  # fmt: skip
                 write(folder, rows, predictions(rows, patients, hazard=8 * skill, seed=number))
-    broken = experiment(
-        0.08, model="transmil", backbone="resnet50", labels_fingerprint="0f1b2c3d4e5", missing=(4,)
-    )
+    broken = experiment(0.08, model="transmil", backbone="resnet50", labels_fingerprint="0f1b2c3d4e5", missing=(4,))
     broken[2] |= {"status": "failed", "error": "out of memory at epoch 3 (15,212 patches); lower --tokens"}
     write(folder, broken)
     damaged = Path(folder) / "experiments" / "ffffffffff" / "fold-0"

@@ -309,12 +309,16 @@ def test_latex_comments_cannot_be_broken_out_of():
     assert all(line.startswith("%") for line in latex(boards(rows)).splitlines() if "secret" in line)
 
 
-@pytest.mark.parametrize(("value", "text"), [(None, "–"), (832, "832"), (45_100, "45.1k"), (3_211_000, "3.21M")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "\N{EN DASH}"), (832, "832"), (45_100, "45.1k"), (3_211_000, "3.21M")]
+)
 def test_counts_are_shortened(value, text):
     assert quantity(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.0412, "+0.041"), (-0.0301, "−0.030"), (-0.0001, "0.000")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "\N{EN DASH}"), (0.0412, "+0.041"), (-0.0301, "\N{MINUS SIGN}0.030"), (-0.0001, "0.000")]
+)
 def test_differences_show_their_sign(value, text):
     assert signed(value) == text
 
@@ -334,9 +338,10 @@ def test_predictions_are_read_as_written(tmp_path):
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("time", 0.0, "row 5, time is"),
-        ("risk", "much", "row 5, risk is 'much'"),
-        ("event", "maybe", "row 5, event is neither 0 nor 1"),
+        ("time", 0.0, "line 5, time is '0.0'; expected a number above 0"),
+        ("risk", "much", "line 5, risk is 'much'"),
+        ("event", "maybe", "line 5, event is 'maybe'; expected 0 or 1"),
+        ("risk_group", "middle", "line 5, risk_group is 'middle'; expected high, low or nothing"),
         ("risk_group", None, "column risk_group is missing"),
     ],
 )

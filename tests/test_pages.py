@@ -80,7 +80,9 @@ def one_page(tmp_path, rows, predictions=None):
 
 
 def test_publishing_writes_four_files_and_says_what_was_left_out(published):
-    assert {path.name for path in published.paths.values()} == {f"leaderboard.{kind}" for kind in ("md", "csv", "tex", "html")}
+    assert {path.name for path in published.paths.values()} == {
+        f"leaderboard.{kind}" for kind in ("md", "csv", "tex", "html")
+    }
     assert all(path.stat().st_size > 1000 for path in published.paths.values())
     assert [sheet.title for sheet in published.tables] == [
         "blca: folds official",
@@ -160,7 +162,7 @@ def test_why_a_metric_is_missing_can_be_read(tmp_path):
 
 
 def test_a_line_without_predictions_says_so(tmp_path):
-    assert "No predictions were kept" in Page(one_page(tmp_path, make.experiment(0.1))).text
+    assert "there are no curves to show" in Page(one_page(tmp_path, make.experiment(0.1))).text
 
 
 def test_synthetic_boards_are_marked(page):
@@ -169,7 +171,12 @@ def test_synthetic_boards_are_marked(page):
 
 
 def test_incomplete_experiments_and_damaged_files_are_on_the_page(page):
-    for words in ("3 of 5 folds", "out of memory at epoch 3", "fold 4: not run", "experiments/ffffffffff/fold-0/result.json"):
+    for words in (
+        "3 of 5 folds",
+        "out of memory at epoch 3",
+        "fold 4: not run",
+        "experiments/ffffffffff/fold-0/result.json",
+    ):
         assert words in page.text
 
 
@@ -226,7 +233,7 @@ def test_figures_are_saved_the_same_on_every_run(tmp_path):
         ]
         assert saved[0].read_bytes() == saved[1].read_bytes()
         assert saved[0].stat().st_size > 1000
-    with pytest.raises(ValueError, match="saved as .svg, .png or .pdf"):
+    with pytest.raises(ValueError, match=r"saved as \.svg, \.png or \.pdf"):
         style.save(figures.kaplan_meier([1, 2], [1, 0], ["high", "low"]), tmp_path / "x.bmp")
 
 
@@ -274,7 +281,11 @@ def browser(tmp_path):
     def dom(text):
         (tmp_path / "page.html").write_text(text, encoding="utf-8")
         options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--dump-dom"]
-        options += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=2000", f"file://{tmp_path / 'page.html'}"]
+        options += [
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--virtual-time-budget=2000",
+            f"file://{tmp_path / 'page.html'}",
+        ]
         return subprocess.run([program, *options], capture_output=True, text=True, timeout=60, check=True).stdout
 
     return dom
@@ -295,7 +306,11 @@ def test_a_browser_sorts_and_opens_lines(browser, tmp_path):
     clicks = "document.querySelector('th[data-key=model] button').click();document.querySelector('button.open').click()"
     text = re.sub(r"<meta http-equiv[^>]*>", "", text).replace("</body>", f"<script>{clicks}</script></body>")
     found = Page(browser(text))
-    assert [cell["data-value"] for cell in found.all("th", **{"class": "model"}) if "data-value" in cell] == ["a", "b", "c"]
+    assert [cell["data-value"] for cell in found.all("th", **{"class": "model"}) if "data-value" in cell] == [
+        "a",
+        "b",
+        "c",
+    ]
     assert found.all("th", **{"data-key": "model", "aria-sort": "ascending"})
     assert len([found_ for found_ in found.all("details") if "open" in found_]) == 1
     assert len(found.all("button", **{"aria-expanded": "true"})) == 1

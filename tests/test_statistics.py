@@ -132,7 +132,9 @@ def test_pairing_narrows_the_interval_of_two_models_that_agree():
     shared = truth + rng.normal(size=300)
     first, second = shared + 0.1 * rng.normal(size=(2, 300))
     paired = paired_bootstrap(time, event, first, second, fold, resamples=1000)
-    alone = [bootstrap_interval(time, event, risk, fold, resamples=1000, seed=s) for s, risk in ((1, first), (2, second))]
+    alone = [
+        bootstrap_interval(time, event, risk, fold, resamples=1000, seed=s) for s, risk in ((1, first), (2, second))
+    ]
     assert paired.standard_error < 0.5 * np.hypot(alone[0].standard_error, alone[1].standard_error)
 
 
@@ -166,7 +168,8 @@ def test_equally_good_models_are_called_different_at_most_one_time_in_twenty():
         first, second = truth + 1.5 * np.random.default_rng([seed, 9]).normal(size=(2, 200))
         rejected["bootstrap"] += paired_bootstrap(time, event, first, second, fold, resamples=400, seed=seed).p <= 0.05
         scores = [
-            [concordance(time[at], event[at], risk[at]) for at in (fold == k for k in range(5))] for risk in (first, second)
+            [concordance(time[at], event[at], risk[at]) for at in (fold == k for k in range(5))]
+            for risk in (first, second)
         ]
         rejected["t"] += corrected_t_test(np.subtract(*scores), n_test=40, n_train=160).p <= 0.05
     for count in rejected.values():  # 300 comparisons cannot tell this rate from one above 5 %
@@ -178,7 +181,9 @@ def test_a_better_model_is_found():
     for seed in range(20):
         truth, time, event, fold = cohort(400, seed)
         noise = np.random.default_rng([seed, 8]).normal(size=(2, 400))
-        found += paired_bootstrap(time, event, truth + 0.3 * noise[0], truth + 2 * noise[1], fold, resamples=400).p <= 0.05
+        found += (
+            paired_bootstrap(time, event, truth + 0.3 * noise[0], truth + 2 * noise[1], fold, resamples=400).p <= 0.05
+        )
     assert found >= 18
 
 
