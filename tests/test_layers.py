@@ -11,7 +11,7 @@ from milsurv.models.layers.attention import attention
 from milsurv.models.layers.conv_processor import ConvProcessor
 from milsurv.models.layers.cross_attention import CrossAttention
 from milsurv.models.layers.depthwise import depthwise
-from milsurv.models.layers.dropout import Dropout, dropout
+from milsurv.models.layers.dropout import Dropout, dropout, kept
 from milsurv.models.layers.nystrom_attention import NystromAttention
 from milsurv.models.layers.pad_transformer import PadTransformer
 from milsurv.models.layers.pairing import pairing
@@ -95,22 +95,42 @@ def test_cross_attention_is_attention_of_the_embedded_tokens() -> None:
     torch.testing.assert_close(layer(x, context, pairing(n_queries, n_keys, CPU)), torch.cat(expected))
 
 
-@pytest.mark.parametrize("p", [0.0, 0.4])
-def test_attention_in_portions_is_attention_with_the_same_gradients(p: float, monkeypatch) -> None:
-    q, k, v = (torch.randn(2, 3, n, 4, requires_grad=True) for n in (17, 23, 23))
-    monkeypatch.setattr(attention_module, "MOST_WEIGHTS", 2 * 3 * 23 * 5)  # portions of five queries
-    torch.manual_seed(0)
-    portions = attention(q, k, v, p)
-    got = torch.autograd.grad(portions.square().sum(), (q, k, v))
-    torch.manual_seed(0)
-    parts = [attention_module._attention(part, k, v, p) for part in q.split(5, 2)]
-    whole = torch.cat(parts, 2)
-    expected = torch.autograd.grad(whole.square().sum(), (q, k, v))
-    torch.testing.assert_close(portions, whole)
-    torch.testing.assert_close(got, expected)
-    if p == 0.0:
-        weights = torch.softmax(q @ k.transpose(-1, -2) / 2, -1)
-        torch.testing.assert_close(portions, weights @ v)
+def written_out(q, k, v, p: float) -> torch.Tensor:
+    """Attention with the masks that `attention` draws when nothing is cut into portions."""
+    weights = torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5, -1)
+    generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+    mask = kept(weights.flatten(0, 1).shape, p, weights.dtype, generator).view_as(weights)
+    return (weights * mask / (1 - round(p * 65536) / 65536)) @ v
+
+
+def test_attention_with_dropout_and_its_gradients_are_what_the_formula_says() -> None:
+    q, k, v = (torch.randn(2, 3, n, 4, requires_grad=True, dtype=torch.float64) for n in (17, 23, 23))
+    results = []
+    for function in (attention, written_out):
+        torch.manual_seed(0)
+        out = function(q, k, v, 0.4)
+        results.append((out, *torch.autograd.grad(out.square().sum(), (q, k, v))))
+    torch.testing.assert_close(*results)
+
+
+@pytest.mark.parametrize("most", [2 * 23 * 40, 23 * 40, 1])
+def test_attention_in_portions_has_the_gradients_of_what_it_computes(most: int, monkeypatch) -> None:
+    monkeypatch.setattr(attention_module, "MOST_WEIGHTS", most)
+    q, k, v = (torch.randn(1, 2, n, 3, requires_grad=True, dtype=torch.float64) for n in (40, 23, 23))
+
+    def same_masks(*tensors: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(0)
+        return attention(*tensors, 0.4)
+
+    assert torch.autograd.gradcheck(same_masks, (q, k, v))
+
+
+def test_attention_in_portions_covers_every_weight_once(monkeypatch) -> None:
+    q, k, v = (torch.randn(2, 3, n, 4) for n in (77, 23, 23))
+    whole = attention(q, k, v, 0.0)
+    for most in (1, 77 * 23, 2 * 77 * 23, 10**6):
+        monkeypatch.setattr(attention_module, "MOST_WEIGHTS", most)
+        torch.testing.assert_close(attention(q, k, v, 1e-9), whole)  # rounds to no dropout at all
 
 
 def test_dropout_drops_at_its_rate_and_keeps_the_mean() -> None:

@@ -35,7 +35,8 @@ class ConvProcessor(nn.Module):
         x = streams[0]
         if self.mix is not None:
             flat = torch.stack(streams).flatten(1)  # (scales, rows * c)
-            x = (self.mix.weight.view(1, -1) @ flat).view_as(x) + self.mix.bias
+            mixed = self.mix.weight.view(1, -1) @ flat  # (1, rows * c)
+            x = mixed.view_as(x) + merged_bias([self.mix])
         width = x.shape[1]
         convolutions = [self.conv7, self.conv5, self.conv3, self.conv1]
         # A group of two input channels is two depthwise convolutions and a sum, for which CPUs have faster kernels.

@@ -5,22 +5,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
-    """Set entries to zero with probability `p` and divide the others by 1 - p; the identity outside of training.
+def kept(shape: torch.Size, p: float, dtype: torch.dtype, generator: torch.Generator | None = None) -> Tensor:
+    """A mask on CPU, 0 with probability `p` rounded to a multiple of 2**-16, otherwise 1.
 
-    On CPU, torch draws one Bernoulli number per entry, which costs more than the matrix products around it. Here one
-    64-bit draw serves four entries; `p` is thereby rounded to a multiple of 2**-16, and the divisor with it.
+    torch draws one Bernoulli number per entry, which costs more than the matrix products around it. Here one 64-bit
+    draw serves four entries. They are compared in place, as integers: operations on booleans are several times slower.
+    """
+    size = shape.numel()
+    draws = torch.empty((size + 3) // 4, dtype=torch.int64).random_(-(2**63), None, generator=generator)
+    return draws.view(torch.int16)[:size].view(shape).ge_(round(p * 65536) - 32768).to(dtype)
+
+
+def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
+    """Set entries to zero with probability `p`, 0 <= p < 1, and divide the others by 1 - p; the identity elsewhere.
+
+    On CPU `p` is rounded to a multiple of 2**-16, and the divisor with it.
     """
     if not training or p == 0.0:
         return x
     if x.device.type != "cpu":
         return F.dropout(x, p)
-    dropped = round(p * 65536)
-    if dropped >= 65536:
-        return x * 0.0
-    draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
-    keep = draws.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - 32768
-    return x * keep.to(x.dtype).mul_(65536 / (65536 - dropped))
+    return x * kept(x.shape, p, x.dtype).mul_(65536 / (65536 - round(p * 65536)))
 
 
 class Dropout(nn.Module):

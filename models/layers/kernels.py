@@ -1,5 +1,7 @@
 """Several convolutions of one input, summed, are one convolution: their kernels are added up instead."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,7 +16,7 @@ def merged_kernel(convolutions: list[nn.Conv2d]) -> Tensor:
     return kernel
 
 
-def merged_bias(convolutions: list[nn.Conv2d]) -> Tensor:
+def merged_bias(convolutions: Sequence[nn.Conv2d | nn.Conv3d]) -> Tensor:
     """The sum of the biases. Raises ValueError where a convolution has none."""
     biases = [convolution.bias for convolution in convolutions if convolution.bias is not None]
     if len(biases) != len(convolutions):
