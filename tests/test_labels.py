@@ -59,7 +59,8 @@ def test_the_site_comes_from_the_barcode_and_never_from_an_integer_column(tmp_pa
 
 def test_ids_that_are_no_barcodes_are_taken_as_they_are(tmp_path: Path) -> None:
     labels = read(tmp_path, [("patient 7", "slide-a", "3", "0", ""), ("patient 8", "slide-b", "4", "1", "")])
-    assert [(p.id, p.site, p.slides) for p in labels.patients][0] == ("patient 7", "", ("slide-a",))
+    first = labels.patients[0]
+    assert (first.id, first.site, first.slides) == ("patient 7", "", ("slide-a",))
 
 
 def test_slide_barcodes_as_case_ids_are_cut_to_their_patient_and_reported(tmp_path: Path) -> None:

@@ -97,9 +97,16 @@ def open_reference(folder: Path, name: str | None = None) -> ReferenceFolder:
     scales = _scales(folder)
     files = {m: sorted(p for p in path.iterdir() if p.suffix == ".pt") for m, path in scales.items()}
     slides = frozenset(path.stem for paths in files.values() for path in paths)
-    dim = next((d for paths in files.values() for path in paths if (d := _width(path))), None)
+    dim, why = None, "there are no .pt files"
+    for path in (path for paths in files.values() for path in paths):
+        try:
+            dim = int(_load(path).shape[1]) or None
+        except DataError as error:  # reported where the slide is used; one good file is enough to open the folder
+            why = str(error)
+        if dim:
+            break
     if dim is None:
-        raise DataError(f"{folder} holds no readable .pt file with an (N, D) tensor.")
+        raise DataError(f"{folder} holds no .pt file with an (N, D) tensor: {why}")
     called = name or folder.name
     backbone = backbones.named(called, dim, str(folder))
     findings = []
@@ -128,13 +135,6 @@ def checksums(path: Path) -> object:
 def _scales(folder: Path) -> dict[int, Path]:
     found = {int(m[1]): p / "pt_files" for p in folder.iterdir() if (m := _SCALE.match(p.name))}
     return {magnification: path for magnification, path in found.items() if path.is_dir()}
-
-
-def _width(path: Path) -> int | None:
-    try:
-        return int(_load(path).shape[1])
-    except DataError:  # reported where the slide is used; one good file is enough to open the folder
-        return None
 
 
 def _verify(path: Path) -> None:

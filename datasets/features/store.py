@@ -92,19 +92,27 @@ def write_slide(
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with h5py.File(partial, "w") as file:
-            file.attrs[HEAD] = json.dumps(head)
-            for magnification, pair in arrays.items():
-                for name, array in zip(("features", "coords"), pair, strict=True):
-                    if array is not None:
-                        file.create_dataset(f"{magnification}x/{name}", data=array)
+        partial.write_bytes(_image(head, arrays))
         partial.replace(path)
-    except (OSError, RuntimeError) as error:  # h5py raises either where the disk is full
-        raise DataError(f"{path} cannot be written ({_brief(error)}): free space or choose another folder.") from error
+    except OSError as error:
+        why = error.strerror or error
+        raise DataError(f"{path} cannot be written ({why}): free space or choose another folder.") from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
     return path
+
+
+def _image(head: dict, arrays: Mapping[int, tuple[np.ndarray, np.ndarray | None]]) -> bytes:
+    """The file as bytes, built in memory: HDF5 itself crashes the process when the disk is full."""
+    with h5py.File("image", "w", driver="core", backing_store=False) as file:
+        file.attrs[HEAD] = json.dumps(head)
+        for magnification, pair in arrays.items():
+            for name, array in zip(("features", "coords"), pair, strict=True):
+                if array is not None:
+                    file.create_dataset(f"{magnification}x/{name}", data=array)
+        file.flush()
+        return file.id.get_file_image()
 
 
 @dataclass(frozen=True)
@@ -201,15 +209,15 @@ def open_store(folder: Path, name: str | None = None) -> Store:
     """Open a folder in our own layout. `name` is what the user calls the backbone; the file says what it is."""
     slides = frozenset(path.stem for path in folder.iterdir() if path.suffix == ".h5" and path.is_file())
     partial = [path.name for path in folder.iterdir() if path.name.endswith(".partial")]
-    header = None
+    header, why = None, ""
     for slide in sorted(slides):
         try:
             header = read_header(_path(str(folder), slide))
             break
-        except DataError:  # a damaged file is reported where it is used; one good file is enough to open the folder
-            continue
+        except DataError as error:  # reported where the slide is used; one good file is enough to open the folder
+            why = why or str(error)
     if header is None:
-        raise DataError(f"{folder} holds no readable feature file. Extract or convert the slides again.")
+        raise DataError(f"{folder} holds no readable feature file: {why}")
     dim = next(iter(header.shapes.values()))[1]
     backbone = backbones.named(header.backbone, dim, str(folder))
     findings = []

@@ -1,0 +1,226 @@
+"""Our own store: what is written is read back bit for bit, and no damage goes unnoticed."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from milsurv.datasets.errors import DataError
+from milsurv.datasets.features.half import to_half
+from milsurv.datasets.features.opening import open_features
+from milsurv.datasets.features.store import Store, write_slide
+
+RNG = np.random.default_rng(0)
+FEATURES = {m: RNG.standard_normal((n, 16), np.float32) for m, n in ((5, 1), (10, 3), (20, 11))}
+COORDS = {m: RNG.integers(0, 90_000, (len(f), 2)) for m, f in FEATURES.items()}
+
+
+def write(
+    folder: Path,
+    slide: str = "a",
+    features: Mapping[int, np.ndarray] = FEATURES,
+    coords: Mapping[int, np.ndarray | None] = COORDS,
+    backbone: str = "mine",
+) -> Path:
+    return write_slide(folder, slide, features, coords, backbone=backbone, patch_px=256, mpp=0.25)
+
+
+def test_a_slide_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    write(tmp_path)
+    reader = open_features(tmp_path)
+    assert (reader.layout, reader.backbone, reader.dim, reader.synthetic) == ("store", "mine", 16, False)
+    assert (reader.magnifications, reader.slides) == ((5, 10, 20), {"a"})
+    assert reader.counts("a") == {5: 1, 10: 3, 20: 11}
+    for m, matrix in FEATURES.items():
+        features, coords = reader.read("a", m)
+        assert features.dtype == np.float16
+        assert coords is not None
+        assert coords.dtype == np.int32
+        np.testing.assert_array_equal(features, matrix.astype(np.float16))
+        np.testing.assert_array_equal(coords, COORDS[m])
+
+
+halves = hnp.arrays(
+    np.uint16, hnp.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=6).filter(lambda s: s[1] > 0)
+)
+
+
+@given(halves.map(lambda bits: np.where(bits & 0x7C00 == 0x7C00, bits & 0x83FF, bits).view(np.float16)))
+@settings(max_examples=50, deadline=None)
+def test_every_finite_half_survives_bit_for_bit(tmp_path_factory: pytest.TempPathFactory, half: np.ndarray) -> None:
+    folder = tmp_path_factory.getbasetemp() / f"halves{half.shape[1]}"
+    write(folder, features={20: half}, coords={})
+    features, coords = open_features(folder).read("a", 20)
+    assert features.tobytes() == half.tobytes()
+    assert coords is None
+
+
+def test_a_file_says_what_it_is_and_keeps_its_matrices_plain(tmp_path: Path) -> None:
+    with h5py.File(write(tmp_path)) as file:
+        head = json.loads(file.attrs["milsurv"])
+        assert {k: head[k] for k in ("format", "slide", "backbone", "dim", "patch_px", "mpp", "synthetic")} == {
+            "format": "milsurv-features", "slide": "a", "backbone": "mine", "dim": 16, "patch_px": 256, "mpp": 0.25,
+            "synthetic": False,
+        }  # fmt: skip
+        assert file["20x/features"].chunks is None
+        assert file["20x/features"].dtype == np.float16
+
+
+def test_the_callers_matrix_is_filled_when_it_gives_one(tmp_path: Path) -> None:
+    write(tmp_path)
+    both = np.zeros((14, 16), np.float16)
+    open_features(tmp_path).read("a", 20, out=both[3:])
+    np.testing.assert_array_equal(both[3:], FEATURES[20].astype(np.float16))
+    assert not both[:3].any()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(np.nan, "holds NaN"), (np.inf, "holds an infinite value"), (-7e4, "holds -70000, more than float16")],
+)
+def test_values_that_float16_cannot_hold_are_refused_by_slide_scale_and_row(
+    tmp_path: Path, value: float, message: str
+) -> None:
+    matrix = FEATURES[20].copy()
+    matrix[7, 2] = value
+    with pytest.raises(DataError, match=rf"slide a, 20x, row 7: {message}"):
+        write(tmp_path, features={**FEATURES, 20: matrix})
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.integers(0, 20_000), st.sampled_from([np.nan, np.inf, -np.inf, 1e6]))
+@settings(max_examples=20, deadline=None)
+def test_a_bad_value_is_found_in_whatever_row_it_is(row: int, value: float) -> None:
+    matrix = np.zeros((20_001, 2), np.float32)
+    matrix[row, 1] = value
+    with pytest.raises(DataError, match=rf"here, row {row}: holds"):
+        to_half(matrix, "here")
+
+
+@pytest.mark.parametrize("slide", ["../a", "a/b", "a\\b", "..", "", "a\0b", "C:x"])
+def test_names_that_lead_out_of_the_folder_are_refused(tmp_path: Path, slide: str) -> None:
+    with pytest.raises(DataError, match="would lead out"):
+        write(tmp_path / "store", slide)
+    write(tmp_path / "store")
+    with pytest.raises(DataError, match="would lead out"):
+        open_features(tmp_path / "store").read(slide, 20)
+    assert [p.name for p in tmp_path.iterdir()] == ["store"]
+
+
+def test_shapes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="widths differ between scales"):
+        write(tmp_path, features={20: np.zeros((2, 4)), 10: np.zeros((2, 5))}, coords={})
+    with pytest.raises(DataError, match=r"must be \(n, d\) and \(n, 2\)"):
+        write(tmp_path, coords={20: np.zeros((3, 2), int)})
+    with pytest.raises(DataError, match="beyond the range of int32"):
+        write(tmp_path, coords={20: np.full((11, 2), 2**40)})
+
+
+def test_a_missing_slide_or_scale_is_named(tmp_path: Path) -> None:
+    write(tmp_path, features={20: FEATURES[20]}, coords={})
+    reader = open_features(tmp_path)
+    with pytest.raises(DataError, match=r"b\.h5 does not exist"):
+        reader.read("b", 20)
+    with pytest.raises(DataError, match=r"a\.h5: has no 5x, only \[20\]"):
+        reader.read("a", 5)
+
+
+def test_another_width_than_the_folders_is_refused(tmp_path: Path) -> None:
+    write(tmp_path)
+    write(tmp_path, "b", features={20: np.zeros((2, 8))}, coords={})
+    with pytest.raises(DataError, match=r"b\.h5: 20x is 8 wide, other slides are 16"):
+        open_features(tmp_path).read("b", 20)
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_is_reported(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    before = path.read_bytes()
+    (tmp_path / ".b.1234.partial").write_bytes(b"half")
+    reader = open_features(tmp_path)
+    assert reader.slides == {"a"}
+    assert [f.code for f in reader.findings] == ["partial_files"]
+    assert path.read_bytes() == before
+
+
+def test_the_fingerprint_is_that_of_the_content_and_not_of_the_place(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        for slide in "ab":
+            write(tmp_path / name, slide)
+    one, two = open_features(tmp_path / "one"), open_features(tmp_path / "two")
+    assert one.fingerprint(["a", "b"]) == two.fingerprint(["b", "a"]) != one.fingerprint(["a"])
+    changed = {**FEATURES, 5: FEATURES[5] + 1}
+    write(tmp_path / "two", "b", changed)
+    assert open_features(tmp_path / "two").fingerprint(["a", "b"]) != one.fingerprint(["a", "b"])
+
+
+def test_links_to_other_files_are_refused(tmp_path: Path) -> None:
+    secret = write(tmp_path / "elsewhere", "secret")
+    path = write(tmp_path / "store")
+    with h5py.File(path, "a") as file:
+        del file["20x/features"]
+        file["20x/features"] = h5py.ExternalLink(str(secret), "/20x/features")
+    with pytest.raises(DataError, match="points to another file"):
+        open_features(tmp_path / "store").read("a", 20)
+
+
+@given(st.data())
+@settings(max_examples=250, deadline=None)
+def test_no_damage_goes_unnoticed(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    folder = tmp_path_factory.getbasetemp() / "damaged-h5"
+    whole = write(folder).read_bytes()
+    content = bytearray(whole)
+    if data.draw(st.booleans()):
+        content = content[: data.draw(st.integers(0, len(content) - 1))]
+    else:
+        for _ in range(data.draw(st.integers(1, 4))):
+            content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    (folder / "a.h5").write_bytes(content)
+    try:
+        reader = open_features(folder)
+        for m in FEATURES:
+            features, coords = reader.read("a", m)
+            np.testing.assert_array_equal(features, FEATURES[m].astype(np.float16))
+            np.testing.assert_array_equal(coords, COORDS[m])
+    except DataError as error:
+        assert str(folder) in str(error)
+
+
+def test_files_of_a_later_format_and_files_of_others_are_told_apart(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    with h5py.File(path, "a") as file:
+        head = json.loads(file.attrs["milsurv"])
+        file.attrs["milsurv"] = json.dumps({**head, "format_version": 9})
+    with pytest.raises(DataError, match="Update milsurv"):
+        Store(str(tmp_path), "mine", 16, (20,), False, frozenset("a")).counts("a")
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["features"] = np.zeros((2, 3))
+    with pytest.raises(DataError, match=r"b\.h5 is not a feature file of milsurv"):
+        Store(str(tmp_path), "mine", 16, (20,), False, frozenset("b")).counts("b")
+
+
+def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys, signal, numpy as np; from pathlib import Path\n"
+        "from milsurv.datasets.features.store import write_slide; from milsurv.datasets.errors import DataError\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))\n"
+        "try: write_slide(Path(sys.argv[1]), 'a', {20: np.zeros((500, 64))}, {}, backbone='b', patch_px=256)\n"
+        "except DataError as error: print(error); sys.exit(3)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert (done.returncode, "cannot be written" in done.stdout) == (3, True), done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root writes to read-only folders")
+def test_a_read_only_folder_is_a_clear_error(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(DataError, match="cannot be written"):
+        write(tmp_path)
