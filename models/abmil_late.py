@@ -21,13 +21,34 @@ class ABMILLate(nn.Module):
     instead of being averaged after it, which would leave a risk without a survival curve that belongs to it.
     """
 
-    def __init__(self, dim: int, n_out: int, **hyperparameters: float) -> None:
-        """Build an ABMIL of `dim` and `n_out` per scale; hyperparameters are ABMIL's, without `scale`."""
+    def __init__(
+        self,
+        dim: int,
+        n_out: int,
+        *,
+        hidden: int = 512,
+        attention: int = 256,
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        input_dropout: float = 0.0,
+    ) -> None:
+        """Build an ABMIL of `dim` and `n_out` per scale."""
         super().__init__()
-        if "scale" in hyperparameters:
-            raise TypeError("abmil-late reads 5x, 10x and 20x and takes no hyperparameter 'scale'")
-        models = {f"x{scale}": ABMIL(dim, n_out, scale=scale, **hyperparameters) for scale in SCALES}  # pyright: ignore
-        self.models = nn.ModuleDict(models)
+        self.models = nn.ModuleDict(
+            {
+                f"x{scale}": ABMIL(
+                    dim,
+                    n_out,
+                    scale=scale,
+                    hidden=hidden,
+                    attention=attention,
+                    dropout=dropout,
+                    attention_dropout=attention_dropout,
+                    input_dropout=input_dropout,
+                )
+                for scale in SCALES
+            }
+        )
 
     def forward(self, features: Mapping[int, Tensor], lengths: Mapping[int, Tensor]) -> Tensor:
         """Score the bags of a packed batch: -> (b, n_out)."""
@@ -39,12 +60,25 @@ SPEC = ModelSpec(
     title="ABMIL-late",
     build=ABMILLate,
     scales=SCALES,
-    defaults={"hidden": 256, "attention": 128, "dropout": 0.25},
-    reference_defaults={"hidden": 512, "attention": 256, "dropout": 0.0},
+    defaults={
+        "hidden": 256,
+        "attention": 128,
+        "dropout": 0.25,
+        "attention_dropout": 0.0,
+        "input_dropout": 0.0,
+    },
+    reference_defaults={
+        "hidden": 512,
+        "attention": 256,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+        "input_dropout": 0.0,
+    },
     search_space={
         "hidden": (128, 256, 512),
         "attention": (64, 128, 256),
         "dropout": (0.0, 0.25, 0.5),
+        "attention_dropout": (0.0, 0.25),
         "input_dropout": (0.0, 0.1, 0.25),
     },
     family="multi-scale",

@@ -63,8 +63,8 @@ SPEC = ModelSpec(
     title="DSMIL",
     build=DSMIL,
     scales=(20,),
-    defaults={"scale": 20, "hidden": 128, "instance_weight": 0.5},
-    reference_defaults={"scale": 20, "hidden": 128, "instance_weight": 0.0},
+    defaults={"scale": 20, "hidden": 128, "instance_weight": 0.5, "input_dropout": 0.0},
+    reference_defaults={"scale": 20, "hidden": 128, "instance_weight": 0.0, "input_dropout": 0.0},
     search_space={
         "hidden": (64, 128, 256),
         "instance_weight": (0.0, 0.25, 0.5),

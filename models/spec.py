@@ -20,8 +20,8 @@ class ModelSpec:
         build: `build(dim, n_out, **hyperparameters) -> nn.Module`; dim is the width of the patch features, n_out >= 1
             the width of the head. Hyperparameters left out take the constructor's own defaults.
         scales: the magnifications the model reads with its default hyperparameters, ascending.
-        defaults: hyperparameters of the default recipe.
-        reference_defaults: hyperparameters of the published implementation.
+        defaults: hyperparameters of the default recipe, every one that `build` takes.
+        reference_defaults: hyperparameters of the published implementation, likewise.
         search_space: what a tuner may vary, as plain data: a tuple lists the choices; a mapping
             `{"low": a, "high": b, "log": bool}` is a range.
         family: "single-scale" or "multi-scale".

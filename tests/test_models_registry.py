@@ -1,6 +1,7 @@
 """The registry lists ours by name, takes in other packages' models, and helps with names it does not know."""
 
 from importlib.metadata import EntryPoint
+from inspect import signature
 
 import pytest
 from milsurv.models import abmil, registry
@@ -49,6 +50,13 @@ def test_what_a_spec_reads_follows_its_scale(spec) -> None:
         assert spec.scales == (20,)
     else:
         assert spec.scales == (5, 10, 20)
+
+
+@pytest.mark.parametrize("spec", registry.SPECS, ids=lambda s: s.name)
+def test_both_recipes_name_every_hyperparameter_that_the_model_takes(spec) -> None:
+    takes = [p.name for p in signature(spec.build).parameters.values() if p.kind == p.KEYWORD_ONLY]
+    assert list(spec.defaults) == list(spec.reference_defaults) == takes
+    assert set(spec.search_space) <= set(takes)
 
 
 @pytest.mark.parametrize("spec", registry.SPECS, ids=lambda s: s.name)
