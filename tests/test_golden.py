@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from milsurv.models.reference import load_reference
+from milsurv.models.registry import MODELS, SPECS
 
 SPEC = Path(__file__).resolve().parents[2] / "shared" / "spec"
 needs_spec = pytest.mark.skipif(not SPEC.is_dir(), reason="the numbers of the reference lie in shared/spec, not here")
@@ -71,3 +72,39 @@ def test_the_reference_weights_give_the_reference_numbers(name: str) -> None:
     grads = torch.autograd.grad(risk, list(features.values()), allow_unused=True)
     norms = {f"x{m}": 0.0 if g is None else g.norm().item() for m, g in zip(features, grads, strict=True)}
     assert norms == pytest.approx(case["input_grad_norms"], rel=1e-4)
+
+
+# Our own numbers, printed once the reference's were met, so that a change shows where shared/spec is absent.
+OURS = {
+    "meanpool": [0.314909, -0.375966],
+    "maxpool": [1.301224, -1.980221],
+    "abmil": [0.266869, -0.403181],
+    "dsmil": [1.062525, 0.910839],
+    "transmil": [-0.063809, -1.37549],
+    "crossfusion-single": [1.701261, -1.711596],
+    "abmil-concat": [-0.309613, 0.160825],
+    "abmil-late": [-0.056697, -0.001981],
+    "crossfusion": [1.758736, -1.515561],
+    "crossfusion-concat": [1.067295, -0.564446],
+}
+
+
+def ours(name: str) -> list[float]:
+    """Scores of model `name` at width 16 for one fixed bag, with weights drawn by the same formula."""
+    spec = MODELS[name]
+    small = {"hidden": 16, "attention": 8, "embed_dim": 16, "num_heads": 2, "landmarks": 8}
+    model = spec.build(12, 2, **{key: small.get(key, value) for key, value in spec.defaults.items()}).eval()
+    state = {key: drawn("golden-ours", key, tuple(value.shape)) for key, value in model.state_dict().items()}
+    model.load_state_dict(state)
+    case = {"bag_sizes": {"x5": 3, "x10": 11, "x20": 30}, "backbone_dim": 12, "seed": 7}
+    with torch.no_grad():
+        return model(*bags(case))[0].tolist()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_numbers_stay(name: str) -> None:
+    assert ours(name) == pytest.approx(OURS[name], rel=1e-4, abs=1e-5)
+
+
+def test_every_model_has_its_numbers() -> None:
+    assert set(OURS) == {spec.name for spec in SPECS}
