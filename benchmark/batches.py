@@ -13,21 +13,30 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class BagSource(Protocol):
-    """Where bags come from; `milsurv.datasets.bags.Bags` is one."""
+class OneBag(Protocol):
+    """A patient's patches."""
 
-    def features(self, patient: str) -> Mapping[int, np.ndarray]:
+    @property
+    def features(self) -> Mapping[int, np.ndarray]:
         """Features by magnification, float16 `(n, d)` each."""
         ...
 
-    def tokens(self, patient: str) -> int:
+
+class BagSource(Protocol):
+    """Where bags come from; `milsurv.datasets.bags.Bags` is one."""
+
+    def __getitem__(self, patient_id: str) -> OneBag:
+        """The bag of a patient."""
+        ...
+
+    def tokens(self, patient_id: str) -> int:
         """Patches over all magnifications, without reading them."""
         ...
 
 
 @dataclass(frozen=True)
 class Packed:
-    """Several bags laid end to end: `features[m]` `(sum of n, d)` float32, `lengths[m]` `(b,)`, both by magnification."""
+    """Several bags laid end to end: by magnification, `features[m]` `(sum of n, d)` and `lengths[m]` `(b,)`."""
 
     patients: tuple[str, ...]
     features: dict[int, Tensor]
@@ -44,7 +53,7 @@ class Packed:
 
 def pack(bags: BagSource, patients: Sequence[str]) -> Packed:
     """The bags of these patients, packed, as they are stored (float16)."""
-    features = [bags.features(patient) for patient in patients]
+    features = [bags[patient].features for patient in patients]
     scales = features[0].keys()
     return Packed(
         tuple(patients),
@@ -82,7 +91,12 @@ def prefetched(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
 
 
 def epoch_batches(
-    sampling: str, patients: Sequence[str], bin: np.ndarray, event: np.ndarray, size: int, rng: np.random.Generator
+    sampling: str,
+    patients: Sequence[str],
+    bin: np.ndarray,
+    event: np.ndarray,
+    size: int,
+    rng: np.random.Generator,
 ) -> list[list[str]]:
     """One epoch of optimizer steps, each a list of patients.
 
@@ -104,4 +118,4 @@ def epoch_batches(
     else:
         order = rng.permutation(n)
         groups = np.array_split(order, count)
-    return [[patients[i] for i in group] for group in groups]
+    return [[patients[int(i)] for i in group] for group in groups]

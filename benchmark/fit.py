@@ -7,7 +7,7 @@ outside through `watch`, which is shown the model and cannot answer.
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -195,7 +195,7 @@ def fit(
     for epoch in range(recipe.epochs):
         model.train()
         batches = epoch_batches(recipe.sampling, train.patients, train_bin, train.followup.event, recipe.batch, rng)
-        losses = []
+        losses, rate = [], 0.0
         for step, batch in enumerate(batches):
             rate = learning_rate(recipe, epoch + step / len(batches))
             for group in optimizer.param_groups:
@@ -228,10 +228,8 @@ def fit(
             if not scores.isfinite().all():
                 raise Diverged(f"scores are not finite after epoch {epoch + 1}; a lower learning_rate may help")
             line["val_loss"] = loss.loss(scores, *val_targets.of(val.patients), 0.0).item()
-            try:
+            with suppress(NotComputable):  # stays None where no pair of the validation part can be compared
                 line["val_c_index"] = c_index(val.followup.time, val.followup.event, loss.risk(scores).numpy())
-            except NotComputable:
-                pass  # stays None: no pair in the validation part can be compared
         fitted.curve.append(line)
         watch(epoch + 1, line)
 

@@ -129,9 +129,9 @@ def run_fold(
                 on_train, on_test = scores(train.patients), scores(test.patients)
                 estimate = Estimate(
                     risk=loss.risk(on_test).double().numpy(),
-                    survival=loss.survival(
-                        on_test, bins, on_train, train.followup.time, train.followup.event
-                    ).double().numpy(),
+                    survival=loss.survival(on_test, bins, on_train, train.followup.time, train.followup.event)
+                    .double()
+                    .numpy(),
                     edges=np.asarray(bins.upper),
                     high=(loss.risk(on_test) > loss.risk(on_train).median()).numpy(),
                 )

@@ -154,7 +154,7 @@ def brier(train: FollowUp, test: FollowUp, estimate: Estimate) -> float:
 def brier_null(train: FollowUp, test: FollowUp) -> float:
     """The integrated Brier score of the training part's Kaplan-Meier curve, which knows nothing about a patient."""
     times = brier_times(train, test)
-    months, alive = kaplan_meier_estimator(train.event, train.time)
+    months, alive = kaplan_meier_estimator(train.event, train.time)[:2]
     at = np.concatenate([[1.0], alive])[np.searchsorted(months, times, side="right")]
     return _brier(train, test, np.tile(at, (len(test.time), 1)), times)
 

@@ -72,10 +72,15 @@ class Recipe:
             if getattr(self, field) not in allowed:
                 raise ValueError(f"{field} is {getattr(self, field)!r}; it may be one of {', '.join(allowed)}")
         limits = {
-            "alpha": (0, 1), "bins": (2, 100), "learning_rate": (1e-9, 10), "weight_decay": (0, 10), "warmup_epochs": (0, 10_000),
-            "batch": (1, 100_000), "max_norm": (0, 1e9), "epochs": (1, 100_000), "patience": (0, 100_000), "validation": (0, 0.5),
-            "best_after": (0, 100_000), "best_patience": (0, 100_000), "tokens": (1, 10**12),
-        }  # fmt: skip
+            "alpha": (0, 1),
+            "bins": (2, 100),
+            "learning_rate": (1e-9, 10),
+            "weight_decay": (0, 10),
+            "max_norm": (0, 1e9),
+            "validation": (0, 0.5),
+            **dict.fromkeys(("batch", "epochs", "tokens"), (1, 10**9)),
+            **dict.fromkeys(("warmup_epochs", "patience", "best_after", "best_patience"), (0, 10**9)),
+        }
         for field, (low, high) in limits.items():
             if not low <= getattr(self, field) <= high:
                 raise ValueError(f"{field} is {getattr(self, field)}; it must lie between {low} and {high}")
@@ -123,7 +128,9 @@ def change(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
             parsed[key] = tuple(part for part in text.split(",") if part)
             continue
         try:
-            parsed[key] = kinds[key](float(text)) if kinds[key] is int and float(text).is_integer() else kinds[key](text)
+            parsed[key] = (
+                kinds[key](float(text)) if kinds[key] is int and float(text).is_integer() else kinds[key](text)
+            )
         except ValueError as error:
             raise ValueError(f"{key}={text}: expected {kinds[key].__name__}") from error
     return replace(recipe, **parsed)  # type: ignore[arg-type]

@@ -1,0 +1,106 @@
+"""What `bench list` shows, as plain rows."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from ..datasets.backbones import BACKBONES
+from ..datasets.cohorts import COHORTS
+from ..models.registry import MODELS
+from .losses import LOSSES
+from .recipe import RECIPES
+
+Rows = list[dict[str, object]]
+
+
+def models() -> Rows:
+    """Every model of the registry."""
+    return [
+        {
+            "name": spec.name,
+            "title": spec.title,
+            "scales": "5, 10 or 20" if spec.family == "single-scale" else ", ".join(map(str, spec.scales)),
+            "family": spec.family,
+            "reference": spec.reference,
+        }
+        for spec in MODELS.values()
+    ]
+
+
+def cohorts() -> Rows:
+    """Every cohort, with the counts of its public label table."""
+    return [
+        {
+            "name": cohort.name,
+            "title": cohort.title,
+            "projects": ", ".join(cohort.projects),
+            "patients": cohort.patients,
+            "slides": cohort.slides,
+            "events": cohort.events,
+            "endpoint": cohort.endpoint,
+            "labels": cohort.labels_source,
+            "folds": cohort.folds_source,
+        }
+        for cohort in COHORTS.values()
+    ]
+
+
+def backbones() -> Rows:
+    """Every patch encoder."""
+    return [
+        {
+            "name": backbone.name,
+            "title": backbone.title,
+            "width": backbone.dim,
+            "patch": f"{backbone.patch_px} px at {backbone.magnification}x",
+            "licence": backbone.licence,
+            "gated": "yes" if backbone.gated else "no",
+            "reference": backbone.reference,
+        }
+        for backbone in BACKBONES.values()
+    ]
+
+
+def losses() -> Rows:
+    """Every survival loss."""
+    return [{"name": loss.name, "title": loss.title, "reference": loss.reference} for loss in LOSSES.values()]
+
+
+def recipes() -> Rows:
+    """Every recipe, field by field."""
+    from dataclasses import asdict
+
+    return [
+        {"field": field, **{name: _plain(asdict(recipe)[field]) for name, recipe in RECIPES.items()}}
+        for field in asdict(RECIPES["default"])
+        if field != "name"
+    ]
+
+
+def metrics() -> Rows:
+    """Every metric of a fold."""
+    from .metrics import METRICS
+
+    return [
+        {
+            "name": metric.name,
+            "title": metric.title,
+            "better": "higher" if metric.higher_is_better else "lower",
+        }
+        for metric in METRICS
+    ]
+
+
+def _plain(value: object) -> object:
+    return ", ".join(value) or "none" if isinstance(value, tuple) else value
+
+
+LISTS: Mapping[str, Callable[[], Rows]] = MappingProxyType(
+    {
+        "models": models,
+        "cohorts": cohorts,
+        "backbones": backbones,
+        "losses": losses,
+        "recipes": recipes,
+        "metrics": metrics,
+    }
+)

@@ -1,0 +1,285 @@
+"""From what a user asks for to an Experiment and what it reads. Every mistake is found here, before training."""
+
+import difflib
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from ..datasets import backbones, cohorts
+from ..datasets.bags import Bags
+from ..datasets.cohort import Cohort
+from ..datasets.errors import DataError, some
+from ..datasets.features.opening import open_features
+from ..datasets.findings import Finding
+from ..datasets.labels import Labels, read_labels
+from ..datasets.layout import find_features, find_labels, find_splits
+from ..datasets.splits import Split, read_splits, stratified_folds
+from ..models import registry
+from ..models.spec import ModelSpec
+from .experiment import Experiment
+from .losses import LOSSES
+from .recipe import RECIPES, Recipe, change
+from .run import Material, without
+
+SYNTHETIC = "synthetic"
+SYNTHETIC_BACKBONE = "uni2-h"
+"""Whose width a drawn cohort has when none is named."""
+
+
+class UsageError(ValueError):
+    """A request that cannot be understood; the message lists what can."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line takes for one experiment.
+
+    model, cohort: names of the registries. backbone: a name, or None when the features say it.
+    features: a folder, `synthetic`, or None to look in `data`; labels, splits: likewise files and folders.
+    data: the data folder; out: where results go.
+    recipe: a name; settings: `key=value` pairs that change recipe fields or hyperparameters, as text.
+    folds: how many outer folds to generate when no official ones are given.
+    seed: see `Experiment`. device: `cpu`, `cuda` or `auto`.
+    missing: `error` or `drop`.
+    strength, patients: of a synthetic cohort, the planted hazard (a word or a number) and how many patients.
+    """
+
+    model: str
+    cohort: str
+    backbone: str | None = None
+    features: str | None = None
+    labels: Path | None = None
+    splits: Path | None = None
+    data: Path = Path("data")
+    out: Path = Path("results")
+    recipe: str = "default"
+    settings: Mapping[str, str] | None = None
+    folds: int = 5
+    seed: int = 0
+    device: str = "auto"
+    missing: str = "error"
+    strength: str | None = None
+    patients: int | None = None
+
+
+def known(kind: str, name: str, names: object) -> None:
+    """Errors: `UsageError` with the known names and the nearest match when `name` is not among `names`."""
+    listed = list(names)  # type: ignore[call-overload]
+    if name in listed:
+        return
+    near = difflib.get_close_matches(name, listed, 1, 0.4)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise UsageError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(listed)}")
+
+
+def settings_of(spec: ModelSpec, recipe_name: str, settings: Mapping[str, str]) -> tuple[Recipe, dict[str, object]]:
+    """The recipe and every hyperparameter, after `settings` changed some of them.
+
+    Errors: `UsageError` for an unknown key or a value that does not fit.
+    """
+    known("recipe", recipe_name, RECIPES)
+    recipe = RECIPES[recipe_name]
+    hyper = dict(spec.reference_defaults if recipe_name == "reference" else spec.defaults)
+    of_recipe = {field.name for field in fields(Recipe)} - {"name"}
+    for key in settings:
+        known("setting", key, [*sorted(of_recipe), *sorted(hyper)])
+    try:
+        recipe = change(recipe, {key: text for key, text in settings.items() if key in of_recipe})
+        known("loss", recipe.loss, LOSSES)
+        hyper |= {key: _parsed(key, text, hyper[key]) for key, text in settings.items() if key not in of_recipe}
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if "dropout-in-eval" in recipe.faults:
+        if "attention_dropout_in_eval" not in hyper:
+            raise UsageError(f"the fault dropout-in-eval needs attention with dropout, which {spec.name} has not")
+        hyper["attention_dropout_in_eval"] = True
+    return recipe, hyper
+
+
+def _parsed(key: str, text: str, like: object) -> object:
+    """A hyperparameter given as text, of the type of its default."""
+    if isinstance(like, bool):
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        raise UsageError(f"{key}={text}: expected true or false")
+    try:
+        if isinstance(like, int):
+            return int(text)
+        return float(text) if isinstance(like, float) else text
+    except ValueError as error:
+        raise UsageError(f"{key}={text}: expected {type(like).__name__}") from error
+
+
+def device_of(name: str) -> str:
+    """`auto` becomes `cuda` where there is one. Errors: `UsageError` for a device that is not there."""
+    import torch
+
+    known("device", name, ("auto", "cpu", "cuda"))
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: torch sees no GPU here; use --device cpu or auto")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def build_check(spec: ModelSpec, hyper: Mapping[str, object]) -> None:
+    """Errors: `UsageError` when the model refuses its hyperparameters."""
+    try:
+        spec.build(dim=32, n_out=4, **hyper)
+    except (ValueError, TypeError, RuntimeError, AssertionError) as error:
+        raise UsageError(f"{spec.name} cannot be built with {dict(hyper)}: {error}") from error
+
+
+def command_of(request: Request) -> str:
+    """The `bench run` command that asks for this request; what is left at its default is left out."""
+    words = ["bench", "run", "--model", request.model, "--cohort", request.cohort]
+    default = Request("", "")
+    for field in fields(Request):
+        value = getattr(request, field.name)
+        if field.name in ("model", "cohort", "settings") or value == getattr(default, field.name):
+            continue
+        words += [f"--{field.name}", str(value)]
+    for key, value in sorted((request.settings or {}).items()):
+        words += ["--set", f"{key}={value}"]
+    return shlex.join(words)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The part of a request that needs no data: names looked up, settings read, the model known to build."""
+
+    spec: ModelSpec
+    cohort: Cohort
+    recipe: Recipe
+    hyperparameters: Mapping[str, object]
+    magnifications: tuple[int, ...]
+    device: str
+
+
+def choose(request: Request) -> Choice:
+    """Look up everything that a request names. Errors: `UsageError` and the registries' own unknown-name errors."""
+    spec, cohort = registry.get(request.model), cohorts.get(request.cohort)
+    if request.backbone is not None and request.features == SYNTHETIC:
+        backbones.get(request.backbone)
+    known("missing", request.missing, ("error", "drop"))
+    settings = dict(request.settings or {})
+    if "scale" in settings and spec.family != "single-scale":
+        raise UsageError(
+            f"{spec.name} reads {', '.join(f'{m}x' for m in spec.scales)} together; --scale is for single-scale models"
+        )
+    recipe, hyper = settings_of(spec, request.recipe, settings)
+    build_check(spec, hyper)
+    if request.features == SYNTHETIC and (request.labels or request.splits):
+        raise UsageError("--features synthetic draws its own patients; leave --labels and --splits out")
+    if request.features != SYNTHETIC and (request.strength is not None or request.patients is not None):
+        raise UsageError("--strength and --patients shape a drawn cohort; add --features synthetic")
+    return Choice(spec, cohort, recipe, hyper, spec.reads(hyper), device_of(request.device))
+
+
+def prepare(
+    request: Request, drawing: Callable[[int, int], None] | None = None
+) -> tuple[Experiment, Material, tuple[Finding, ...]]:
+    """Read and check everything, and name the experiment.
+
+    drawing: told (done, total) while a synthetic cohort is drawn.
+    Returns the experiment, its material, and what was noticed in labels, folds and features.
+    Errors: `UsageError`, and `DataError` for faults in the data.
+    """
+    choice = choose(request)
+    place = _locate(request, choice.cohort, drawing)
+    labels = read_labels(place.labels, choice.cohort)
+    folds = read_splits(place.splits, labels) if place.splits else stratified_folds(labels, request.folds)
+    reader = open_features(place.features, request.backbone)
+    bags = Bags(
+        reader, labels.patients, choice.magnifications, missing="drop" if request.missing == "drop" else "error"
+    )
+    noticed = bags.check()
+    material = Material(labels, folds.splits, bags, reader.dim)
+    if bags.absent:
+        material = without(material, bags.absent)
+        _check_events(material.splits, material.labels)
+    if labels.synthetic != reader.synthetic:
+        raise UsageError("synthetic features belong to synthetic labels only: measured and drawn data never mix")
+    experiment = Experiment(
+        model=choice.spec.name,
+        hyperparameters=dict(sorted(choice.hyperparameters.items())),
+        cohort=choice.cohort.name,
+        cohort_version=choice.cohort.version,
+        backbone=reader.backbone,
+        magnifications=choice.magnifications,
+        recipe=choice.recipe,
+        folds_name=folds.name,
+        n_folds=len(folds.splits),
+        seed=request.seed,
+        device=choice.device,
+        labels=labels.fingerprint,
+        folds=folds.fingerprint,
+        features=reader.fingerprint(bags.slides),
+        missing=request.missing,
+        synthetic=labels.synthetic,
+    )
+    return experiment, material, (*labels.findings, *folds.findings, *noticed)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the labels, the folds (None: draw some) and the features of a request lie."""
+
+    labels: Path
+    splits: Path | None
+    features: Path
+
+
+def _locate(request: Request, cohort: Cohort, drawing: Callable[[int, int], None] | None) -> "Place":
+    """Where labels, folds and features lie: as given, else by the convention of the data folder."""
+    if request.features == SYNTHETIC:
+        folder = _draw(request, cohort, drawing)
+        return Place(folder / "labels.csv", None, folder / "features")
+    given = [request.labels, request.splits, request.features]
+    if not request.data.is_dir() and (request.labels is None or request.features is None):
+        raise UsageError(
+            f"no data for {cohort.name}: there is no folder {request.data}/. Give --labels FILE and --features FOLDER "
+            f"(and --splits FOLDER), or --data FOLDER that holds {cohort.name}/labels.csv and {cohort.name}/features/, "
+            "or try everything without data with --features synthetic"
+        )
+    for option, path in zip(("labels", "splits", "features"), given, strict=True):
+        if path is not None and not Path(path).exists():
+            raise UsageError(f"--{option} {path}: there is no such file or folder")
+    labels = request.labels or find_labels(request.data, cohort.name)
+    features = Path(request.features) if request.features else find_features(request.data, cohort.name)
+    if features is None:
+        raise UsageError(
+            f"no features of {cohort.name} in {request.data}: looked for {request.data / cohort.name / 'features'}. "
+            "Give --features FOLDER, or try without data with --features synthetic"
+        )
+    # Folds found beside other labels than those given would be the wrong ones.
+    splits = request.splits or (None if request.labels else find_splits(request.data, cohort.name))
+    return Place(labels, splits, features)
+
+
+def _draw(request: Request, cohort: Cohort, drawing: Callable[[int, int], None] | None) -> Path:
+    """The folder of the cohort's synthetic twin; every strength and size has one of its own."""
+    from ..datasets.synthetic import STRENGTHS, draw_twin
+
+    strength: str | float = request.strength or "strong"
+    if strength not in STRENGTHS:
+        try:
+            strength = float(strength)
+        except ValueError:
+            raise UsageError(f"--strength {strength}: expected {', '.join(STRENGTHS)} or a number") from None
+    backbone = backbones.get(request.backbone or SYNTHETIC_BACKBONE).name
+    name = f"{cohort.name}-{backbone}-{strength}" + (f"-{request.patients}" if request.patients else "")
+    folder = request.out / SYNTHETIC / name
+    return draw_twin(cohort, backbone, folder, strength=strength, patients=request.patients, progress=drawing)
+
+
+def _check_events(splits: tuple[Split, ...], labels: Labels) -> None:
+    died = {patient.id for patient in labels.patients if patient.event}
+    for split in splits:
+        for part, ids in (("train", split.train), ("test", split.test)):
+            if not died & set(ids):
+                raise DataError(
+                    f"fold {split.fold}: nobody in the {part} part died once patients without features are left out "
+                    f"({some(ids)} remain). Extract the missing features or use other folds"
+                )

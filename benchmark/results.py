@@ -1,0 +1,123 @@
+"""Result files: the truth that everything else is made from, written whole or not at all.
+
+OUT/experiments/<id>/experiment.json
+OUT/experiments/<id>/fold-<k>/result.json        one flat row; written last, so that it marks the fold as done
+OUT/experiments/<id>/fold-<k>/predictions.csv    the test part at every reading
+OUT/experiments/<id>/fold-<k>/curves.csv         one line per epoch
+OUT/experiments/<id>/predictions.csv             all finished folds
+"""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ..leaderboards.whole_files import write_whole
+from .experiment import Experiment
+from .fold import FoldOutcome
+
+
+class CannotWrite(OSError):
+    """The output folder does not take what was computed; the message says what to do."""
+
+
+def write(path: Path, data: str | bytes) -> None:
+    """Write a file whole. Errors: `CannotWrite` naming the file and the reason (read-only, disk full, quota)."""
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        reason = error.strerror or error
+        raise CannotWrite(
+            f"cannot write {path}: {reason}. Finished folds are kept; make room or choose another --out"
+        ) from error
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows as csv text; the columns are those of all rows, in order of appearance."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+class ResultFolder:
+    """The files of one experiment."""
+
+    def __init__(self, out: Path, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self.path = out / "experiments" / experiment.id
+
+    def claim(self) -> FileLock:
+        """Hold the experiment against a second process; the lock dies with the process that holds it.
+
+        Errors: `CannotWrite` when another process holds it, or when the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock")
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise CannotWrite(
+                f"{self.path} is being computed by another process; wait for it, or use another --out"
+            ) from None
+        except OSError as error:
+            reason = error.strerror or error
+            raise CannotWrite(
+                f"cannot write {self.path}: {reason}. Choose a folder you may write with --out"
+            ) from error
+        text = json.dumps({"id": self.experiment.id, **asdict(self.experiment)}, indent=2, sort_keys=True)
+        write(self.path / "experiment.json", text + "\n")
+        return lock
+
+    def fold(self, fold: int) -> Path:
+        """Where a fold's files lie."""
+        return self.path / f"fold-{fold}"
+
+    def finished(self, fold: int) -> dict[str, object] | None:
+        """The row of a fold that is done, or None. A damaged row counts as not done, and is computed again."""
+        try:
+            row = json.loads((self.fold(fold) / "result.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+            return None
+        return row if isinstance(row, dict) and row.get("status") == "finished" else None
+
+    def write_fold(self, row: Mapping[str, object], outcome: FoldOutcome) -> None:
+        """A finished fold."""
+        folder = self.fold(int(str(row["fold"])))
+        write(folder / "curves.csv", table(outcome.curve))
+        write(folder / "predictions.csv", table(outcome.predictions))
+        write(folder / "result.json", json.dumps(row, indent=2) + "\n")
+
+    def write_failure(self, row: Mapping[str, object], details: str) -> None:
+        """A fold that failed: its row, and the details a developer wants to see."""
+        folder = self.fold(int(str(row["fold"])))
+        write(folder / "error.txt", details)
+        write(folder / "result.json", json.dumps(row, indent=2) + "\n")
+
+    def summarise(self, folds: Sequence[int]) -> None:
+        """All finished folds' predictions in one file, and their Kaplan-Meier curves at `selected` as a picture."""
+        done = [fold for fold in folds if self.finished(fold)]
+        if not done:
+            return
+        rows: list[dict[str, str]] = []
+        for fold in done:
+            with (self.fold(fold) / "predictions.csv").open(encoding="utf-8", newline="") as file:
+                rows += csv.DictReader(file)
+        write(self.path / "predictions.csv", table(rows))
+        from ..leaderboards import figures, style
+
+        chosen = [row for row in rows if row["reading"] == "selected"]
+        title = f"{self.experiment.model} on {self.experiment.cohort}" + " (synthetic)" * self.experiment.synthetic
+        figure = figures.kaplan_meier(
+            [float(row["time"]) for row in chosen],
+            [row["event"] == "1" for row in chosen],
+            [row["risk_group"] for row in chosen],
+            title,
+        )
+        write(self.path / "kaplan-meier.svg", style.svg(figure))

@@ -1,0 +1,209 @@
+"""MLflow: a second record of finished results, for people who browse them there. The only importer of mlflow.
+
+Result files are written first and are the truth. One writer, the parent process, logs them here, so that neither a
+locked database nor a lost server costs a result: a failure is reported once, and the same command logs what is missing.
+An experiment is a parent run and a fold a child run.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+NAME = "milsurv"
+_ID, _KIND, _FOLD = "milsurv.experiment", "milsurv.kind", "milsurv.fold"
+
+
+def local_store(out: Path) -> str:
+    """The address of the store that lies in the output folder and needs no server."""
+    return f"sqlite:///{(out / 'mlflow.db').resolve()}"
+
+
+def _client(uri: str, out: Path) -> "tuple[MlflowClient, str]":
+    """A client and the id of our MLflow experiment, made on first use."""
+    # A server that is gone should cost seconds, not the minutes of mlflow's own patience.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow.tracking import MlflowClient
+
+    for chatty in ("mlflow.store.db.utils", "alembic.runtime.migration"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    client = MlflowClient(tracking_uri=uri)
+    local = uri.startswith("sqlite:")
+    # Processes that create one database at the same time break it.
+    with FileLock(out / ".mlflow.lock"):
+        found = client.get_experiment_by_name(NAME)
+        if found is not None:
+            return client, found.experiment_id
+        place = (out / "mlflow-artifacts").resolve().as_uri() if local else None
+        return client, client.create_experiment(NAME, artifact_location=place)
+
+
+class Tracker:
+    """Logs one experiment. It never raises: what goes wrong is told to `warn`, once, and logging stops."""
+
+    def __init__(
+        self,
+        uri: str,
+        out: Path,
+        params: Mapping[str, object],
+        tags: Mapping[str, str],
+        warn: Callable[[str], None],
+    ):
+        self.uri, self.out, self.warn = uri, out, warn
+        self.params, self.tags = params, tags
+        self.parent: str | None = None
+        self.lost = False
+
+    def _try(self, log: "Callable[[MlflowClient, str], None]") -> None:
+        if self.lost:
+            return
+        try:
+            log(*_client(self.uri, self.out))
+        except Exception as error:
+            self.lost = True
+            reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+            self.warn(
+                f"MLflow at {self.uri} did not take the results: {reason}. "
+                "The result files are complete; run the same command again to log them"
+            )
+
+    def _runs(self, client: "MlflowClient", place: str, kind: str) -> list:
+        wanted = f"tags.`{_ID}` = '{self.tags[_ID]}' and tags.`{_KIND}` = '{kind}'"
+        return list(client.search_runs([place], wanted, max_results=1000))
+
+    def _parent(self, client: "MlflowClient", place: str) -> str:
+        if self.parent is None:
+            found = self._runs(client, place, "experiment")
+            if found:
+                self.parent = str(found[0].info.run_id)
+                client.update_run(self.parent, status="RUNNING")
+            else:
+                tags = {**self.tags, _KIND: "experiment"}
+                run = client.create_run(place, tags=tags, run_name=f"{self.tags['model']} {self.tags['cohort']}")
+                self.parent = str(run.info.run_id)
+                _log(client, self.parent, {}, self.params)
+        return self.parent
+
+    def fold(self, row: Mapping[str, object], folder: Path) -> None:
+        """Log a fold whose files lie in `folder`, unless its child run is already there."""
+
+        def log(client: "MlflowClient", place: str) -> None:
+            parent = self._parent(client, place)
+            for run in self._runs(client, place, "fold"):
+                if run.data.tags.get(_FOLD) != str(row["fold"]):
+                    continue
+                if run.info.status == "FINISHED":
+                    return
+                if run.info.status == "RUNNING":  # a process that logged this fold was killed half-way
+                    client.set_terminated(run.info.run_id, "KILLED")
+            started = int(datetime.fromisoformat(str(row["created"])).timestamp() * 1000)
+            tags = {**self.tags, _KIND: "fold", _FOLD: str(row["fold"]), "mlflow.parentRunId": parent}
+            child = client.create_run(place, start_time=started, tags=tags, run_name=f"fold {row['fold']}").info.run_id
+            _log(client, child, _numbers(row), self.params, _curve(folder / "curves.csv"))
+            client.log_artifacts(child, str(folder))
+            failed = row["status"] != "finished"
+            if failed:
+                client.set_tag(child, "error", str(row["error"])[:5000])
+            client.set_terminated(child, "FAILED" if failed else "FINISHED")
+
+        self._try(log)
+
+    def end(self, status: str, rows: Sequence[Mapping[str, object]], folder: Path) -> None:
+        """Close the parent run as `FINISHED`, `FAILED` or `KILLED`, with means over folds and the files of `folder`."""
+
+        def log(client: "MlflowClient", place: str) -> None:
+            parent = self._parent(client, place)
+            _log(client, parent, _means(rows), {})
+            for file in sorted(folder.glob("[!.]*.*")):
+                client.log_artifact(parent, str(file))
+            client.set_terminated(parent, status)
+
+        self._try(log)
+
+
+def _log(
+    client: "MlflowClient",
+    run: str,
+    metrics: Mapping[str, float],
+    params: Mapping[str, object],
+    curve: Sequence[tuple] = (),
+) -> None:
+    from mlflow.entities import Metric, Param
+
+    points = [Metric(name, value, 0, 0) for name, value in metrics.items()]
+    points += [Metric(name, value, 0, step) for name, value, step in curve]
+    for start in range(0, len(points), 1000):
+        client.log_batch(run, metrics=points[start : start + 1000])
+    if params:
+        client.log_batch(run, params=[Param(key, str(value)[:6000]) for key, value in params.items()])
+
+
+def _numbers(row: Mapping[str, object]) -> dict[str, float]:
+    skipped = {"schema", "fold", "seed", "n_folds", "protocol"}
+    return {
+        key: float(value)
+        for key, value in row.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and key not in skipped
+    }
+
+
+def _means(rows: Sequence[Mapping[str, object]]) -> dict[str, float]:
+    done = [_numbers(row) for row in rows if row["status"] == "finished"]
+    keys = [key for key in (done[0] if done else {}) if key.rsplit("_", 1)[-1] in ("selected", "last", "best")]
+    return {
+        f"mean_{key}": sum(row[key] for row in done) / len(done)
+        for key in keys
+        if all(key in row for row in done) and not key.startswith("epoch")
+    }
+
+
+def _curve(path: Path) -> list[tuple[str, float, int]]:
+    import csv
+
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            (f"curve_{key}", float(value), int(line["epoch"]))
+            for line in csv.DictReader(file)
+            for key, value in line.items()
+            if key != "epoch" and value
+        ]
+
+
+def fetch(uri: str, out: Path) -> int:
+    """Copy the result files of every finished experiment of an MLflow store into `out/experiments`.
+
+    Returns how many folds were copied. Errors: `ValueError` when the store has no milsurv experiments.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    client, place = _client(uri, out)
+    copied = 0
+    token = None
+    while True:
+        page = client.search_runs([place], f"tags.`{_KIND}` = 'fold'", max_results=500, page_token=token)
+        for run in page:
+            identity, fold = run.data.tags[_ID], run.data.tags[_FOLD]
+            if not (identity.isalnum() and fold.isdigit()):
+                continue  # not ours: such a name could leave the folder
+            target = out / "experiments" / identity / f"fold-{fold}"
+            target.mkdir(parents=True, exist_ok=True)
+            client.download_artifacts(run.info.run_id, "", str(target))
+            row = json.loads((target / "result.json").read_text(encoding="utf-8"))
+            copied += row.get("status") == "finished"
+        token = page.token
+        if not token:
+            break
+    if not copied:
+        raise ValueError(f"{uri} holds no finished fold of a milsurv experiment")
+    return copied

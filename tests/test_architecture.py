@@ -1,0 +1,79 @@
+"""One roof on three rooms: what may import what."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("benchmark", "datasets", "leaderboards", "models")
+FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+
+ONE_IMPORTER = {
+    "mlflow": {"benchmark/tracking.py"},
+    "sksurv": {"benchmark/metrics.py"},
+    "rich": {"benchmark/console.py"},
+    "typer": {"benchmark/cli.py"},
+}
+ONE_FOLDER = {"h5py": "datasets/features"}
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute names of all modules that a file imports, ours as `milsurv.room.module`."""
+    here = ("milsurv", *path.relative_to(ROOT).parent.parts)
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            start = here[: len(here) - node.level + 1] if node.level else ()
+            base = ".".join([*start, *([node.module] if node.module else [])])
+            found |= {f"{base}.{alias.name}" for alias in node.names} | {base}
+    return found
+
+
+@pytest.mark.parametrize("room", ["datasets", "leaderboards", "models"])
+def test_rooms_import_neither_each_other_nor_the_roof(room):
+    others = {f"milsurv.{other}" for other in ROOMS if other != room}
+    for path in (ROOT / room).rglob("*.py"):
+        wrong = {name for name in imports(path) if any(name == o or name.startswith(o + ".") for o in others)}
+        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+@pytest.mark.parametrize("library", ONE_IMPORTER)
+def test_a_big_library_has_one_importer(library):
+    users = {str(p.relative_to(ROOT)) for p in FILES if any(n.split(".")[0] == library for n in imports(p))}
+    assert users == ONE_IMPORTER[library]
+
+
+@pytest.mark.parametrize("library", ONE_FOLDER)
+def test_a_file_format_is_read_in_one_folder(library):
+    users = {p for p in FILES if any(n.split(".")[0] == library for n in imports(p))}
+    assert users
+    assert {str(p.parent.relative_to(ROOT)) for p in users} == {ONE_FOLDER[library]}
+
+
+def test_models_know_torch_and_nothing_heavier():
+    allowed = {"torch", "milsurv", *sys.stdlib_module_names}
+    for path in (ROOT / "models").rglob("*.py"):
+        assert {name.split(".")[0] for name in imports(path)} <= allowed, path
+
+
+def test_imports_inside_the_project_are_relative():
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and not node.level:
+                assert (node.module or "").split(".")[0] != "milsurv", path
+
+
+def test_no_file_is_called_utils_common_base_or_helpers():
+    assert not [path for path in FILES if path.stem in {"utils", "common", "base", "helpers"}]
+
+
+def test_importing_the_command_line_loads_nothing_heavy():
+    heavy = "{'torch', 'mlflow', 'sksurv', 'pandas', 'optuna', 'h5py', 'matplotlib', 'scipy', 'numpy'}"
+    code = f"import sys, milsurv.benchmark.cli; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,113 @@
+"""Metrics of one fold: right where they exist, and silent about nothing where they do not."""
+
+import numpy as np
+import pytest
+from milsurv.benchmark.metrics import (
+    METRICS,
+    Estimate,
+    FollowUp,
+    NotComputable,
+    brier_null,
+    c_index,
+    horizon,
+    score_all,
+)
+
+
+def draw(n: int, seed: int, scale: float = 40.0):
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal(n)
+    death, censoring = rng.exponential(scale * np.exp(-z)), rng.exponential(60, n)
+    return FollowUp(np.minimum(death, censoring), death <= censoring), z
+
+
+def estimate_of(z: np.ndarray, scale: float = 40.0) -> Estimate:
+    edges = np.array([10.0, 30.0, 60.0, 100.0])
+    return Estimate(z, np.exp(-np.exp(z)[:, None] * edges / scale), edges, z > 0)
+
+
+def test_a_fold_gives_every_metric_and_no_reason():
+    (train, _), (test, z) = draw(300, 0), draw(80, 1)
+    row = score_all(train, test, estimate_of(z))
+    assert set(row) == {metric.name for metric in METRICS}
+    assert all(isinstance(value, float) for value in row.values())
+
+
+def test_the_truth_scores_better_than_noise_on_every_metric():
+    (train, _), (test, z) = draw(400, 0), draw(400, 1)
+    noise = np.random.default_rng(2).standard_normal(400)
+    truth, random = (score_all(train, test, estimate_of(x)) for x in (z, noise))
+    for metric in METRICS:
+        assert (truth[metric.name] > random[metric.name]) == metric.higher_is_better
+
+
+def test_tied_risks_count_one_half():
+    assert c_index(np.array([1.0, 2.0]), np.array([True, True]), np.zeros(2)) == 0.5
+
+
+def test_higher_risk_and_earlier_death_agree():
+    assert c_index(np.array([1.0, 2.0, 3.0]), np.array([True] * 3), np.array([3.0, 2.0, 1.0])) == 1.0
+
+
+def test_the_true_curve_beats_kaplan_meier():
+    (train, _), (test, z) = draw(400, 0), draw(400, 1)
+    ibs = score_all(train, test, estimate_of(z))["ibs"]
+    assert ibs < brier_null(train, test) < 0.25
+
+
+def test_kaplan_meier_as_an_estimate_scores_as_the_null():
+    (train, _), (test, _) = draw(300, 0), draw(100, 1)
+    from sksurv.nonparametric import kaplan_meier_estimator
+
+    months, alive = kaplan_meier_estimator(train.event, train.time)
+    estimate = Estimate(np.zeros(100), np.tile(alive, (100, 1)), months, np.zeros(100, bool))
+    # Linear between the steps instead of a step: near, not equal.
+    assert score_all(train, test, estimate)["ibs"] == pytest.approx(brier_null(train, test), abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("test", "metric", "why"),
+    [
+        (FollowUp(np.array([5.0, 6.0]), np.array([False, False])), "c_index", "no comparable pair"),
+        (FollowUp(np.array([5.0, 6.0]), np.array([False, False])), "logrank_p", "nobody in the test part died"),
+        (FollowUp(np.array([500.0, 600.0]), np.array([True, True])), "auc_12", "0 deaths by 12 months"),
+        (FollowUp(np.array([500.0, 600.0]), np.array([True, True])), "ibs", "no time range"),
+        (FollowUp(np.array([500.0, 600.0]), np.array([True, True])), "uno_c", "nobody in the test part died"),
+    ],
+)
+def test_a_metric_without_a_value_says_why_and_is_not_zero(test, metric, why):
+    train, _ = draw(100, 0)
+    row = score_all(train, test, estimate_of(np.array([0.1, -0.1])))
+    assert row[metric] is None
+    assert why in str(row[f"why_{metric}"])
+
+
+def test_an_auc_beyond_the_training_follow_up_has_no_value():
+    (test, z), train = draw(100, 1), FollowUp(np.linspace(1, 50, 60), np.tile([True, False], 30))
+    assert "was followed for 60 months" in str(score_all(train, test, estimate_of(z))["why_auc_60"])
+
+
+def test_one_risk_group_has_no_log_rank():
+    (train, _), (test, z) = draw(100, 0), draw(50, 1)
+    everyone_high = Estimate(z, estimate_of(z).survival, estimate_of(z).edges, np.ones(50, bool))
+    assert "50 of 50" in str(score_all(train, test, everyone_high)["why_logrank_p"])
+
+
+def test_the_horizon_is_learnt_from_the_training_part():
+    train = FollowUp(np.arange(1.0, 102.0), np.ones(101, bool))
+    assert horizon(train) == 91.0
+
+
+def test_watching_patients_for_a_shorter_time_turns_late_deaths_into_survivors():
+    watched = FollowUp(np.array([5.0, 50.0]), np.array([True, True])).censored_after(10)
+    assert watched.time.tolist() == [5.0, 10.0] and watched.event.tolist() == [True, False]
+
+
+def test_survival_is_one_at_the_start_and_flat_after_the_last_edge():
+    estimate = Estimate(np.zeros(1), np.array([[0.5, 0.2]]), np.array([10.0, 20.0]), np.zeros(1, bool))
+    assert estimate.survival_at(np.array([0.0, 5.0, 10.0, 15.0, 99.0]))[0].tolist() == [1.0, 0.75, 0.5, 0.35, 0.2]
+
+
+def test_no_pair_is_an_explained_absence():
+    with pytest.raises(NotComputable, match="no comparable pair among 1"):
+        c_index(np.array([1.0]), np.array([True]), np.zeros(1))
