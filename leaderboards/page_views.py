@@ -102,14 +102,17 @@ def _ranking(board: Board, ranking: Ranking, key: str, predictions: Mapping[str,
     facts = [f"{patients} patients, {events} events" for patients, events in sizes]
     facts += [f"{lines[0].n_folds} folds: {ranking.folds_name}"]
     facts += [f"oracle C-index {oracle:.3f}"] if oracle else []
-    first = next((item for item in lines[0].experiments if item in predictions), None)
-    leader = _curve(board, lines[0], f"{key}leader", predictions[first]) if first else None
+    views = tuple(_line(board, line, f"{key}l{number}", place, predictions) for number, line in enumerate(lines, 1))
+    # The leader's curves stand below the table too, under ids of their own.
+    leader = (
+        None if views[0].curve is None else Markup(str(views[0].curve).replace(f"{views[0].key}k-", f"{key}leader-"))
+    )
     description = f"Forest plot of the C-index on {board.title}: folds, mean and standard deviation of each line"
     return RankingView(
         ranking=ranking,
         key=key,
         facts=tuple(facts),
-        lines=tuple(_line(board, line, f"{key}l{number}", place, predictions) for number, line in enumerate(lines, 1)),
+        lines=views,
         ticks=tuple((place(tick), f"{tick:.2f}") for tick in ticks),
         chance=place(0.5),
         oracle=place(oracle) if oracle else None,
@@ -165,7 +168,12 @@ def _cells(line: Line) -> tuple[Cell, ...]:
         metric("Best", "c_index_best"),
         Cell("Optimism", sheets.signed(line.gap), line.gap),
         metric("Uno's C", "uno_c_selected"),
-        Cell("AUC 12/36/60", sheets.aucs(line), line.spreads["auc_36_selected"].mean, "sorted by 36 months"),
+        Cell(
+            "AUC 12/36/60",
+            sheets.aucs(line).replace(" ", ""),
+            line.spreads["auc_36_selected"].mean,
+            "sorted by 36 months",
+        ),
         Cell(ibs.name, ibs.text, ibs.value, hint),
         Cell("Params", sheets.quantity(line.parameters), line.parameters),
         Cell("s/fold", sheets.seconds(line.seconds), line.seconds),
