@@ -197,6 +197,7 @@ def test_a_damaged_predictions_file_costs_the_curve_and_nothing_else(tmp_path):
     assert "column reading, time, event, risk, risk_group is missing" in done.problems[0].message
 
 
+@pytest.mark.slow
 def test_twenty_lines_make_a_page_under_one_megabyte(tmp_path):
     rows, tables = [], {}
     for number in range(20):
