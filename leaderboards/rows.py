@@ -78,7 +78,7 @@ def read_rows(folders: Path | Sequence[Path]) -> Rows:
     for root in roots:
         if not root.is_dir():
             raise RowError(f"{root}: no such folder; give the folder that `bench run --out` wrote")
-        files = sorted(root.rglob("result.json"))
+        files = sorted(root.rglob("fold-*/result.json"))
         if not files:
             problems.append(Problem(root.name, "no result.json below this folder; run an experiment into it first"))
         problems += _without_rows(root, files)
@@ -108,7 +108,8 @@ def read_rows(folders: Path | Sequence[Path]) -> Rows:
 def _without_rows(root: Path, files: Iterable[Path]) -> list[Problem]:
     """Experiments that were begun (`experiment.json`) and have no row of any fold."""
     with_rows = {path.parent.parent for path in files}
-    begun = sorted(path.parent for path in root.rglob("experiment.json"))
+    # Only where experiments live: a tracking store below the same folder keeps copies of this file.
+    begun = sorted(path.parent for path in root.rglob("experiments/*/experiment.json"))
     message = "this experiment was begun and no fold of it has a result; run it again"
     return [Problem(folder.relative_to(root).as_posix(), message) for folder in begun if folder not in with_rows]
 

@@ -104,7 +104,15 @@ def test_an_experiment_without_any_result_is_listed(tmp_path):
     folder = tmp_path / "experiments" / "abcdef0123"
     folder.mkdir(parents=True)
     (folder / "experiment.json").write_text("{}")
-    assert any("no fold of it has a result" in problem.message for problem in read_rows(tmp_path).problems)
+    copy = (
+        tmp_path / "mlflow-artifacts" / "0123" / "artifacts"
+    )  # a tracking store keeps copies; they are no experiments
+    copy.mkdir(parents=True)
+    (copy / "experiment.json").write_text("{}")
+    make.write(tmp_path, make.experiment(0.1))
+    (problem,) = read_rows(tmp_path).problems
+    assert problem.where == "experiments/abcdef0123"
+    assert "no fold of it has a result" in problem.message
 
 
 def test_the_same_row_twice_counts_once(tmp_path):
