@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -21,4 +20,8 @@ def merged_bias(convolutions: Sequence[nn.Conv2d | nn.Conv3d]) -> Tensor:
     biases = [convolution.bias for convolution in convolutions if convolution.bias is not None]
     if len(biases) != len(convolutions):
         raise ValueError("a merged convolution has no bias")
-    return torch.stack(biases).sum(0)
+    total = biases[0]
+    for bias in biases[1:]:
+        # Not stack().sum(): its gradients would be views of one memory, and accumulating into one changes them all.
+        total = total + bias
+    return total
