@@ -32,22 +32,26 @@ def kaplan_meier(
         raise ValueError(f"risk groups are 'high' and 'low'; found {unknown[0]!r}")
     with style.styled():
         figure = Figure(figsize=size)
-        axes = figure.add_axes((0.13, 0.33, 0.85, 0.57 if title else 0.65))
+        axes = figure.add_axes((0.13, 0.33, 0.85, 0.5 if title else 0.58))
         moments = _moments(time.max())
         for name, colour, height in (("high", style.HIGH, -0.37), ("low", style.LOW, -0.48)):
             mine = group == name
             if mine.any():
                 _curve(axes, time[mine], event[mine], colour)
             died = int(event[mine].sum())
-            axes.plot([], [], color=colour, lw=2, label=f"{name} risk: {mine.sum()} patients, {died} deaths")
+            axes.plot([], [], color=colour, lw=2, label=f"{name} risk: {died} of {mine.sum()} died")
             axes.text(-0.045, height, name, color=colour, transform=axes.transAxes, ha="right", fontsize=8)
             for moment, count in zip(moments, at_risk(time[mine], moments), strict=True):
                 axes.text(moment, height, str(count), transform=axes.get_xaxis_transform(), ha="center", fontsize=8)
         axes.text(-0.045, -0.26, "at risk", transform=axes.transAxes, color=style.SOFT, fontsize=8, ha="right")
         p = logrank_p(time, event, group == "high")
         words = "log-rank test: not possible" if p is None else f"log-rank p {p_text(p)}"
-        axes.legend(loc="upper right", frameon=False, fontsize=8, title=words, title_fontsize=8, alignment="left")
-        axes.set(xlim=(0, max(time.max(), moments[-1]) * 1.02), ylim=(0, 1.03), xticks=moments, title=title)
+        axes.text(1.0, -0.26, words, transform=axes.transAxes, ha="right", fontsize=8, weight="bold")
+        # Above the axes: inside them no corner is free in every cohort.
+        place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.2}
+        axes.legend(ncols=2, frameon=False, fontsize=8, handlelength=1.4, borderpad=0.2, **place)
+        axes.set(xlim=(0, max(time.max(), moments[-1]) * 1.02), ylim=(0, 1.03), xticks=moments)
+        axes.set_title(title, pad=20)
         axes.set_xlabel("Months", labelpad=1)
         axes.set_ylabel("Survival")
         axes.yaxis.grid(True, color=style.LINE, lw=0.6)

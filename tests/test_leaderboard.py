@@ -104,9 +104,7 @@ def test_an_experiment_without_any_result_is_listed(tmp_path):
     folder = tmp_path / "experiments" / "abcdef0123"
     folder.mkdir(parents=True)
     (folder / "experiment.json").write_text("{}")
-    copy = (
-        tmp_path / "mlflow-artifacts" / "0123" / "artifacts"
-    )  # a tracking store keeps copies; they are no experiments
+    copy = tmp_path / "mlflow-artifacts" / "0123" / "artifacts"  # a tracking store's copy
     copy.mkdir(parents=True)
     (copy / "experiment.json").write_text("{}")
     make.write(tmp_path, make.experiment(0.1))

@@ -242,8 +242,8 @@ def test_kaplan_meier_counts_both_groups_and_tests_them():
     rng = np.random.default_rng(0)
     time = np.concatenate([rng.exponential(10, 80), rng.exponential(60, 120)])
     text = style.svg(figures.kaplan_meier(time, np.ones(200, dtype=bool), ["high"] * 80 + ["low"] * 120))
-    assert "high risk: 80 patients, 80 deaths" in text
-    assert "low risk: 120 patients, 120 deaths" in text
+    assert "high risk: 80 of 80 died" in text
+    assert "low risk: 120 of 120 died" in text
     assert re.search(r"log-rank p (= \d\.\de-\d\d|&lt; 1e-16)", text)
 
 
