@@ -16,7 +16,8 @@ from hypothesis.extra import numpy as hnp
 from milsurv.datasets.errors import DataError
 from milsurv.datasets.features.half import to_half
 from milsurv.datasets.features.opening import open_features
-from milsurv.datasets.features.store import Store, write_slide
+from milsurv.datasets.features.store import write_slide
+from milsurv.datasets.features.store_file import framed
 
 RNG = np.random.default_rng(0)
 FEATURES = {m: RNG.standard_normal((n, 16), np.float32) for m, n in ((5, 1), (10, 3), (20, 11))}
@@ -63,15 +64,17 @@ def test_every_finite_half_survives_bit_for_bit(tmp_path_factory: pytest.TempPat
     assert coords is None
 
 
-def test_a_file_says_what_it_is_and_keeps_its_matrices_plain(tmp_path: Path) -> None:
+def test_any_hdf5_program_can_read_a_file_which_says_what_it_is(tmp_path: Path) -> None:
     with h5py.File(write(tmp_path)) as file:
-        head = json.loads(file.attrs["milsurv"])
-        assert {k: head[k] for k in ("format", "slide", "backbone", "dim", "patch_px", "mpp", "synthetic")} == {
-            "format": "milsurv-features", "slide": "a", "backbone": "mine", "dim": 16, "patch_px": 256, "mpp": 0.25,
-            "synthetic": False,
+        said = json.loads(file.attrs["milsurv"])
+        assert {k: said[k] for k in ("slide", "backbone", "dim", "patch_px", "mpp", "synthetic")} == {
+            "slide": "a", "backbone": "mine", "dim": 16, "patch_px": 256, "mpp": 0.25, "synthetic": False,
         }  # fmt: skip
-        assert file["20x/features"].chunks is None
-        assert file["20x/features"].dtype == np.float16
+        for m, matrix in FEATURES.items():
+            assert file[f"{m}x/features"].chunks is None
+            assert file[f"{m}x/features"].dtype == np.float16
+            np.testing.assert_array_equal(file[f"{m}x/features"][:], matrix.astype(np.float16))
+            np.testing.assert_array_equal(file[f"{m}x/coords"][:], COORDS[m])
 
 
 def test_the_callers_matrix_is_filled_when_it_gives_one(tmp_path: Path) -> None:
@@ -161,14 +164,24 @@ def test_the_fingerprint_is_that_of_the_content_and_not_of_the_place(tmp_path: P
     assert open_features(tmp_path / "two").fingerprint(["a", "b"]) != one.fingerprint(["a", "b"])
 
 
-def test_links_to_other_files_are_refused(tmp_path: Path) -> None:
-    secret = write(tmp_path / "elsewhere", "secret")
-    path = write(tmp_path / "store")
-    with h5py.File(path, "a") as file:
-        del file["20x/features"]
-        file["20x/features"] = h5py.ExternalLink(str(secret), "/20x/features")
-    with pytest.raises(DataError, match="points to another file"):
-        open_features(tmp_path / "store").read("a", 20)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"offset": 10**9}, "is truncated: 20x/features ends beyond the file"),
+        ({"offset": -1}, "a head that milsurv did not write"),
+        ({"shape": [10**12, 16]}, "a head that milsurv did not write"),
+        ({"shape": [11]}, "a head that milsurv did not write"),
+        ({"offset": 0}, "its checksum does not fit"),
+    ],
+)
+def test_a_forged_head_cannot_lead_out_of_the_file(tmp_path: Path, change: dict, message: str) -> None:
+    path = write(tmp_path)
+    content = path.read_bytes()
+    said = json.loads(content[content.index(b"{") : content.index(b"\0")])
+    said["scales"]["20"]["features"] |= change
+    path.write_bytes(framed(said).ljust(len(content), b"\0"))
+    with pytest.raises(DataError, match=message):
+        open_features(tmp_path).read("a", 20)
 
 
 @given(st.data())
@@ -195,15 +208,16 @@ def test_no_damage_goes_unnoticed(tmp_path_factory: pytest.TempPathFactory, data
 
 def test_files_of_a_later_format_and_files_of_others_are_told_apart(tmp_path: Path) -> None:
     path = write(tmp_path)
-    with h5py.File(path, "a") as file:
-        head = json.loads(file.attrs["milsurv"])
-        file.attrs["milsurv"] = json.dumps({**head, "format_version": 9})
-    with pytest.raises(DataError, match="Update milsurv"):
-        Store(str(tmp_path), "mine", 16, (20,), False, frozenset("a")).counts("a")
-    with h5py.File(tmp_path / "b.h5", "w") as file:
+    path.write_bytes(path.read_bytes().replace(b"milsurv-features 1", b"milsurv-features 9", 1))
+    with pytest.raises(DataError, match=r"has format version 9; this milsurv reads 1\. Update milsurv"):
+        open_features(tmp_path)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
         file["features"] = np.zeros((2, 3))
-    with pytest.raises(DataError, match=r"b\.h5 is not a feature file of milsurv"):
-        Store(str(tmp_path), "mine", 16, (20,), False, frozenset("b")).counts("b")
+    with pytest.raises(DataError, match="no features in a known layout"):
+        open_features(tmp_path)
+    write(tmp_path, "b")
+    with pytest.raises(DataError, match=r"a\.h5 is not a feature file of milsurv"):
+        open_features(tmp_path).counts("a")
 
 
 def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path: Path) -> None:
