@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from .pad_transformer import PadTransformer
-from .squares import Squares
+from .squares import Squares, joined
 
 
 class ClassTokenHead(nn.Module):
@@ -40,4 +40,4 @@ def prepend(token: Tensor, x: Tensor, squares: tuple[tuple[int, int], ...]) -> T
     """Put token (c,) before the cells of every bag of x (cells, c): -> (cells + b, c)."""
     parts = x.split([bags * side * side for bags, side in squares])
     grids = [part.view(bags, side * side, -1) for part, (bags, side) in zip(parts, squares, strict=True)]
-    return torch.cat([torch.cat([token.expand(g.shape[0], 1, -1), g], 1).flatten(0, 1) for g in grids])
+    return joined([torch.cat([token.expand(g.shape[0], 1, -1), g], 1).flatten(0, 1) for g in grids])

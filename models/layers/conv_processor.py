@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from .depthwise import depthwise
 from .dropout import dropout
 from .kernels import merged_bias, merged_kernel
+from .squares import joined
 
 
 class ConvProcessor(nn.Module):
@@ -49,4 +50,4 @@ class ConvProcessor(nn.Module):
             if self.training and self.dropout:
                 y = y * dropout(y.new_ones(bags, 1, 1, width // 2), self.dropout)
             outputs.append(y.reshape(-1, width // 2))
-        return self.norm(self.widen(torch.cat(outputs)))
+        return self.norm(self.widen(joined(outputs)))

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .pairing import Pairing
+from .squares import joined
 
 
 class CrossAttention(nn.Module):
@@ -37,7 +38,7 @@ class CrossAttention(nn.Module):
             keys, values = (part.transpose(1, 2) for part in keyed.unbind(2))  # (g, h, m, d)
             attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bundle.seen)
             outputs.append(attended.transpose(1, 2).reshape(-1, x.shape[1]))  # (g * n, c)
-        return self.out(torch.cat(outputs).index_select(0, pairs.back))
+        return self.out(joined(outputs).index_select(0, pairs.back))
 
 
 def _take(x: Tensor, rows: Tensor) -> Tensor:

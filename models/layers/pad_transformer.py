@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from .feed_forward import feed_forward
 from .ppeg import PPEG
 from .self_attention import SelfAttention
+from .squares import joined
 
 
 class Block(nn.Module):
@@ -64,7 +65,7 @@ class PadTransformer(nn.Module):
         encoded = [grid.flatten(1, 2) for grid in self.ppeg(grids)]  # (g, side * side, c) each
         if class_token:
             encoded = [torch.cat([p[:, :1], grid], 1) for p, grid in zip(parts, encoded, strict=True)]
-        x = torch.cat([part.flatten(0, 1) for part in encoded])
+        x = joined([part.flatten(0, 1) for part in encoded])
         for i, block in enumerate(self.after):
             x = block(x, groups, first_only=class_token and i == len(self.after) - 1)
         return self.norm(x)
@@ -77,4 +78,4 @@ class PadTransformer(nn.Module):
 def first_tokens(x: Tensor, groups: list[tuple[int, int]]) -> Tensor:
     """The first token of every bag: (rows, c) -> (b, c)."""
     parts = x.split([bags * tokens for bags, tokens in groups])
-    return torch.cat([part.view(*group, -1)[:, 0] for part, group in zip(parts, groups, strict=True)])
+    return joined([part.view(*group, -1)[:, 0] for part, group in zip(parts, groups, strict=True)])

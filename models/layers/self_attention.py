@@ -1,10 +1,10 @@
 """Multi-head self-attention over packed bags."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .attention import attention
+from .squares import joined
 
 
 class SelfAttention(nn.Module):
@@ -37,7 +37,7 @@ class SelfAttention(nn.Module):
         if first_only:
             weight, bias = self.qkv.weight, self.qkv.bias
             firsts = [part.view(*group, width)[:, 0] for part, group in zip(x.split(rows), groups, strict=True)]
-            queries = F.linear(torch.cat(firsts), weight[:width], bias[:width])  # (b, c)
+            queries = F.linear(joined(firsts), weight[:width], bias[:width])  # (b, c)
             keyed = F.linear(x, weight[width:], bias[width:])  # (rows, 2c)
             parts = [
                 (*self._heads(q, bags, 1, 1), *self._heads(kv, bags, tokens, 2))
@@ -51,7 +51,7 @@ class SelfAttention(nn.Module):
                 for qkv, (bags, tokens) in zip(self.qkv(x).split(rows), groups, strict=True)
             ]
         attended = [attention(q, k, v, p) for q, k, v in parts]  # (g, h, n, d) each
-        return self.out(torch.cat([part.transpose(1, 2).reshape(-1, width) for part in attended]))
+        return self.out(joined([part.transpose(1, 2).reshape(-1, width) for part in attended]))
 
     def _heads(self, x: Tensor, bags: int, tokens: int, kinds: int) -> tuple[Tensor, ...]:
         """Split (g * n, kinds * c) into its kinds and heads: `kinds` times (g, h, n, d), in one copy."""

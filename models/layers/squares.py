@@ -44,3 +44,8 @@ def squares(sizes: list[int], device: torch.device) -> Squares:
     back = torch.empty(len(sizes), dtype=torch.long)
     back[torch.tensor(order)] = torch.arange(len(sizes))
     return Squares(torch.cat(cells).to(device), tuple(groups), back.to(device))
+
+
+def joined(parts: list[Tensor]) -> Tensor:
+    """Lay the parts of all groups end to end along the first axis; a single part is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
