@@ -154,7 +154,7 @@ def backward(
 def learning_rate(recipe: Recipe, epoch: float) -> float:
     """The learning rate at a point of training, in epochs from 0."""
     if recipe.schedule == "restarts":
-        # Cosine annealing with a half-period of 10 epochs and no restart: the rate rises again, as the reference's does.
+        # A cosine with a half-period of 10 epochs and no restart: the rate rises again, as the reference's does.
         return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * math.floor(epoch) / 10))
     if epoch < recipe.warmup_epochs:
         return recipe.learning_rate * (epoch + 1e-2) / recipe.warmup_epochs

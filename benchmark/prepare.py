@@ -132,12 +132,12 @@ def build_check(spec: ModelSpec, hyper: Mapping[str, object]) -> None:
 
 
 def command_of(request: Request) -> str:
-    """The `bench run` command that asks for this request; what is left at its default is left out."""
+    """The `bench run` command that gives these numbers again; what stands at its default is left out, and so is `--out`."""
     words = ["bench", "run", "--model", request.model, "--cohort", request.cohort]
     default = Request("", "")
     for field in fields(Request):
         value = getattr(request, field.name)
-        if field.name in ("model", "cohort", "settings") or value == getattr(default, field.name):
+        if field.name in ("model", "cohort", "settings", "out") or value == getattr(default, field.name):
             continue
         words += [f"--{field.name}", str(value)]
     for key, value in sorted((request.settings or {}).items()):

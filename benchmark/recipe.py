@@ -116,6 +116,15 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
+def title(recipe: Recipe) -> str:
+    """The recipe's name, with the fields that differ from what that name stands for: `default (epochs=3)`."""
+    named = RECIPES[recipe.name]
+    changed = [(field.name, getattr(recipe, field.name)) for field in fields(Recipe) if field.name != "name"]
+    changed = [(key, value) for key, value in changed if value != getattr(named, key) and key not in ("loss", "faults")]
+    text = [f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in changed]
+    return " ".join([recipe.name, *([f"({', '.join([*text, *recipe.faults])})"] if text or recipe.faults else [])])
+
+
 def change(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
     """The recipe with fields given as text, as the command line takes them.
 

@@ -21,6 +21,7 @@ from .fit import Diverged, Part
 from .fold import FoldParts, run_fold
 from .metrics import FollowUp, NotComputable, c_index
 from .provenance import code_version, hardware, libraries
+from .recipe import title as recipe_title
 from .results import CannotWrite, ResultFolder
 
 
@@ -103,8 +104,7 @@ def describe(experiment: Experiment, material: Material, command: str) -> dict[s
         "synthetic": experiment.synthetic,
         "backbone": experiment.backbone,
         "loss": experiment.recipe.loss,
-        "recipe": experiment.recipe.name,
-        "faults": ",".join(experiment.recipe.faults),
+        "recipe": recipe_title(experiment.recipe),
         "slides": experiment.slides,
         "missing": experiment.missing,
         "folds_name": experiment.folds_name,

@@ -5,7 +5,6 @@ locked database nor a lost server costs a result: a failure is reported once, an
 An experiment is a parent run and a fold a child run.
 """
 
-import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +32,7 @@ def _client(uri: str, out: Path) -> "tuple[MlflowClient, str]":
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow.tracking import MlflowClient
 
     for chatty in ("mlflow.store.db.utils", "alembic.runtime.migration"):
@@ -49,7 +49,10 @@ def _client(uri: str, out: Path) -> "tuple[MlflowClient, str]":
 
 
 class Tracker:
-    """Logs one experiment. It never raises: what goes wrong is told to `warn`, once, and logging stops."""
+    """Logs one experiment at `uri` (`none`: nowhere).
+
+    It never raises: what goes wrong is told to `warn`, once, and logging stops.
+    """
 
     def __init__(
         self,
@@ -62,7 +65,7 @@ class Tracker:
         self.uri, self.out, self.warn = uri, out, warn
         self.params, self.tags = params, tags
         self.parent: str | None = None
-        self.lost = False
+        self.lost = uri == "none"
 
     def _try(self, log: "Callable[[MlflowClient, str], None]") -> None:
         if self.lost:
@@ -191,16 +194,18 @@ def fetch(uri: str, out: Path) -> int:
     copied = 0
     token = None
     while True:
-        page = client.search_runs([place], f"tags.`{_KIND}` = 'fold'", max_results=500, page_token=token)
+        page = client.search_runs([place], "", max_results=500, page_token=token)
         for run in page:
-            identity, fold = run.data.tags[_ID], run.data.tags[_FOLD]
-            if not (identity.isalnum() and fold.isdigit()):
-                continue  # not ours: such a name could leave the folder
-            target = out / "experiments" / identity / f"fold-{fold}"
+            identity, fold = run.data.tags.get(_ID, ""), run.data.tags.get(_FOLD)
+            # Names come from a store that others write: none of them may leave the folder.
+            if not identity.isalnum() or not (fold is None or fold.isdigit()):
+                continue
+            target = out / "experiments" / identity / (f"fold-{fold}" if fold else "")
+            if run.info.status != "FINISHED" and (target / "result.json").exists():
+                continue  # an earlier attempt at a fold that was finished since
             target.mkdir(parents=True, exist_ok=True)
             client.download_artifacts(run.info.run_id, "", str(target))
-            row = json.loads((target / "result.json").read_text(encoding="utf-8"))
-            copied += row.get("status") == "finished"
+            copied += fold is not None and run.info.status == "FINISHED"
         token = page.token
         if not token:
             break

@@ -1,0 +1,19 @@
+"""A small synthetic cohort that the tests of the experiment and of the command line share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Small tensors on a busy machine: threads only get in each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+@pytest.fixture(scope="session")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 patients with 32 wide features at three magnifications, and a strong hazard: labels.csv, features/tiny/."""
+    from milsurv.datasets.synthetic import draw_twin
+
+    folder = tmp_path_factory.mktemp("twin") / "blca"
+    return draw_twin("blca", "tiny", folder, patients=60, cells=1.5, dim=32)

@@ -1,0 +1,226 @@
+"""The training loop: pieces equal wholes, and what it is not given it cannot use."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from milsurv.benchmark.batches import epoch_batches, pack, pieces, prefetched
+from milsurv.benchmark.bins import fit_bins
+from milsurv.benchmark.fit import Diverged, Part, Precision, Targets, backward, fit, learning_rate, predict
+from milsurv.benchmark.losses import LOSSES
+from milsurv.benchmark.metrics import FollowUp
+from milsurv.benchmark.recipe import FAULTS, RECIPES, Recipe, change
+from milsurv.models import registry
+
+CPU = torch.device("cpu")
+
+
+@dataclasses.dataclass(frozen=True)
+class Bag:
+    features: dict[int, np.ndarray]
+
+
+class Bags(dict):
+    """Bags in memory, 16 wide, whose mean tells the risk."""
+
+    def tokens(self, patient_id: str) -> int:
+        return sum(len(x) for x in self[patient_id].features.values())
+
+
+def cohort(n: int = 40, seed: int = 0) -> tuple[Bags, Part]:
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal(n)
+    death, censoring = rng.exponential(30 * np.exp(-2 * z)), rng.exponential(60, n)
+    bags = Bags()
+    for i in range(n):
+        sizes = {5: 2, 10: int(rng.integers(3, 9)), 20: int(rng.integers(8, 30))}
+        bags[f"p{i}"] = Bag({m: (z[i] + rng.standard_normal((k, 16))).astype(np.float16) for m, k in sizes.items()})
+    return bags, Part(tuple(bags), FollowUp(np.minimum(death, censoring) + 0.1, death <= censoring))
+
+
+def model_of(name: str = "abmil", n_out: int = 4) -> torch.nn.Module:
+    torch.manual_seed(0)
+    small = {"embed_dim": 32, "num_heads": 2} if name == "crossfusion" else {}
+    return registry.get(name).build(dim=16, n_out=n_out, **small)
+
+
+def gradients(name: str, loss: str, tokens: int, train: bool = False) -> tuple[float, list[torch.Tensor]]:
+    bags, part = cohort()
+    bins = fit_bins(part.followup.time, part.followup.event, 4)
+    model = model_of(name, LOSSES[loss].width(4)).train(train)
+    torch.manual_seed(1)
+    cut = list(pieces(bags, part.patients, tokens))
+    value = backward(
+        model, LOSSES[loss], 0.2, cut, lambda p: pack(bags, p), Targets(part, bins, CPU), Precision("float32", CPU)
+    )
+    return value, [p.grad for p in model.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("name", ["abmil", "crossfusion"])
+def test_a_batch_in_pieces_has_the_gradient_of_the_whole_batch(name, loss):
+    whole, expected = gradients(name, loss, tokens=10**9)
+    split, found = gradients(name, loss, tokens=60)
+    assert split == pytest.approx(whole, rel=1e-5)
+    assert len(found) == len(expected) > 0
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_cox_in_pieces_replays_the_same_dropout_on_its_second_pass():
+    assert gradients("crossfusion", "cox", tokens=60, train=True)[0] == pytest.approx(
+        gradients("crossfusion", "cox", tokens=60, train=True)[0], rel=1e-6
+    )
+
+
+def run_fit(recipe: Recipe, watch=lambda epoch, line: None, n_val: int = 10, seed: int = 0):
+    bags, everyone = cohort()
+    time, event = everyone.followup.time, everyone.followup.event
+
+    def part(rows: slice) -> Part:
+        return Part(everyone.patients[rows], FollowUp(time[rows], event[rows]))
+
+    train, val = part(slice(0, 40 - n_val)), part(slice(40 - n_val, 40))
+    bins = fit_bins(train.followup.time, train.followup.event, recipe.bins)
+    model = model_of("meanpool")
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    fitted = fit(model, LOSSES[recipe.loss], recipe, bags, train, val, bins, rng, CPU, watch)
+    return model, fitted
+
+
+def test_training_twice_gives_the_same_numbers():
+    recipe = Recipe(epochs=3)
+    assert run_fit(recipe)[1].curve == run_fit(recipe)[1].curve
+
+
+def test_training_lowers_the_loss():
+    curve = run_fit(Recipe(epochs=12, learning_rate=3e-3))[1].curve
+    assert curve[-1]["train_loss"] < 0.9 * curve[0]["train_loss"]
+
+
+def test_the_chosen_epoch_is_the_best_of_the_validation_part_and_its_weights_are_kept():
+    seen = {}
+    recipe = Recipe(epochs=8, learning_rate=2e-2, schedule="constant")
+    model, fitted = run_fit(recipe, lambda epoch, line: seen.update({epoch: line["val_loss"]}))
+    assert fitted.selected == min(seen, key=lambda epoch: seen[epoch])
+    bags, part = cohort()
+    model.load_state_dict(fitted.weights)
+    val = part.patients[30:]
+    bins = fit_bins(part.followup.time[:30], part.followup.event[:30], 4)
+    scores = predict(model, bags, val, 10**9, Precision("float32", CPU))
+    targets = Targets(Part(val, FollowUp(part.followup.time[30:], part.followup.event[30:])), bins, CPU)
+    again = LOSSES["nll"].loss(scores, *targets.of(val), 0.0).item()
+    assert again == pytest.approx(seen[fitted.selected], rel=1e-5)
+
+
+def test_patience_stops_after_epochs_without_improvement():
+    fitted = run_fit(Recipe(epochs=200, patience=3, learning_rate=0.05, schedule="constant"))[1]
+    assert len(fitted.curve) == fitted.selected + 3 < 200
+
+
+def test_without_a_validation_part_the_last_epoch_is_selected():
+    fitted = run_fit(Recipe(epochs=2, validation=0.0), n_val=0)[1]
+    assert fitted.selected == 2 and fitted.curve[0]["val_loss"] is None
+
+
+def test_training_that_leaves_the_finite_numbers_says_so():
+    bags, part = cohort(10)
+    bags["p0"] = Bag({m: np.full_like(x, np.inf) for m, x in bags["p0"].features.items()})
+    bins = fit_bins(part.followup.time, part.followup.event, 2)
+    nobody = Part((), FollowUp(np.zeros(0), np.zeros(0, bool)))
+    model = registry.get("meanpool").build(dim=16, n_out=bins.count)
+    with pytest.raises(Diverged, match="lower learning_rate"):
+        rng = np.random.default_rng(0)
+        fit(model, LOSSES["nll"], Recipe(), bags, part, nobody, bins, rng, CPU, lambda epoch, line: None)
+
+
+def test_bfloat16_autocast_trains_and_losses_stay_in_float32():
+    bags, part = cohort(8)
+    scores = Precision("bfloat16", CPU).scores(model_of(), pack(bags, part.patients).to(CPU))
+    assert scores.dtype == torch.float32
+    assert all(np.isfinite(line["train_loss"]) for line in run_fit(Recipe(epochs=2, precision="bfloat16"))[1].curve)
+
+
+def test_only_float16_has_a_gradient_scaler():
+    assert not Precision("bfloat16", CPU).scaler.is_enabled()
+    assert Precision("float16", CPU).scaler.is_enabled()
+
+
+@pytest.mark.parametrize("sampling", ["shuffle", "events"])
+def test_every_patient_is_seen_once_an_epoch(sampling):
+    _, part = cohort(37)
+    rng = np.random.default_rng(0)
+    batches = epoch_batches(sampling, part.patients, np.zeros(37, int), part.followup.event, 8, rng)
+    assert sorted(p for batch in batches for p in batch) == sorted(part.patients)
+
+
+def test_event_sampling_deals_deaths_evenly():
+    patients = [f"p{i}" for i in range(64)]
+    event = np.arange(64) < 8
+    batches = epoch_batches("events", patients, np.zeros(64, int), event, 16, np.random.default_rng(0))
+    assert [sum(int(p[1:]) < 8 for p in batch) for batch in batches] == [2, 2, 2, 2]
+
+
+def test_class_sampling_makes_rare_classes_as_likely_as_common_ones():
+    patients = [f"p{i}" for i in range(1000)]
+    event = np.arange(1000) < 50
+    batches = epoch_batches("classes", patients, np.zeros(1000, int), event, 32, np.random.default_rng(0))
+    died = np.mean([int(p[1:]) < 50 for batch in batches for p in batch])
+    assert 0.45 < died < 0.55
+
+
+def test_pieces_respect_the_token_budget_and_lose_nobody():
+    bags, part = cohort()
+    cut = list(pieces(bags, part.patients, 70))
+    assert [p for piece in cut for p in piece] == list(part.patients)
+    assert all(len(piece) == 1 or sum(map(bags.tokens, piece)) <= 70 for piece in cut)
+    assert len(cut) > 5
+
+
+def test_prefetching_keeps_order_and_passes_errors_on():
+    assert list(prefetched(lambda x: x * 2, range(5))) == [0, 2, 4, 6, 8]
+    with pytest.raises(ZeroDivisionError):
+        list(prefetched(lambda x: 1 // x, [1, 0]))
+
+
+def test_carried_gradients_change_training_and_only_the_reference_recipe_may_ask_for_them():
+    clean = dataclasses.replace(RECIPES["reference"], epochs=3, batch=12, learning_rate=1e-2)
+    carried = dataclasses.replace(clean, faults=("carried-gradients",))
+    first, second = run_fit(clean, n_val=0)[1].curve, run_fit(carried, n_val=0)[1].curve
+    assert first != second
+    with pytest.raises(ValueError, match="reference"):
+        Recipe(faults=("carried-gradients",))
+
+
+def test_the_reference_schedule_falls_for_ten_epochs_and_rises_again():
+    rates = [learning_rate(RECIPES["reference"], epoch) for epoch in range(21)]
+    assert rates[0] == rates[20] == pytest.approx(1e-4)
+    assert rates[10] == pytest.approx(0.0, abs=1e-12)
+    assert rates[:11] == sorted(rates[:11], reverse=True)
+
+
+def test_the_cosine_schedule_warms_up_and_ends_at_zero():
+    recipe = Recipe(epochs=10, warmup_epochs=2)
+    rates = [learning_rate(recipe, epoch) for epoch in (0, 1, 2, 6, 10)]
+    assert rates[0] < rates[1] < rates[2] == recipe.learning_rate > rates[3] > rates[4] == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"alpha": "2"}, "alpha is 2.0; it must lie between 0 and 1"),
+        ({"epochs": "many"}, "epochs=many: expected int"),
+        ({"epochs": "2.5"}, "epochs=2.5: expected int"),
+        ({"optimizer": "lion"}, "optimizer is 'lion'; it may be one of adam, adamw"),
+        ({"faults": "typos"}, "unknown fault typos"),
+    ],
+)
+def test_a_recipe_explains_what_it_cannot_be(changes, message):
+    with pytest.raises(ValueError, match=message):
+        change(RECIPES["reference"], changes)
+
+
+def test_every_fault_can_be_asked_for():
+    assert change(RECIPES["reference"], {"faults": ",".join(FAULTS)}).faults == tuple(FAULTS)

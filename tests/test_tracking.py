@@ -1,0 +1,123 @@
+"""MLflow as a second record: complete when it works, harmless when it does not."""
+
+import json
+import socket
+import sqlite3
+from pathlib import Path
+
+import pytest
+from milsurv.benchmark.prepare import Request
+from milsurv.benchmark.session import Session
+from milsurv.benchmark.tracking import NAME, fetch, local_store
+
+
+
+def request(twin: Path, out: Path, epochs: int = 3) -> Request:
+    """A small experiment that trains in a second."""
+    features, labels = str(twin / "features"), twin / "labels.csv"
+    return Request("abmil", "blca", features=features, labels=labels, settings={"epochs": str(epochs)}, folds=3, out=out)
+
+
+@pytest.fixture(scope="module")
+def tracked(twin, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("tracked")
+    Session(out, None).run(request(twin, out=out))
+    return out
+
+
+def runs(out: Path, kind: str):
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(local_store(out))
+    place = client.get_experiment_by_name(NAME).experiment_id
+    return client, client.search_runs([place], f"tags.`milsurv.kind` = '{kind}'")
+
+
+def test_an_experiment_is_a_parent_run_and_a_fold_a_child_run(tracked):
+    _, (parent,) = runs(tracked, "experiment")
+    _, children = runs(tracked, "fold")
+    assert len(children) == 3
+    assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parent.info.run_id}
+    assert {run.info.status for run in [parent, *children]} == {"FINISHED"}
+
+
+def test_a_run_holds_parameters_metrics_curves_files_and_provenance(tracked):
+    client, children = runs(tracked, "fold")
+    child = children[0]
+    fold = child.data.tags["milsurv.fold"]
+    row = json.loads(next(tracked.glob(f"experiments/*/fold-{fold}/result.json")).read_text())
+    assert child.data.metrics["c_index_selected"] == row["c_index_selected"]
+    assert child.data.params["recipe.epochs"] == "3" and child.data.params["model"] == "abmil"
+    assert len(client.get_metric_history(child.info.run_id, "curve_train_loss")) == 3
+    assert {"result.json", "predictions.csv", "curves.csv"} <= {f.path for f in client.list_artifacts(child.info.run_id)}
+    assert {"labels", "folds", "features", "code", "hardware", "command", "version.torch"} <= set(child.data.tags)
+    assert child.data.tags["synthetic"] == "true"
+    _, (parent,) = runs(tracked, "experiment")
+    files = {f.path for f in client.list_artifacts(parent.info.run_id)}
+    assert {"experiment.json", "predictions.csv", "kaplan-meier.svg"} <= files
+    assert "mean_c_index_selected" in parent.data.metrics
+
+
+def test_logging_again_adds_nothing(tracked, twin):
+    Session(tracked, None).run(request(twin, out=tracked))
+    assert len(runs(tracked, "fold")[1]) == 3 and len(runs(tracked, "experiment")[1]) == 1
+
+
+def test_a_board_from_the_store_equals_the_board_from_files(tracked, tmp_path):
+    from milsurv.leaderboards.publish import publish
+
+    assert fetch(local_store(tracked), tmp_path / "fetched") == 3
+    one = publish(tmp_path / "fetched" / "experiments", tmp_path / "one").paths
+    two = publish(tracked / "experiments", tmp_path / "two").paths
+    assert {kind: path.read_bytes() for kind, path in one.items()} == {k: path.read_bytes() for k, path in two.items()}
+
+
+def test_an_interrupted_run_is_marked_and_taken_up_again(twin, tmp_path, monkeypatch):
+    from milsurv.benchmark import session
+
+    class Interrupting(session.console.FoldProgress):
+        def fold(self, fold, row, computed):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session.console, "FoldProgress", Interrupting)
+        with pytest.raises(KeyboardInterrupt):
+            Session(tmp_path, None).run(request(twin, out=tmp_path))
+    assert runs(tmp_path, "experiment")[1][0].info.status == "KILLED"
+    Session(tmp_path, None).run(request(twin, out=tmp_path))
+    assert [run.info.status for run in runs(tmp_path, "experiment")[1]] == ["FINISHED"]
+    assert len(runs(tmp_path, "fold")[1]) == 3
+
+
+def test_a_locked_database_costs_no_result_and_is_caught_up_later(twin, tmp_path, capsys):
+    Session(tmp_path, None).run(request(twin, out=tmp_path, epochs=1))
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        database.execute("BEGIN EXCLUSIVE")
+        finished = Session(tmp_path, None).run(request(twin, out=tmp_path))
+        assert finished.complete
+        database.rollback()
+    assert "did not take the results" in capsys.readouterr().err
+    assert len(runs(tmp_path, "fold")[1]) == 3
+    Session(tmp_path, None).run(request(twin, out=tmp_path))
+    assert len(runs(tmp_path, "fold")[1]) == 6
+
+
+def test_a_server_that_is_gone_costs_no_result(twin, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    finished = Session(tmp_path, f"http://127.0.0.1:{port}").run(request(twin, out=tmp_path))
+    assert finished.complete
+    assert "did not take the results" in capsys.readouterr().err
+
+
+def test_a_store_without_our_experiments_says_so(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no finished fold"):
+        fetch(local_store(tmp_path / "empty"), tmp_path / "empty")
+
+
+def test_no_tracking_is_possible(twin, tmp_path):
+    assert Session(tmp_path, "none").run(request(twin, out=tmp_path)).complete
+    assert not (tmp_path / "mlflow.db").exists()
