@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from milsurv.benchmark import cli
+from milsurv.benchmark.cli import main as cli
 
 SMALL = ["--set", "epochs=2", "--folds", "3", "--tracking", "none"]
 
@@ -143,7 +143,15 @@ def test_a_read_only_folder_is_named(bench, twin):
 
 def test_a_full_disk_keeps_what_was_finished(twin, tmp_path):
     """The operating system refuses files over 12 kB: enough for every fold, too little for all folds in one file."""
-    words = [sys.executable, "-m", "milsurv.benchmark.cli", "run", "--model", "meanpool", *map(str, on(twin, tmp_path))]
+    words = [
+        sys.executable,
+        "-m",
+        "milsurv.benchmark.cli.main",
+        "run",
+        "--model",
+        "meanpool",
+        *map(str, on(twin, tmp_path)),
+    ]
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))

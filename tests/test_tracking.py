@@ -11,11 +11,12 @@ from milsurv.benchmark.session import Session
 from milsurv.benchmark.tracking import NAME, fetch, local_store
 
 
-
 def request(twin: Path, out: Path, epochs: int = 3) -> Request:
     """A small experiment that trains in a second."""
     features, labels = str(twin / "features"), twin / "labels.csv"
-    return Request("abmil", "blca", features=features, labels=labels, settings={"epochs": str(epochs)}, folds=3, out=out)
+    return Request(
+        "abmil", "blca", features=features, labels=labels, settings={"epochs": str(epochs)}, folds=3, out=out
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,9 @@ def test_a_run_holds_parameters_metrics_curves_files_and_provenance(tracked):
     assert child.data.metrics["c_index_selected"] == row["c_index_selected"]
     assert child.data.params["recipe.epochs"] == "3" and child.data.params["model"] == "abmil"
     assert len(client.get_metric_history(child.info.run_id, "curve_train_loss")) == 3
-    assert {"result.json", "predictions.csv", "curves.csv"} <= {f.path for f in client.list_artifacts(child.info.run_id)}
+    assert {"result.json", "predictions.csv", "curves.csv"} <= {
+        f.path for f in client.list_artifacts(child.info.run_id)
+    }
     assert {"labels", "folds", "features", "code", "hardware", "command", "version.torch"} <= set(child.data.tags)
     assert child.data.tags["synthetic"] == "true"
     _, (parent,) = runs(tracked, "experiment")

@@ -1,0 +1,61 @@
+"""`bench ablate`: a grid of experiments."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options as o
+from .mistakes import explained
+from .output import print_json
+from .run import dry_run_, settings_from
+
+
+def ablate(
+    model: Annotated[str, typer.Option("--model", help="Models, separated by commas.")],
+    cohort: Annotated[str, typer.Option("--cohort", help="Cohorts, separated by commas.")],
+    backbone: Annotated[str | None, typer.Option("--backbone", help="Backbones, separated by commas.")] = None,
+    features: o.Features = None,
+    labels: o.LabelsFile = None,
+    splits: o.SplitsFolder = None,
+    data: o.Data = Path("data"),
+    out: o.Out = Path("results"),
+    recipe: o.RecipeName = "default",
+    loss: Annotated[str | None, typer.Option("--loss", help="Losses, separated by commas.")] = None,
+    epochs: o.Epochs = None,
+    scale: Annotated[
+        str | None, typer.Option("--scale", help="Scales of single-scale models, separated by commas.")
+    ] = None,
+    settings: o.Settings = None,
+    folds: o.Folds = 5,
+    seed: Annotated[str, typer.Option("--seed", help="Seeds, separated by commas.")] = "0",
+    device: o.Device = "auto",
+    missing: o.Missing = "error",
+    strength: o.Strength = None,
+    patients: o.Patients = None,
+    tracking: o.Tracking = None,
+    as_json: o.AsJson = False,
+    dry_run: o.DryRun = False,
+) -> None:
+    """Run a grid of models, backbones, losses, scales and seeds; finished cells are skipped, one table ends it."""
+    with explained():
+        from ..prepare import Request
+        from ..session import Session, grid
+
+        first = Request(
+            "", "", None, features, labels, splits, data, out, recipe,
+            settings_from(settings, epochs=epochs), folds, 0, device, missing, strength, patients,
+        )  # fmt: skip
+        requests = grid(first, model=model, cohort=cohort, backbone=backbone, loss=loss, scale=scale, seed=seed)
+        session = Session(out, tracking)
+        if dry_run:
+            dry_run_(requests, session, as_json)
+            return
+        results, failures = session.run_all(requests)
+        session.publish()
+        if as_json:
+            print_json({"cells": [result.summary() for result in results], "failed": failures})
+        else:
+            session.show_tables()
+        if failures or not all(result.complete for result in results):
+            raise typer.Exit(1)

@@ -1,0 +1,36 @@
+"""`bench import-checkpoint`: models that the public reference trained."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options as o
+from .mistakes import explained
+from .output import print_json
+from .run import settings_from
+
+
+def import_checkpoint(
+    file: Annotated[Path, typer.Argument(help="A checkpoint of the public reference (.pt or .pth).")],
+    model: o.Model,
+    out: o.Out = Path("results"),
+    settings: o.Settings = None,
+    features: Annotated[
+        Path | None,
+        typer.Option("--features", help="Folder of features; every slide in it is scored with the checkpoint."),
+    ] = None,
+    backbone: o.Backbone = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Load a checkpoint that the public reference trained, keep it in our form, and score slides with it."""
+    with explained():
+        from .. import checkpoint, console
+
+        imported = checkpoint.import_reference(file, model, settings_from(settings), out)
+        scored = checkpoint.score_slides(imported, features, backbone, out) if features else None
+        summary = imported.summary() | ({"predictions": str(scored)} if scored else {})
+        if as_json:
+            print_json(summary)
+            return
+        console.listing("Imported", [summary])

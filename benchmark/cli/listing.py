@@ -1,0 +1,31 @@
+"""`bench list`: what is known."""
+
+from typing import Annotated
+
+import typer
+
+from . import options as o
+from .mistakes import explained
+from .output import print_json
+
+
+def list_(
+    what: Annotated[
+        str, typer.Argument(help="models, cohorts, backbones, losses, recipes or metrics; all when left out.")
+    ] = "all",
+    as_json: o.AsJson = False,
+) -> None:
+    """List what is known: models, cohorts, backbones, losses, recipes, metrics."""
+    with explained():
+        from .. import catalogue, console
+        from ..prepare import known
+
+        if what != "all":
+            known("list", what, catalogue.LISTS)
+        chosen = list(catalogue.LISTS) if what == "all" else [what]
+        listed = {name: catalogue.LISTS[name]() for name in chosen}
+        if as_json:
+            print_json(listed)
+            return
+        for name, rows in listed.items():
+            console.listing(name.capitalize(), rows)

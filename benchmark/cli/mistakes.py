@@ -1,0 +1,33 @@
+"""Mistakes: what a user can mend becomes one line and an exit status; what is our fault keeps its traceback."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Failure(Exception):
+    """Ends the command with a message and an exit status; every kind of mistake becomes one."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what users can mend into one line and an exit status; what is our fault keeps its traceback."""
+    from ...datasets.errors import DataError, UnknownBackbone, UnknownCohort
+    from ...leaderboards.rows import RowError
+    from ...models.registry import UnknownModel
+    from ..prepare import UsageError
+    from ..results import CannotWrite
+
+    try:
+        yield
+    except (UsageError, UnknownModel, UnknownCohort, UnknownBackbone) as error:
+        raise Failure(str(error), 2) from error
+    except (DataError, RowError, CannotWrite) as error:
+        raise Failure(str(error), 1) from error
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise Failure(f"{error.filename}: {error.strerror}", 1) from error

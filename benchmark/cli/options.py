@@ -1,0 +1,50 @@
+"""Options that several commands share, each said once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[str, typer.Option("--model", help="A model; `bench list models` names them.")]
+CohortName = Annotated[str, typer.Option("--cohort", help="A cohort; `bench list cohorts` names them.")]
+Backbone = Annotated[
+    str | None, typer.Option("--backbone", help="The patch encoder; not needed where only one lies there.")
+]
+Features = Annotated[
+    str | None,
+    typer.Option("--features", help="Folder of patch features, or `synthetic` for a drawn twin of the cohort."),
+]
+LabelsFile = Annotated[Path | None, typer.Option("--labels", help="Label table: csv, or zipped csv.")]
+SplitsFolder = Annotated[Path | None, typer.Option("--splits", help="Folder with splits_0.csv, splits_1.csv, …")]
+Data = Annotated[
+    Path,
+    typer.Option("--data", help="Folder with COHORT/labels.csv, COHORT/splits/, COHORT/features/BACKBONE/."),
+]
+Out = Annotated[Path, typer.Option("--out", help="Folder for everything that is written.")]
+RecipeName = Annotated[str, typer.Option("--recipe", help="How to train: default, or reference.")]
+Loss = Annotated[str | None, typer.Option("--loss", help="nll, cox or ce.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="At most so many epochs.")]
+Scale = Annotated[
+    int | None, typer.Option("--scale", help="The magnification a single-scale model reads: 5, 10 or 20.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a field of the recipe or a hyperparameter."),
+]
+Folds = Annotated[int, typer.Option("--folds", help="Folds to draw where none are given.", min=2, max=100)]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of weights, batches and the inner validation part.", min=0)]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Missing = Annotated[str, typer.Option("--missing", help="error, or drop patients without features (they are listed).")]
+Strength = Annotated[
+    str | None,
+    typer.Option(
+        "--strength", help="Hazard planted by `--features synthetic`: none, weak, medium, strong or a number."
+    ),
+]
+Patients = Annotated[int | None, typer.Option("--patients", help="Patients drawn by `--features synthetic`.", min=20)]
+Tracking = Annotated[
+    str | None,
+    typer.Option("--tracking", help="MLflow address; by default a local file in --out; `none` = off."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")]

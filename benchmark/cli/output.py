@@ -1,0 +1,8 @@
+"""Standard output of `--json`: one object and nothing else."""
+
+import json
+
+
+def print_json(value: object) -> None:
+    """Print one JSON value; NaN is an error, since JSON has none."""
+    print(json.dumps(value, indent=2, allow_nan=False))
