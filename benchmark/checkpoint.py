@@ -16,6 +16,7 @@ from .batches import Packed
 from .fit import Precision
 from .losses import LOSSES
 from .prepare import UsageError, known, settings_of
+from .reason import reason
 from .results import table, write
 
 
@@ -44,9 +45,8 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
     try:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).splitlines()[0]
         raise DataError(
-            f"{file} cannot be read as weights: {reason}. Save the model's state_dict alone with torch.save; files "
+            f"{file} cannot be read as weights: {reason(error)}. Save the model's state_dict alone with torch.save; files "
             "that need arbitrary code to be run are refused"
         ) from error
     for key in ("model", "state_dict", "model_state_dict"):

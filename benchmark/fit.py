@@ -185,7 +185,7 @@ def fit(
     """
     precision = Precision(recipe.precision, device)
     kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    optimizer = kind(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimizer = kind(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     targets, val_targets = Targets(train, bins, device), Targets(val, bins, torch.device("cpu"))
     train_bin = bins.assign(train.followup.time)
     fitted, best = Fitted(), -math.inf

@@ -271,7 +271,7 @@ def _draw(request: Request, cohort: Cohort, drawing: Callable[[int, int], None] 
     backbone = backbones.get(request.backbone or SYNTHETIC_BACKBONE).name
     name = f"{cohort.name}-{backbone}-{strength}" + (f"-{request.patients}" if request.patients else "")
     folder = request.out / SYNTHETIC / name
-    return draw_twin(cohort, backbone, folder, strength=strength, patients=request.patients, progress=drawing)
+    return draw_twin(cohort, backbone, folder, strength=strength, patients=request.patients, cells=2.0, progress=drawing)
 
 
 def _check_events(splits: tuple[Split, ...], labels: Labels) -> None:

@@ -49,7 +49,7 @@ class Recipe:
     batch: int = 32
     max_norm: float = 1.0
     sampling: str = "events"
-    epochs: int = 15
+    epochs: int = 8
     patience: int = 0
     validation: float = 0.2
     select_by: str = "loss"

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from .reason import reason
+
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
@@ -74,9 +76,8 @@ class Tracker:
             log(*_client(self.uri, self.out))
         except Exception as error:
             self.lost = True
-            reason = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
             self.warn(
-                f"MLflow at {self.uri} did not take the results: {reason}. "
+                f"MLflow at {self.uri} did not take the results: {reason(error)[:300]}. "
                 "The result files are complete; run the same command again to log them"
             )
 

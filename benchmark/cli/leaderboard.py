@@ -24,6 +24,7 @@ def leaderboard(
 
         from ...leaderboards.publish import publish
         from .. import console
+        from ..reason import reason
         from ..prepare import UsageError
 
         if tracking and results:
@@ -38,7 +39,7 @@ def leaderboard(
                 try:
                     fetch(tracking, Path(fetched))
                 except Exception as error:
-                    raise Failure(f"MLflow at {tracking} cannot be read: {str(error).splitlines()[0]}", 1) from error
+                    raise Failure(f"MLflow at {tracking} cannot be read: {reason(error)}", 1) from error
                 folders = [Path(fetched)]
             published = publish(folders, target)
         for problem in published.problems:

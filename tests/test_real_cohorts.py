@@ -1,0 +1,95 @@
+"""Experiments on the real label tables and official folds, with features written under the real slide names."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from milsurv.benchmark.prepare import Request, prepare
+from milsurv.benchmark.session import Session
+from milsurv.datasets.labels import read_labels
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+pytestmark = pytest.mark.skipif(not DATA.exists(), reason="the real label tables are not beside this checkout")
+
+TABLES = {
+    "blca": "crossfusion/tcga_blca_all_clean.csv.zip",
+    "brca": "porpoise/tcga_brca_all_clean.csv.zip",
+    "coad": "crossfusion/tcga_coad_all_clean.csv",
+    "coadread": "crossfusion/tcga_coadread_all_clean.csv",
+    "gbmlgg": "porpoise/tcga_gbmlgg_all_clean.csv.zip",
+    "luad": "crossfusion/tcga_luad_all_clean.csv.zip",
+    "ucec": "crossfusion/tcga_ucec_all_clean.csv.zip",
+}
+# patients, slides, events that remain for analysis; COAD without its 23 slides of 0 months
+COUNTS = {
+    "blca": (373, 437, 169),
+    "brca": (956, 1022, 130),
+    "coad": (393, 401, 87),
+    "coadread": (339, 344, 80),
+    "gbmlgg": (569, 1011, 187),
+    "luad": (444, 507, 157),
+    "ucec": (480, 539, 75),
+}
+
+
+def write_reference_features(root: Path, slides: list[str]) -> Path:
+    """`<root>/resnet50/x{5,10,20}/pt_files/<slide>.pt`, as the reference keeps them, one small tensor per scale."""
+    for m, n in ((5, 1), (10, 2), (20, 4)):
+        folder = root / "resnet50" / f"x{m}" / "pt_files"
+        folder.mkdir(parents=True)
+        for i, slide in enumerate(slides):
+            values = np.random.default_rng(i).standard_normal((n, 2048), dtype=np.float32)
+            torch.save(torch.from_numpy(values), folder / f"{slide}.pt")
+    return root
+
+
+def ask(cohort: str, features: Path, **changes) -> Request:
+    return Request(
+        changes.pop("model", "meanpool"),
+        cohort,
+        features=str(features),
+        labels=DATA / TABLES[cohort],
+        splits=DATA / "crossfusion" / "splits" / f"tcga_{cohort}",
+        settings={"epochs": "1", "hidden": "16"},
+        **changes,
+    )
+
+
+@pytest.mark.parametrize("cohort", [pytest.param(name, marks=[pytest.mark.slow] * (name != "blca")) for name in TABLES])
+def test_a_real_cohort_completes_all_official_folds_with_the_published_counts(cohort, tmp_path):
+    labels = read_labels(DATA / TABLES[cohort], cohort)
+    slides = [slide for patient in labels.patients for slide in patient.slides]
+    features = write_reference_features(tmp_path / "features", slides)
+    result = Session(tmp_path / "out", "none").run(ask(cohort, features))
+    patients, n_slides, events = COUNTS[cohort]
+    assert result.complete and len(result.rows) == 5
+    assert len(slides) == n_slides
+    assert {(row["patients"], row["events"]) for row in result.rows} == {(patients, events)}
+    assert result.rows[0]["folds_name"] == "official" and result.rows[0]["synthetic"] is False
+    if cohort == "blca":
+        assert [row["n_test"] for row in result.rows] == [75, 75, 75, 74, 74]
+        assert [row["events_test"] for row in result.rows] == [34, 34, 34, 34, 33]
+    for row in result.rows:
+        assert 0 < row["c_index_selected"] < 1
+
+
+@pytest.mark.parametrize(
+    ("cohort", "code", "count"),
+    [("luad", "fold_ids_unlabelled", 9), ("coad", "time_not_positive", 23), ("coad", "never_tested", 4)],
+)
+def test_oddities_of_the_public_tables_are_told(cohort, code, count, tmp_path):
+    labels = read_labels(DATA / TABLES[cohort], cohort)
+    slides = [slide for patient in labels.patients for slide in patient.slides]
+    _, _, findings = prepare(ask(cohort, write_reference_features(tmp_path, slides)))
+    assert {finding.code: finding.count for finding in findings}[code] == count
+
+
+def test_a_slide_without_features_is_named_before_training(tmp_path):
+    from milsurv.datasets.errors import DataError
+
+    labels = read_labels(DATA / TABLES["blca"], "blca")
+    slides = [slide for patient in labels.patients for slide in patient.slides]
+    features = write_reference_features(tmp_path, slides[:-1])
+    with pytest.raises(DataError, match=slides[-1]):
+        prepare(ask("blca", features))
