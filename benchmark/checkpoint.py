@@ -46,8 +46,8 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         raise DataError(
-            f"{file} cannot be read as weights: {reason(error)}. Save the model's state_dict alone with torch.save; files "
-            "that need arbitrary code to be run are refused"
+            f"{file} cannot be read as weights: {reason(error)}. Save the model's state_dict alone with torch.save; "
+            "files that need arbitrary code to be run are refused"
         ) from error
     for key in ("model", "state_dict", "model_state_dict"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):

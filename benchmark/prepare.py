@@ -25,6 +25,8 @@ from .run import Material, without
 SYNTHETIC = "synthetic"
 SYNTHETIC_BACKBONE = "uni2-h"
 """Whose width a drawn cohort has when none is named."""
+SYNTHETIC_CELLS = 2.0
+"""Mean 5x patches of a drawn slide; few, so that a first experiment takes two minutes and not an hour."""
 
 
 class UsageError(ValueError):
@@ -132,7 +134,7 @@ def build_check(spec: ModelSpec, hyper: Mapping[str, object]) -> None:
 
 
 def command_of(request: Request) -> str:
-    """The `bench run` command that gives these numbers again; what stands at its default is left out, and so is `--out`."""
+    """The `bench run` command that gives these numbers again; defaults are left out, and so is `--out`."""
     words = ["bench", "run", "--model", request.model, "--cohort", request.cohort]
     default = Request("", "")
     for field in fields(Request):
@@ -271,7 +273,9 @@ def _draw(request: Request, cohort: Cohort, drawing: Callable[[int, int], None] 
     backbone = backbones.get(request.backbone or SYNTHETIC_BACKBONE).name
     name = f"{cohort.name}-{backbone}-{strength}" + (f"-{request.patients}" if request.patients else "")
     folder = request.out / SYNTHETIC / name
-    return draw_twin(cohort, backbone, folder, strength=strength, patients=request.patients, cells=2.0, progress=drawing)
+    return draw_twin(
+        cohort, backbone, folder, strength=strength, patients=request.patients, cells=SYNTHETIC_CELLS, progress=drawing
+    )
 
 
 def _check_events(splits: tuple[Split, ...], labels: Labels) -> None:

@@ -24,8 +24,8 @@ def leaderboard(
 
         from ...leaderboards.publish import publish
         from .. import console
-        from ..reason import reason
         from ..prepare import UsageError
+        from ..reason import reason
 
         if tracking and results:
             raise UsageError("give folders with results or --tracking, not both")

@@ -45,9 +45,10 @@ def run(
         from ..prepare import Request
         from ..session import Session
 
+        changes = settings_from(settings, loss=loss, epochs=epochs, scale=scale)
         request = Request(
-            model, cohort, backbone, features, labels, splits, data, out, recipe,
-            settings_from(settings, loss=loss, epochs=epochs, scale=scale), folds, seed, device, missing, strength, patients,
+            model, cohort, backbone, features, labels, splits, data, out, recipe, changes, folds, seed, device, missing,
+            strength, patients,
         )  # fmt: skip
         session = Session(out, tracking)
         if dry_run:
@@ -77,6 +78,7 @@ def settings_from(pairs: list[str] | None, **named: object) -> dict[str, str]:
 
 
 def dry_run_(requests: "list[Request]", session, as_json: bool) -> None:
+    """Say what would run, and write nothing."""
     from .. import console
 
     plan = [session.plan(request) for request in requests]
