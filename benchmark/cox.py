@@ -47,5 +47,7 @@ def fit_cox(
     try:
         fitted = CoxPHSurvivalAnalysis(alpha=alpha).fit(columns, Surv.from_arrays(event, time))
     except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
-        raise CannotFit(f"the Cox model cannot be fitted ({error}); raise the ridge penalty (alpha is {alpha:g})") from error
+        raise CannotFit(
+            f"the Cox model cannot be fitted ({error}); raise the ridge penalty (alpha is {alpha:g})"
+        ) from error
     return Cox(np.asarray(fitted.coef_, dtype=float), fitted)

@@ -95,7 +95,9 @@ def read_foreign(path: Path, model: str, cohort: str) -> ForeignTable:
     times = numbers(time, math.isfinite, "a finite number")
     shares = [numbers(name, lambda value: 0 <= value <= 1, "a probability") for _, name in sorted(months.items())]
     events = _words(lines, at, event, (_TRUE, _FALSE), "0 or 1", faults)
-    groups = _words(lines, at, "risk_group" if "risk_group" in at else None, (("high",), ("low",)), "high or low", faults)
+    groups = _words(
+        lines, at, "risk_group" if "risk_group" in at else None, (("high",), ("low",)), "high or low", faults
+    )
     if faults:
         raise DataError(f"{path}: {'; '.join(faults)}. Correct the table")
     rows = tuple(

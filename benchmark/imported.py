@@ -164,7 +164,9 @@ def imported(checked: Checked, model: str, command: str = "") -> Entry:
                 np.array([row.risk for row in rows]),
                 survival=np.array([row.survival for row in rows]) if table.months else None,
                 edges=np.array(table.months) if table.months else None,
-                high=None if any(row.high is None for row in rows) else np.array([row.high for row in rows], dtype=bool),
+                high=None
+                if any(row.high is None for row in rows)
+                else np.array([row.high for row in rows], dtype=bool),
             )
         )
     settled = {

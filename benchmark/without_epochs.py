@@ -172,7 +172,9 @@ def keep(made: Entry, out: Path) -> Path:
     folder = out / "experiments" / made.experiment
     if _there(folder, made):
         return folder
-    write(folder / "experiment.json", json.dumps({"id": made.experiment, **made.shared}, indent=2, sort_keys=True) + "\n")
+    write(
+        folder / "experiment.json", json.dumps({"id": made.experiment, **made.shared}, indent=2, sort_keys=True) + "\n"
+    )
     write(folder / "predictions.csv", table([line for lines in made.predictions for line in lines]))
     for row, lines in zip(made.rows, made.predictions, strict=True):
         place = folder / f"fold-{row['fold']}"

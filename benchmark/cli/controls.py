@@ -21,7 +21,8 @@ def control(
     labels: o.LabelsFile = None,
     splits: o.SplitsFolder = None,
     covariates: Annotated[
-        str, typer.Option("--covariates", help="Of clinical-cox, joined by commas: age, is_female, oncotree_code, site.")
+        str,
+        typer.Option("--covariates", help="Of clinical-cox: age, is_female, oncotree_code, site."),
     ] = "age,is_female",
     alpha: Annotated[
         float | None, typer.Option("--alpha", help="Ridge penalty; by default the control's own.", min=0.0)

@@ -12,9 +12,12 @@ import typer
 
 from .ablate import ablate
 from .checkpoint import import_checkpoint
+from .compare import compare
+from .controls import control
 from .leaderboard import leaderboard
 from .listing import list_
 from .mistakes import Failure
+from .predictions import import_predictions
 from .run import run
 
 app = typer.Typer(
@@ -30,6 +33,9 @@ app.command("ablate")(ablate)
 app.command("leaderboard")(leaderboard)
 app.command("list")(list_)
 app.command("import-checkpoint")(import_checkpoint)
+app.command("import-predictions")(import_predictions)
+app.command("control")(control)
+app.command("compare")(compare)
 
 
 def _stop(signum: int, frame: object) -> NoReturn:

@@ -48,7 +48,12 @@ def import_predictions(
         if checked.dropped:
             console.warn(f"{len(checked.dropped)} test patients have no prediction: {some(checked.dropped, 20)}")
         words = ["bench", "import-predictions", file.name, "--model", model, "--cohort", name]
-        words += [word for option, given in (("--labels", labels), ("--splits", splits)) if given for word in (option, str(given))]
+        words += [
+            word
+            for option, given in (("--labels", labels), ("--splits", splits))
+            if given
+            for word in (option, str(given))
+        ]
         words += ["--missing", missing] if missing != "error" else []
         made = imported(checked, model, shlex.join(words))
         folder = keep(made, out)
