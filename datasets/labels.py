@@ -1,9 +1,7 @@
 """Labels: who was followed for how long and who died, by patient, with everything odd about the table listed."""
 
-import math
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -12,8 +10,11 @@ from .cohorts import COHORTS
 from .errors import DataError, some
 from .findings import Finding, finding
 from .fingerprint import fingerprint
-from .label_table import Row, read_label_table
-from .patient import BARCODE, SYNTHETIC_PREFIX, Patient, patient_of, site_of
+from .fold_folders import is_fold_folder, table_of_folds
+from .label_rows import by_patient, of_cohort, unusable
+from .label_table import Row, Table, read_label_table
+from .oddities import oddities
+from .patient import SYNTHETIC_PREFIX, Patient, site_of
 from .truth import read_truth
 
 
@@ -35,7 +36,8 @@ class Labels:
     `excluded` maps each patient of the table who cannot be analysed to the reason; `table_counts` counts the
     table as it stands, before they were left out, `counts` what is left. `fingerprint` hashes ids, times,
     events and slides; it does not depend on the order of rows. `oracle` is each patient's true risk, for
-    synthetic cohorts only.
+    synthetic cohorts only. `endpoint` is os, dss, pfi or dfi, `kind` the kind of table, `unit` how its times
+    were written.
     """
 
     cohort: str
@@ -47,6 +49,9 @@ class Labels:
     oracle: Mapping[str, float] | None
     table_counts: Counts
     excluded: Mapping[str, str]
+    endpoint: str = "os"
+    kind: str = "public"
+    unit: str = ""
 
     @property
     def counts(self) -> Counts:
@@ -58,35 +63,72 @@ class Labels:
         """The patients by id."""
         return {patient.id: patient for patient in self.patients}
 
+    @property
+    def without_slides(self) -> bool:
+        """Whether the table names no slides: `attach_slides` then adds them from a manifest or from features."""
+        return not any(patient.slides for patient in self.patients)
 
-def read_labels(path: str | Path, cohort: Cohort | str, unusable_times: Literal["error", "drop"] = "error") -> Labels:
-    """Labels from a table in the public format (csv, zipped csv, zip inside a zip): one row a slide.
 
-    Columns: case_id, slide_id (with or without .svs), survival_months, censorship (1 = censored); age,
-    is_female and oncotree_code where present. Patients are the unit: a case id that is a slide barcode is cut
-    to its patient.
+def read_labels(
+    path: str | Path,
+    cohort: Cohort | str,
+    unusable_times: Literal["error", "drop"] = "error",
+    endpoint: str = "os",
+    columns: Mapping[str, str] | None = None,
+) -> Labels:
+    """Labels from a table (csv or tsv, zipped csv, zip inside a zip) or from PANTHER's folder of folds.
+
+    What kind of table it is, its columns tell: the public format (case_id, slide_id, survival_months, censorship
+    with 1 = censored; one row a slide), SurvPath's metadata, PANTHER's fold folders, the TCGA-CDR (a row a patient,
+    no slides: see `attach_slides`). Any other is read with `columns`, see `parse_columns`. Patients are the unit:
+    a case id that is a slide barcode is cut to its patient. Tables of several projects are cut to the cohort's.
 
     A patient whose time is missing or not above zero cannot be analysed. That is a DataError, unless
-    `unusable_times="drop"` or the cohort's public table is known to hold that many zeros (COAD): then they
-    are left out, counted and listed. Also DataError: conflicting times or events of one patient, one slide
+    `unusable_times="drop"` or the public table is known to hold such patients (COAD's 23 zeros, the CDR): then
+    they are left out, counted and listed. Also DataError: conflicting times or events of one patient, one slide
     under two patients, and all faults of single rows, see `read_label_table`.
+    """
+    labels, faults = survey_labels(path, cohort, unusable_times, endpoint, columns)
+    if faults:
+        raise DataError(faults[0].message)
+    return labels
+
+
+def survey_labels(
+    path: str | Path,
+    cohort: Cohort | str,
+    unusable_times: Literal["error", "drop"] = "error",
+    endpoint: str = "os",
+    columns: Mapping[str, str] | None = None,
+) -> tuple[Labels, tuple[Finding, ...]]:
+    """As `read_labels`, but what that would refuse is collected as findings of severity error.
+
+    Returns the labels of the patients without a fault, and the faults. Raises DataError only for a table that
+    cannot be read at all.
     """
     path = Path(path)
     known = cohort if isinstance(cohort, Cohort) else COHORTS.get(cohort)
-    findings: list[Finding] = []
-    rows = _by_patient(path, read_label_table(path), findings)
-    excluded = _unusable(path, rows, known, unusable_times, findings)
+    name = cohort.name if isinstance(cohort, Cohort) else cohort
+    table = _table(path, name, endpoint, columns)
+    faults, findings = list(table.faults), list(table.notes)
+    rows = by_patient(path, of_cohort(path, table.rows, known, name, findings), table.columns, findings, faults)
+    excluded = unusable(path, rows, table.columns, known, unusable_times, endpoint, findings, faults)
     everybody = [_patient(identifier, rows[identifier]) for identifier in sorted(rows)]
     kept = tuple(patient for patient in everybody if patient.id not in excluded)
-    if not kept:
-        raise DataError(f"{path} holds no patient that can be analysed.")
-    synthetic = _synthetic(path, everybody)
+    if not kept and not faults:
+        faults.append(Finding("nobody_left", "error", 1, f"{path} holds no patient that can be analysed."))
+    drawn = [p.id for p in everybody if p.id.startswith(SYNTHETIC_PREFIX)]
+    if drawn and len(drawn) < len(everybody):
+        message = f"{path} mixes synthetic patients ({some(drawn, 3)}) with others: keep them apart."
+        faults.append(finding("synthetic_mixed", "error", message, drawn))
     counts = counts_of(everybody)
-    findings += _oddities(everybody, counts, None if synthetic else known)
-    oracle = _oracle(path, kept, findings) if synthetic else None
-    records = [[p.id, repr(p.time), p.event, p.slides] for p in kept]
-    name = cohort.name if isinstance(cohort, Cohort) else cohort
-    return Labels(name, kept, tuple(findings), fingerprint(records), str(path), synthetic, oracle, counts, excluded)
+    findings += oddities(table, everybody, kept, None if drawn else known, endpoint, counts)
+    oracle = _oracle(path, kept, findings) if drawn else None
+    labels = Labels(
+        name, kept, tuple(findings), fingerprint_of_patients(kept), str(path), bool(drawn), oracle, counts, excluded,
+        endpoint, table.columns.kind, table.basis,
+    )  # fmt: skip
+    return labels, tuple(faults)
 
 
 def counts_of(patients: Iterable[Patient]) -> Counts:
@@ -97,77 +139,27 @@ def counts_of(patients: Iterable[Patient]) -> Counts:
     return Counts(len(listed), sum(slides), events, sum(n > 1 for n in slides), max(slides, default=0))
 
 
-def _by_patient(path: Path, rows: list[Row], findings: list[Finding]) -> dict[str, list[Row]]:
-    """Rows by patient, repeated ones once; patients with conflicting rows and slides of two patients are refused."""
-    seen: dict[Row, Row] = {}
-    repeated = []
-    for row in rows:
-        if seen.setdefault(replace(row, line=0), row) is not row:
-            repeated.append(row)
-    if repeated:
-        message = "slides have rows that repeat another row exactly; each is used once"
-        findings.append(finding("duplicate_rows", "warning", message, (row.slide_id for row in repeated)))
-    cut = [row.case_id for row in rows if patient_of(row.case_id) != row.case_id]
-    if cut:
-        message = "case ids are slide barcodes; the patient is their first 12 characters"
-        findings.append(finding("case_id_is_slide_barcode", "info", message, cut))
-    patients: dict[str, list[Row]] = defaultdict(list)
-    owners: dict[str, set[str]] = defaultdict(set)
-    for row in seen.values():
-        patient = patient_of(row.case_id)
-        if BARCODE.match(row.slide_id) and BARCODE.match(patient) and patient_of(row.slide_id) != patient:
-            raise DataError(
-                f"{path}, line {row.line}: slide {row.slide_id} stands under {patient}, but its barcode names another "
-                "patient. Correct case_id or slide_id."
-            )
-        patients[patient].append(row)
-        owners[row.slide_id].add(patient)
-    if shared := sorted(slide for slide, own in owners.items() if len(own) > 1):
-        raise DataError(f"{path}: slides stand under several patients: {some(shared)}. Correct case_id.")
-    if odd := sorted(p for p, own in patients.items() if len({(str(r.months), r.event) for r in own}) > 1):
-        raise DataError(
-            f"{path}: {len(odd)} patients have rows with different survival_months or censorship: {some(odd)}. "
-            "A patient has one outcome: correct the table."
-        )
-    return patients
+def fingerprint_of_patients(patients: Iterable[Patient]) -> str:
+    """What `Labels.fingerprint` is: a hash of ids, times, events and slides."""
+    return fingerprint([p.id, repr(p.time), p.event, p.slides] for p in patients)
 
 
-def _unusable(
-    path: Path, rows: dict[str, list[Row]], known: Cohort | None, policy: str, findings: list[Finding]
-) -> dict[str, str]:
-    """Patients who cannot be analysed, with the reason; refused unless that is allowed or publicly known."""
-    bad = [row for own in rows.values() for row in own if not row.months > 0]
-    if not bad:
-        return {}
-    patients = {patient_of(row.case_id): row for row in bad}
-    as_published = known and all(row.months == 0 for row in bad) and len(bad) == known.zero_time_slides
-    if policy != "drop" and not as_published:
-        raise DataError(
-            f"{path}, line {some(sorted(row.line for row in bad))}: survival_months is missing or not above zero for "
-            f"{len(patients)} patients ({some(sorted(patients))}). Correct or remove these rows, or leave the patients "
-            "out on purpose (unusable_times='drop')."
-        )
-    died = sum(row.event for row in patients.values())
-    message = (
-        f"slides of {len(patients)} patients ({died} of whom died) have a survival time that is missing or not above "
-        "zero; these patients are left out"
-    )
-    findings.append(finding("time_not_positive", "warning", message, (row.slide_id for row in bad)))
-    return {
-        patient: "survival_months is missing" if math.isnan(row.months) else f"survival_months is {row.months:g}"
-        for patient, row in sorted(patients.items())
-    }
+def _table(path: Path, cohort: str, endpoint: str, columns: Mapping[str, str] | None) -> Table:
+    if path.is_dir() and is_fold_folder(path):
+        return table_of_folds(path, cohort, endpoint, columns)
+    return read_label_table(path, endpoint, columns)
 
 
 def _patient(identifier: str, rows: list[Row]) -> Patient:
     covariates: dict[str, object] = {}
-    for name in ("age", "is_female", "oncotree_code"):
+    for name in ("age", "is_female", "oncotree_code", "stage", "grade", "histology"):
         known = [value for row in rows if (value := getattr(row, name)) is not None]
         if known:
             covariates[name] = known[0]
-    if site := site_of(identifier):
+    site = site_of(identifier) or next((row.site for row in rows if row.site), "")
+    if site:
         covariates["site"] = site
-    slides = tuple(sorted({row.slide_id for row in rows}))
+    slides = tuple(sorted({row.slide_id for row in rows if row.slide_id}))
     return Patient(identifier, rows[0].months, rows[0].event, site, slides, covariates)
 
 
@@ -178,30 +170,3 @@ def _oracle(path: Path, patients: tuple[Patient, ...], findings: list[Finding]) 
         findings.append(finding("oracle_missing", "warning", message, (p.id for p in patients)))
         return None
     return {p.id: truth.risk[p.id] for p in patients}
-
-
-def _synthetic(path: Path, patients: list[Patient]) -> bool:
-    drawn = [p.id for p in patients if p.id.startswith(SYNTHETIC_PREFIX)]
-    if drawn and len(drawn) < len(patients):
-        raise DataError(f"{path} mixes synthetic patients ({some(drawn, 3)}) with others: keep them apart.")
-    return bool(drawn)
-
-
-def _oddities(patients: list[Patient], counts: Counts, known: Cohort | None) -> list[Finding]:
-    found = []
-    frozen = [s for p in patients for s in p.slides if BARCODE.match(s) and s[20:22].upper() in {"BS", "TS", "MS"}]
-    if frozen:
-        message = "slides are frozen sections (TS, MS or BS in the barcode), not diagnostic ones"
-        found.append(finding("frozen_slides", "warning", message, frozen))
-    if several := [p.id for p in patients if len(p.slides) > 1]:
-        message = f"patients have several slides (at most {counts.max_slides}); these form one bag"
-        found.append(finding("several_slides", "info", message, several))
-    if no_age := [p.id for p in patients if "age" not in p.covariates]:
-        found.append(finding("age_missing", "info", "patients have no age in the table", no_age))
-    if known is not None:
-        public = (known.patients, known.slides, known.events)
-        here = (counts.patients, counts.slides, counts.events)
-        if here != public:
-            message = "the table has {} patients, {} slides and {} events; the public one has {}, {} and {}"
-            found.append(Finding("counts_differ", "warning", 1, message.format(*here, *public)))
-    return found

@@ -47,7 +47,7 @@ def test_slides_of_one_patient_become_one_patient(tmp_path: Path) -> None:
     assert a.slides == ("TCGA-05-AAAA-01Z-00-DX1.x", "TCGA-05-AAAA-01Z-00-DX2.y")
     assert a.covariates == {"age": 61.0, "site": "05"}
     assert (b.time, b.event, "age" in b.covariates) == (40.0, False, False)
-    assert codes(labels) == {"several_slides": 1, "age_missing": 1}
+    assert codes(labels) == {"several_slides": 1, "age_missing": 1, "sex_missing": 2, "time_unit": 1}
     assert not labels.synthetic
     assert labels.oracle is None
 
