@@ -86,6 +86,9 @@ def run_fold(
     def seed(purpose: str) -> int:
         return seed_for(experiment.seed, parts.fold, purpose)
 
+    if device.type == "cuda":
+        # Sums by atomic additions come in any order; where a deterministic kernel exists, it is used.
+        torch.use_deterministic_algorithms(True, warn_only=True)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed("weights"))
         model = build(dim, loss.width(bins.count), **experiment.hyperparameters).to(device)

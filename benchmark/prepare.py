@@ -3,7 +3,7 @@
 import difflib
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ..datasets import backbones, cohorts
@@ -11,7 +11,6 @@ from ..datasets.bags import Bags
 from ..datasets.cohort import Cohort
 from ..datasets.errors import DataError, some
 from ..datasets.features.opening import open_features
-from ..datasets.findings import Finding
 from ..datasets.labels import Labels, read_labels
 from ..datasets.layout import find_features, find_labels, find_splits
 from ..datasets.splits import Split, read_splits, stratified_folds
@@ -179,13 +178,10 @@ def choose(request: Request) -> Choice:
     return Choice(spec, cohort, recipe, hyper, spec.reads(hyper), device_of(request.device))
 
 
-def prepare(
-    request: Request, drawing: Callable[[int, int], None] | None = None
-) -> tuple[Experiment, Material, tuple[Finding, ...]]:
+def prepare(request: Request, drawing: Callable[[int, int], None] | None = None) -> tuple[Experiment, Material]:
     """Read and check everything, and name the experiment.
 
     drawing: told (done, total) while a synthetic cohort is drawn.
-    Returns the experiment, its material, and what was noticed in labels, folds and features.
     Errors: `UsageError`, and `DataError` for faults in the data.
     """
     choice = choose(request)
@@ -201,6 +197,11 @@ def prepare(
     if bags.absent:
         material = without(material, bags.absent)
         _check_events(material.splits, material.labels)
+    material = replace(
+        material,
+        findings=(*labels.findings, *folds.findings, *noticed),
+        left_out={**labels.excluded, **dict.fromkeys(bags.absent, "no slide with usable features")},
+    )
     if labels.synthetic != reader.synthetic:
         raise UsageError("synthetic features belong to synthetic labels only: measured and drawn data never mix")
     experiment = Experiment(
@@ -221,7 +222,7 @@ def prepare(
         missing=request.missing,
         synthetic=labels.synthetic,
     )
-    return experiment, material, (*labels.findings, *folds.findings, *noticed)
+    return experiment, material
 
 
 @dataclass(frozen=True)

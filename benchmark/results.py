@@ -1,6 +1,7 @@
 """Result files: the truth that everything else is made from, written whole or not at all.
 
 OUT/experiments/<id>/experiment.json
+OUT/experiments/<id>/remarks.json                what was noticed in the data, and who was left out
 OUT/experiments/<id>/fold-<k>/result.json        one flat row; written last, so that it marks the fold as done
 OUT/experiments/<id>/fold-<k>/predictions.csv    the test part at every reading
 OUT/experiments/<id>/fold-<k>/curves.csv         one line per epoch
@@ -74,6 +75,11 @@ class ResultFolder:
         text = json.dumps({"id": self.experiment.id, **asdict(self.experiment)}, indent=2, sort_keys=True)
         write(self.path / "experiment.json", text + "\n")
         return lock
+
+    def write_remarks(self, findings: Sequence[Mapping[str, object]], left_out: Mapping[str, str]) -> None:
+        """What was noticed in the data, and every patient of the label table that is not used, with the reason."""
+        remarks = {"findings": list(findings), "left_out": dict(sorted(left_out.items()))}
+        write(self.path / "remarks.json", json.dumps(remarks, indent=2) + "\n")
 
     def fold(self, fold: int) -> Path:
         """Where a fold's files lie."""

@@ -3,7 +3,7 @@
 import json
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +13,7 @@ import torch
 
 from ..datasets.bags import Bags
 from ..datasets.errors import DataError
+from ..datasets.findings import Finding
 from ..datasets.labels import Labels
 from ..datasets.splits import Split, cut_validation
 from ..models import registry
@@ -51,12 +52,19 @@ class Recorder(Protocol):
 
 @dataclass(frozen=True)
 class Material:
-    """What an experiment reads: the patients, the outer folds that remain after checking, and the bags."""
+    """What an experiment reads, after checking.
+
+    labels: the patients; splits: the outer folds that remain of them; bags: their patches, `dim` wide.
+    findings: what was noticed in labels, folds and features.
+    left_out: patients of the table that are not used, and why.
+    """
 
     labels: Labels
     splits: tuple[Split, ...]
     bags: Bags
     dim: int
+    findings: tuple[Finding, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def followup(self, patients: Sequence[str]) -> FollowUp:
         """Time and event of these patients, in this order."""
@@ -147,6 +155,7 @@ def run(
     status = "KILLED"
     lock = folder.claim()
     try:
+        folder.write_remarks([asdict(finding) for finding in material.findings], material.left_out)
         for split in splits:
             row = folder.finished(split.fold)
             computed = row is None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..datasets.errors import DataError
+from ..datasets.findings import Finding
 from ..leaderboards.publish import Published, publish
 from ..models.registry import UnknownModel
 from . import console
@@ -72,6 +73,7 @@ class Session:
         self.out = out
         self.tracking = local_store(out) if tracking is None else tracking
         self.published: Published | None = None
+        self._told: set[Finding] = set()
 
     def plan(self, request: Request) -> dict[str, object]:
         """What a request would run, without writing anything."""
@@ -89,7 +91,7 @@ class Session:
         }
         if request.features == SYNTHETIC:
             return planned | {"folds": request.folds, "experiment": "known once the cohort is drawn"}
-        experiment, material, _ = prepare(request)
+        experiment, material = prepare(request)
         patients = len(material.labels.patients)
         planned |= {"backbone": experiment.backbone, "folds": experiment.n_folds, "patients": patients}
         return planned | {"experiment": experiment.id}
@@ -97,8 +99,9 @@ class Session:
     def run(self, request: Request) -> Finished:
         """Prepare and run one experiment, and tell people what was noticed on the way."""
         with console.counting(f"drawing {request.cohort}") as drawing:
-            experiment, material, findings = prepare(request, drawing)
-        console.findings(findings)
+            experiment, material = prepare(request, drawing)
+        console.findings([finding for finding in material.findings if finding not in self._told])
+        self._told.update(material.findings)
         command = command_of(request)
         tracker = Tracker(self.tracking, self.out, *_described(experiment, command), console.warn)
         with console.progress() as display:

@@ -34,7 +34,7 @@ def twin_of(strength: float, folder: Path, patients: int) -> Path:
 def finished(model: str, twin: Path, out: Path, **settings: str):
     features, labels = str(twin / "features"), twin / "labels.csv"
     request = Request(model, "blca", features=features, labels=labels, folds=3, settings=settings)
-    experiment, material, _ = prepare(request)
+    experiment, material = prepare(request)
     rows = run(experiment, material, out, "", Nobody(), Nobody())
     return Finished(experiment, rows), experiment, material
 

@@ -81,8 +81,8 @@ def test_a_real_cohort_completes_all_official_folds_with_the_published_counts(co
 def test_oddities_of_the_public_tables_are_told(cohort, code, count, tmp_path):
     labels = read_labels(DATA / TABLES[cohort], cohort)
     slides = [slide for patient in labels.patients for slide in patient.slides]
-    _, _, findings = prepare(ask(cohort, write_reference_features(tmp_path, slides)))
-    assert {finding.code: finding.count for finding in findings}[code] == count
+    _, material = prepare(ask(cohort, write_reference_features(tmp_path, slides)))
+    assert {finding.code: finding.count for finding in material.findings}[code] == count
 
 
 def test_a_slide_without_features_is_named_before_training(tmp_path):
@@ -93,3 +93,15 @@ def test_a_slide_without_features_is_named_before_training(tmp_path):
     features = write_reference_features(tmp_path, slides[:-1])
     with pytest.raises(DataError, match=slides[-1]):
         prepare(ask("blca", features))
+
+
+def test_who_was_left_out_is_kept_beside_the_results(tmp_path):
+    import json
+
+    labels = read_labels(DATA / TABLES["coad"], "coad")
+    slides = [slide for patient in labels.patients for slide in patient.slides]
+    result = Session(tmp_path / "out", "none").run(ask("coad", write_reference_features(tmp_path / "x", slides)))
+    folder = tmp_path / "out" / "experiments" / result.experiment.id
+    remarks = json.loads((folder / "remarks.json").read_text())
+    assert remarks["left_out"] == dict(labels.excluded)
+    assert {finding["code"] for finding in remarks["findings"]} >= {"time_not_positive", "never_tested"}

@@ -46,7 +46,7 @@ def request(twin: Path, **changes) -> Request:
 
 def run_it(asked: Request, out: Path, watcher: Silent | None = None):
     watcher = watcher or Silent()
-    experiment, material, _ = prepare(asked)
+    experiment, material = prepare(asked)
     return experiment, run(experiment, material, out, command_of(asked), watcher, watcher)
 
 
@@ -102,7 +102,7 @@ def test_an_interrupted_run_resumes_to_the_same_numbers_and_computes_only_what_i
 
 def test_folds_run_in_any_order_give_the_same_numbers(twin, tmp_path):
     _, whole = run_it(request(twin), tmp_path / "whole")
-    experiment, material, _ = prepare(request(twin))
+    experiment, material = prepare(request(twin))
     for fold in (2, 0, 1):
         rows = run(experiment, material, tmp_path / "apart", "", Silent(), Silent(), only=[fold])
     strip = {"command"}
@@ -195,9 +195,7 @@ def test_the_reference_recipe_holds_nothing_out_and_selects_the_last_epoch(twin,
 def test_cohort_bins_are_a_fault_that_must_be_asked_for(twin):
     from milsurv.benchmark.run import fold_parts
 
-    experiment, material, _ = prepare(
-        request(twin, recipe="reference", settings={"faults": "cohort-bins", "epochs": "1"})
-    )
+    experiment, material = prepare(request(twin, recipe="reference", settings={"faults": "cohort-bins", "epochs": "1"}))
     assert experiment.recipe.faults == ("cohort-bins",)
     parts = fold_parts(experiment, material, material.splits[0])
     assert len(parts.cohort.time) == 60 > len(parts.train.followup.time)
@@ -215,7 +213,7 @@ def test_the_bins_of_each_recipe_come_from_where_it_says(twin, tmp_path):
 def test_a_fold_that_fails_is_recorded_and_the_others_still_run(twin, tmp_path):
     copied = shutil.copytree(twin, tmp_path / "damaged")
     asked = request(copied)
-    experiment, material, _ = prepare(asked)
+    experiment, material = prepare(asked)
     victim = material.labels.by_id[material.splits[1].test[0]].slides[0]
     path = next((copied / "features" / "tiny").glob(f"{victim}.*"))
     path.write_bytes(path.read_bytes()[:-500] + b"\xff" * 500)  # float16 NaNs at the end of the last matrix
@@ -227,7 +225,7 @@ def test_a_fold_that_fails_is_recorded_and_the_others_still_run(twin, tmp_path):
 
 
 def test_two_processes_cannot_compute_one_experiment_at_once(twin, tmp_path):
-    experiment, material, _ = prepare(request(twin))
+    experiment, material = prepare(request(twin))
     with ResultFolder(tmp_path, experiment).claim(), pytest.raises(CannotWrite, match="another process"):
         run(experiment, material, tmp_path, "", Silent(), Silent())
 
@@ -239,10 +237,11 @@ def test_patients_without_features_are_an_error_until_dropping_them_is_asked_for
         path.unlink()
     with pytest.raises(DataError, match=gone[0].stem):
         prepare(request(copied))
-    experiment, material, findings = prepare(request(copied, missing="drop"))
+    experiment, material = prepare(request(copied, missing="drop"))
     assert experiment.missing == "drop"
     assert len(material.labels.patients) == 58
-    assert {"patients_without_features"} <= {finding.code for finding in findings}
+    assert {"patients_without_features"} <= {finding.code for finding in material.findings}
+    assert len(material.left_out) == 2
     tested = [patient for split in material.splits for patient in split.test]
     assert len(tested) == 58
 
