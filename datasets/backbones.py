@@ -12,7 +12,8 @@ class Backbone:
 
     `aliases` are names that feature extraction tools give it. An alias may be the name of another backbone
     (the CrossFusion reference keeps UNI2-h in a folder called `uni`): the width in the file decides. `gated`:
-    the weights are handed out only after their owner's terms were accepted.
+    the weights are handed out only after their owner's terms were accepted. Licences are those that the weights' pages
+    and TRIDENT's table of encoders stated in November 2026; the model card is what counts.
     """
 
     name: str
@@ -44,7 +45,8 @@ BACKBONES: dict[str, Backbone] = {
         ),
         Backbone(
             "ctranspath", "CTransPath", 768, 224, 20, "GPL-3.0", False,
-            "Wang et al., Medical Image Analysis 2022", ("ctrans",),
+            "Wang et al., Medical Image Analysis 2022",
+            ("ctrans", "xiyuewang-ctranspath", "xiyuewang-ctranspath-7c998680"),
         ),
         Backbone(
             "phikon", "Phikon", 768, 224, 20, "Owkin non-commercial", False, "Filiot et al., medRxiv 2023"
@@ -54,21 +56,34 @@ BACKBONES: dict[str, Backbone] = {
             ("phikon_v2", "phikonv2"),
         ),
         Backbone(
-            "uni", "UNI", 1024, 224, 20, _NC, True, "Chen et al., Nature Medicine 2024", ("uni_v1", "uni1")
+            "uni", "UNI", 1024, 224, 20, _NC, True, "Chen et al., Nature Medicine 2024",
+            ("uni_v1", "uni1", "mahmood-uni"),
         ),
         Backbone(
             "uni2-h", "UNI2-h", 1536, 224, 20, _NC, True, "Chen et al., Nature Medicine 2024",
-            ("uni", "uni2", "uni_v2", "uni2_h", "uni2h"),
+            ("uni", "uni2", "uni_v2", "uni2_h", "uni2h", "mahmood-uni2"),
         ),
         Backbone(
-            "conch", "CONCH", 512, 448, 20, _NC, True, "Lu et al., Nature Medicine 2024", ("conch_v1",)
+            "conch", "CONCH", 512, 448, 20, _NC, True, "Lu et al., Nature Medicine 2024",
+            ("conch_v1", "mahmood-conch"),
         ),
         Backbone(
             "conch-v1.5", "CONCH v1.5", 768, 448, 20, _NC, True, "Ding et al., arXiv 2024",
-            ("conch_v15", "conch_v1_5", "conch15"),
+            ("conch_v15", "conch_v1_5", "conch15", "conch1_5", "mahmood-conch1_5"),
         ),
-        Backbone("virchow", "Virchow", 2560, 224, 20, "Apache-2.0", True, "Vorontsov et al., Nature Medicine 2024"),
+        Backbone(
+            "virchow", "Virchow", 2560, 224, 20, "Apache-2.0", True, "Vorontsov et al., Nature Medicine 2024",
+            ("virchow_full", "virchow-full"),
+        ),
+        Backbone(
+            "virchow-cls", "Virchow, class token alone", 1280, 224, 20, "Apache-2.0", True,
+            "Vorontsov et al., Nature Medicine 2024", ("virchow",),
+        ),
         Backbone("virchow2", "Virchow2", 2560, 224, 20, _NC, True, "Zimmermann et al., arXiv 2024"),
+        Backbone(
+            "virchow2-cls", "Virchow2, class token alone", 1280, 224, 20, _NC, True, "Zimmermann et al., arXiv 2024",
+            ("virchow2",),
+        ),
         Backbone(
             "prov-gigapath", "Prov-GigaPath (tile encoder)", 1536, 224, 20, "Apache-2.0", True,
             "Xu et al., Nature 2024", ("gigapath", "prov_gigapath"),

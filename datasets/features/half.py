@@ -7,10 +7,11 @@ from ..errors import DataError
 LARGEST = 65504.0  # of float16
 
 
-def to_half(features: np.ndarray, where: str, out: np.ndarray | None = None) -> np.ndarray:
+def to_half(features: np.ndarray, where: str, out: np.ndarray | None = None, first: int = 0) -> np.ndarray:
     """`features` (n, d) of any float dtype as float16; `where` names slide, scale and file for the message.
 
-    Raises DataError naming the first bad row if a value is NaN or infinite, or too large for float16.
+    `first` is the number of the first row, where the rows are a piece of a matrix. Raises DataError naming the first
+    bad row if a value is NaN or infinite, or too large for float16.
     """
     if out is None:
         out = np.empty(features.shape, np.float16)
@@ -23,7 +24,7 @@ def to_half(features: np.ndarray, where: str, out: np.ndarray | None = None) -> 
             bad = line[~(np.abs(line) <= LARGEST)]
         value = float(bad[0]) if len(bad) else float("inf")
         kind = "NaN" if np.isnan(value) else "an infinite value" if np.isinf(value) else f"{value:g}, more than float16"
-        raise DataError(f"{where}, row {row}: holds {kind}. Extract this slide again.")
+        raise DataError(f"{where}, row {first + row}: holds {kind}. Extract this slide again.")
     return out
 
 

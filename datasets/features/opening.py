@@ -1,75 +1,154 @@
-"""open_features: which layout a folder holds is seen by looking at it, never told by a flag."""
+"""open_features: which layout a folder holds is seen by looking at it; a flag only decides what no file says."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from .. import backbones
 from ..errors import DataError, UnknownBackbone
-from . import reference, store
+from . import clam, loose, panther, reference, stamp, store, trident
+from .listing import folders
 from .reader import Reader
+from .slide_files import FeatureSet, open_set
 
 
-class Layout(NamedTuple):
-    """A layout: its name, whether a folder is of it, and how one is opened (folder, name of the backbone or None)."""
+@dataclass(frozen=True)
+class Told:
+    """What the user said because no file does: the magnification, the side of the patches, the base of coordinates."""
 
-    name: str
-    recognise: Callable[[Path], bool]
-    open: Callable[[Path, str | None], Reader]
-
-
-LAYOUTS: tuple[Layout, ...] = (
-    Layout(store.LAYOUT, store.recognise, store.open_store),
-    Layout(reference.LAYOUT, reference.recognise, reference.open_reference),
-)
+    magnification: int | None = None
+    patch_px: int | None = None
+    coords: Path | None = None
 
 
-def open_features(path: str | Path, backbone: str | None = None) -> Reader:
+def open_features(
+    path: str | Path,
+    backbone: str | None = None,
+    *,
+    magnification: int | None = None,
+    patch_px: int | None = None,
+    coords: str | Path | None = None,
+) -> Reader:
     """The Reader of the features in `path`: a feature folder, a folder of those by backbone, or one with
     `features/`.
 
     `backbone` picks among several; a name that a tool uses (`uni` for the 1536 wide UNI2-h) is understood by
-    width. DataError: no features in any known layout, several backbones and none chosen, or none of that
-    name.
+    width, and it names features whose tool keeps no name (CLAM). `magnification` is needed where no file and no
+    folder says it (CLAM), `patch_px` where one magnification was cut in patches of several sizes, `coords` is the
+    base of CLAM's `patches` folders where they lie apart. DataError: no features in any known layout, several
+    backbones and none chosen, none of that name, or one of the three missing.
     """
+    readers = _readers(Path(path), backbone, Told(magnification, patch_px, Path(coords) if coords else None))
     path = Path(path)
-    if not path.is_dir():
-        raise DataError(f"{path} is not a folder: give the folder that holds the feature files.")
-    if (layout := layout_of(path)) is not None:
-        reader = layout.open(path, None)
-        _agree(reader, backbone)
-        return reader
-    if (path / "features").is_dir():
-        return open_features(path / "features", backbone)
-    inside = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-    found = {p: layout for p in inside if (layout := layout_of(p)) is not None}
-    if not found:
-        raise DataError(
-            f"{path} holds no features in a known layout: neither {'.h5 files of milsurv'} nor folders like "
-            f"<backbone>/x20/pt_files. Looked at {', '.join(p.name for p in inside[:8]) or 'an empty folder'}."
-        )
-    readers: list[Reader] = []
-    if backbone is None and len(found) > 1:
-        names = ", ".join(p.name for p in found)
-        raise DataError(f"{path} holds features of several backbones: {names}. Choose one with --backbone.")
-    if backbone is not None and (exact := [p for p in found if p.name.lower() == backbone.lower()]):
-        found = {p: found[p] for p in exact}
-    readers = [layout.open(p, None) for p, layout in found.items()]
-    fitting = [r for r in readers if backbone is None or _same(r.backbone, backbone)]
+    if backbone is None:
+        if len(readers) > 1:
+            names = ", ".join(sorted({_label(reader) for reader in readers}))
+            raise DataError(f"{path} holds features of several backbones: {names}. Choose one with --backbone.")
+        return readers[0]
+    if exact := [r for r in readers if Path(r.folder).name.lower() == backbone.lower() and Path(r.folder) != path]:
+        readers = exact
+    fitting = [reader for reader in readers if _same(reader.backbone, backbone)]
     if len(fitting) == 1:
         return fitting[0]
-    if readers and len(readers) == 1:
-        _agree(readers[0], backbone)
+    if len(readers) == 1:
+        reader = readers[0]
+        raise DataError(
+            f"{reader.folder}: these features are {reader.dim} wide and those of {reader.backbone}, not of {backbone}. "
+            f"Choose --backbone {reader.backbone}."
+        )
     names = ", ".join(f"{r.backbone} ({r.dim} wide, in {Path(r.folder).name})" for r in readers)
     raise DataError(f"{path} holds no single features folder of {backbone}; found {names}.")
 
 
-def layout_of(folder: Path) -> Layout | None:
-    """The layout of `folder`, or None."""
+def open_all(
+    path: str | Path,
+    *,
+    magnification: int | None = None,
+    patch_px: int | None = None,
+    coords: str | Path | None = None,
+) -> list[Reader]:
+    """The Readers of all features in `path`, one a backbone; see `open_features`."""
+    return _readers(Path(path), None, Told(magnification, patch_px, Path(coords) if coords else None))
+
+
+def _readers(path: Path, backbone: str | None, told: Told) -> list[Reader]:
+    if not path.is_dir():
+        raise DataError(f"{path} is not a folder: give the folder that holds the feature files.")
     try:
-        return next((layout for layout in LAYOUTS if layout.recognise(folder)), None)
+        found = _find(path, told)
     except OSError as error:
-        raise DataError(f"{folder} cannot be read ({error}).") from error
+        raise DataError(f"{error.filename or path} cannot be read ({error.strerror or error}).") from error
+    if not found:
+        inside = ", ".join(p.name for p in folders(path)[:8]) or "no folders"
+        vectors = trident.slide_vectors(path)
+        hint = f" {vectors[0]} holds one vector a slide: milsurv needs patch features." if vectors else ""
+        raise DataError(
+            f"{path} holds no features in a known layout: no .h5 files with features, and no folders like "
+            f"<backbone>/x20/pt_files, 20x_256px_0px_overlap/features_<encoder>, h5_files or "
+            f"extracted-<encoder>/feats_h5. Looked at {inside}.{hint}"
+        )
+    if told.magnification is not None:
+        _agree(path, found, told.magnification)
+    return [store.open_store(one) if isinstance(one, Path) else open_set(one, _word(one, backbone)) for one in found]
+
+
+def _find(path: Path, told: Told) -> list[FeatureSet | Path]:
+    """The sets in a folder, in its `features`, or in the folders below; a Path is one of our stores."""
+    if found := _by_structure(path, told):
+        return found
+    if any(p.suffix == ".h5" for p in path.iterdir()):
+        return [*(stamp.find(path, [path], told.magnification) or loose.find(path, told.magnification))]
+    if (path / "features").is_dir() and (found := _find(path / "features", told)):
+        return found
+    found, rest = [], []
+    for below in folders(path):
+        own = _by_structure(below, told)
+        found += own
+        if not own:
+            rest.append(below)
+    tiles = stamp.find(path, stamp.candidates(rest), told.magnification)
+    found += tiles
+    if not tiles:
+        found += [one for below in rest for one in loose.find(below, told.magnification)]
+    return found
+
+
+def _by_structure(path: Path, told: Told) -> list[FeatureSet | Path]:
+    """The sets that a folder's own names and its first bytes give away, without opening any file of other tools."""
+    if store.recognise(path):
+        return [path]
+    return [
+        *(
+            trident.find(path, told.patch_px)
+            or panther.find(path, told.patch_px)
+            or reference.find(path, told.coords)
+            or clam.find(path, told.magnification, told.coords)
+        )
+    ]
+
+
+def _agree(path: Path, found: list[FeatureSet | Path], magnification: int) -> None:
+    """Refuse a magnification that the files themselves contradict."""
+    for one in found:
+        scales = sorted(one.parts) if isinstance(one, FeatureSet) else []
+        if scales and magnification not in scales:
+            has = ", ".join(f"{m}x" for m in scales)
+            raise DataError(f"{path}: these features are {has} by their own account; leave --magnification out.")
+
+
+def _word(found: FeatureSet, backbone: str | None) -> str | None:
+    """The user's word for the encoder, where the tool kept no name and the folder's is no encoder's."""
+    if backbone is None or found.layout != clam.LAYOUT:
+        return None
+    try:
+        backbones.get(found.called)
+    except UnknownBackbone:
+        return backbone
+    return None
+
+
+def _label(reader: Reader) -> str:
+    name = Path(reader.folder).name
+    return name if _same(reader.backbone, name) else reader.backbone
 
 
 def _same(name: str, wanted: str) -> bool:
@@ -79,13 +158,3 @@ def _same(name: str, wanted: str) -> bool:
         return backbones.get(wanted).name == name
     except UnknownBackbone:
         return False
-
-
-def _agree(reader: Reader, backbone: str | None) -> None:
-    """Refuse a backbone that these features are not of; the width says why."""
-    if backbone is None or _same(reader.backbone, backbone):
-        return
-    raise DataError(
-        f"{reader.folder}: these features are {reader.dim} wide and those of {reader.backbone}, not of {backbone}. "
-        f"Choose --backbone {reader.backbone}."
-    )

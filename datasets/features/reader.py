@@ -1,11 +1,13 @@
 """Reader: the one small interface behind which every layout of feature files is read."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from ..findings import Finding
+from .geometry import Facts
 
 Progress = Callable[[int, int], None]  # (done, total)
 
@@ -59,6 +61,10 @@ class Reader(Protocol):
         """What was noticed while opening the folder."""
         ...
 
+    def facts(self, slide: str) -> dict[int, Facts]:
+        """What headers say of a slide, by magnification; scales without a file are absent."""
+        ...
+
     def shapes(self, slide: str) -> dict[int, tuple[int, int]]:
         """(patches, width) by magnification from the header alone; scales without a file are absent."""
         ...
@@ -75,6 +81,14 @@ class Reader(Protocol):
 
         `out`, float16 (n, d) and contiguous, is filled and returned instead of a new array.
         """
+        ...
+
+    def coords(self, slide: str, magnification: int) -> np.ndarray | None:
+        """The coordinates alone, int32 (n, 2), or None where the layout keeps none."""
+        ...
+
+    def sources(self, slide: str) -> list[Path]:
+        """The files of a slide."""
         ...
 
     def fingerprint(self, slides: Iterable[str]) -> str:

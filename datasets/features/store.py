@@ -10,6 +10,7 @@ from .. import backbones
 from ..errors import DataError
 from ..findings import Finding, finding
 from ..fingerprint import fingerprint
+from .geometry import Facts
 from .half import first_bad_row
 from .names import safe
 from .store_file import AGAIN, DTYPES, Head, fill, is_ours, read_head, write_slide
@@ -43,6 +44,14 @@ class Store:
             self._heads[slide] = read_head(self._path(slide))
         return self._heads[slide]
 
+    def facts(self, slide: str) -> dict[int, Facts]:
+        """What the head says, by magnification; the bytes are those of the matrices."""
+        head = self.head(slide)
+        return {
+            m: Facts(*named["features"].shape, "float16", sum(b.nbytes(n) for n, b in named.items()), head.geometry[m])
+            for m, named in head.blocks.items()
+        }
+
     def shapes(self, slide: str) -> dict[int, tuple[int, int]]:
         """(patches, width) by magnification."""
         return {m: named["features"].shape for m, named in self.head(slide).blocks.items()}
@@ -72,6 +81,19 @@ class Store:
             raise DataError(f"{path}: {magnification}x, row {row} holds NaN or infinite values. {AGAIN}")
         self._verified.add((slide, magnification))
         return features, coords
+
+    def coords(self, slide: str, magnification: int) -> np.ndarray | None:
+        """Coordinates alone, int32 (n, 2), or None."""
+        named = self.head(slide).blocks.get(magnification, {})
+        if "coords" not in named:
+            return None
+        coords = np.empty(named["coords"].shape, DTYPES["coords"])
+        fill(self._path(slide), named["coords"], coords, verify=(slide, magnification) not in self._verified)
+        return coords
+
+    def sources(self, slide: str) -> list[Path]:
+        """The file of a slide."""
+        return [self._path(slide)]
 
     def fingerprint(self, slides: Iterable[str]) -> str:
         """A hash of the stored checksums of these slides: cheap, and independent of where the files lie."""

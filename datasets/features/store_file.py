@@ -2,7 +2,8 @@
 
     user block              "milsurv-features 1", the length and SHA-256 of the JSON that follows, and the JSON: slide,
                             backbone, dim, patch_px, mpp, synthetic, code_version, and by magnification the number of
-                            patches, the offset in the file and the SHA-256 of features and coordinates
+                            patches, the offset in the file and the SHA-256 of features and coordinates;
+                            `geometry` and `source` where they are known
     20x/features            HDF5 dataset float16 (n, dim), contiguous, not compressed
     20x/coords              HDF5 dataset int32 (n, 2), level-0 x, y of the top-left corner; absent if unknown
     10x/...  5x/...
@@ -26,6 +27,7 @@ import numpy as np
 
 from ... import __version__
 from ..errors import DataError
+from .geometry import Geometry, geometry_from
 from .half import to_half
 from .names import safe
 
@@ -46,10 +48,16 @@ class Block:
     shape: tuple[int, int]
     sha256: str
 
+    def nbytes(self, name: str) -> int:
+        """Bytes of the matrix, "features" or "coords"."""
+        return self.shape[0] * self.shape[1] * DTYPES[name].itemsize
+
 
 @dataclass(frozen=True)
 class Head:
-    """What one file says about itself; `blocks` by magnification and name ("features", "coords" where known)."""
+    """What one file says about itself; `blocks` by magnification and name ("features", "coords" where known),
+    `geometry` by magnification, `source` the fingerprint of the files that it was converted from.
+    """
 
     slide: str
     backbone: str
@@ -58,6 +66,8 @@ class Head:
     mpp: float | None
     synthetic: bool
     blocks: dict[int, dict[str, Block]]
+    geometry: dict[int, Geometry]
+    source: str | None
 
 
 def write_slide(
@@ -70,10 +80,13 @@ def write_slide(
     patch_px: int,
     mpp: float | None = None,
     synthetic: bool = False,
+    geometry: Mapping[int, Geometry] | None = None,
+    source: str | None = None,
 ) -> Path:
     """Write one slide's file and return its path: features (n, d) and level-0 coordinates (n, 2) by magnification.
 
     `patch_px` is the side of a patch in pixels at its magnification, `mpp` the slide's microns per pixel at level 0.
+    `geometry` is what else is known of the patches by magnification, `source` the fingerprint of converted files.
     DataError names slide, scale and row for NaN, infinite or too large values, and for shapes that do not fit.
     """
     path = folder / f"{safe(slide)}.h5"
@@ -90,6 +103,10 @@ def write_slide(
         "synthetic": synthetic,
         "code_version": __version__,
     }
+    if geometry:
+        head["geometry"] = {m: g.known() for m, g in sorted(geometry.items()) if g.known()}
+    if source:
+        head["source"] = source
     partial = folder / f".{slide[:180]}.{uuid.uuid4().hex[:8]}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -207,8 +224,13 @@ def _head(said: dict) -> Head:
     if not blocks:
         raise ValueError("no magnification")
     mpp = None if said["mpp"] is None else float(said["mpp"])
+    patch_px = int(said["patch_px"])
+    told = {int(m): dict(g) for m, g in (said.get("geometry") or {}).items()}
+    default = {"patch_px": patch_px, "mpp": mpp}
+    geometry = {m: geometry_from({**default, "claimed": m, **told.get(m, {})}) for m in blocks}
+    source = None if said.get("source") is None else str(said["source"])
     return Head(
-        str(said["slide"]), str(said["backbone"]), dim, int(said["patch_px"]), mpp, bool(said["synthetic"]), blocks
+        str(said["slide"]), str(said["backbone"]), dim, patch_px, mpp, bool(said["synthetic"]), blocks, geometry, source
     )
 
 

@@ -1,0 +1,151 @@
+"""The program of the process that opens other tools' HDF5 files: the library crashes or hangs on some damaged ones.
+
+Runs as a script of its own and imports nothing of milsurv. Reads one JSON request a line, answers with JSON lines; rows
+follow their line as plain bytes. `h5_file.py` is the other end.
+"""
+
+import contextlib
+import json
+import os
+import sys
+
+import h5py
+import numpy as np
+
+PIECE = 4 << 20  # bytes of rows at a time
+DEFLATE = 1100  # nothing that HDF5 compresses with shrinks more than so many times
+NAMES = ("features", "feats", "coords")
+
+
+class Refused(ValueError):
+    """The file is not what it must be."""
+
+
+def plain(value: object) -> object:
+    """An attribute as a JSON value; what is too large or has no JSON form becomes None."""
+    if isinstance(value, np.generic | np.ndarray):
+        if value.size > 16:
+            return None
+        value = value.tolist()
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | bool) else None
+
+
+def attributes(attrs: h5py.AttributeManager) -> dict[str, object]:
+    """All attributes that can be read."""
+    found = {}
+    for key in list(attrs)[:64]:
+        with contextlib.suppress(TypeError, OSError):  # of a type that only another program knows
+            found[str(key)] = plain(attrs[key])
+    return found
+
+
+def dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """A dataset whose bytes lie in this very file, all of them written."""
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise Refused(f"{name} is a link to another place")
+    found = file[name]
+    if not isinstance(found, h5py.Dataset):
+        raise Refused(f"{name} is a group, not a matrix")
+    if found.external or found.is_virtual:
+        raise Refused(f"the numbers of {name} lie in another file")
+    if found.shape is None:
+        raise Refused(f"{name} is an empty placeholder, not a matrix")
+    size = found.size * found.dtype.itemsize
+    stored = found.id.get_storage_size()
+    limit = os.stat(file.filename).st_size  # noqa: PTH116 - a file may be large; no Path is needed for one number
+    plist = found.id.get_create_plist()
+    packed = found.chunks is not None and plist.get_nfilters() > 0
+    if size > (limit * DEFLATE if packed else limit):
+        raise Refused(f"{name} claims more numbers than the file can hold")
+    if packed:
+        wanted = int(np.prod([-(-n // c) for n, c in zip(found.shape, found.chunks, strict=True)]))
+        missing = found.id.get_num_chunks() < wanted
+    else:
+        missing = stored < size
+    if missing:
+        raise Refused(f"{name} was never written to its end: the extraction was interrupted")
+    return found
+
+
+def look(path: str) -> dict:
+    """Shapes, types and attributes of the datasets that matter, and the file's attributes."""
+    with h5py.File(path, "r", locking="best-effort") as file:
+        names = [name for name in NAMES if name in file]
+        others = [] if names else [str(name) for name in list(file)[:8]]
+        found = {}
+        for name in names:
+            data = dataset(file, name)
+            found[name] = {"shape": data.shape, "dtype": data.dtype.str, "attrs": attributes(data.attrs)}
+        return {"datasets": found, "attrs": attributes(file.attrs), "others": others}
+
+
+def send_rows(out, path: str, name: str, start: int, stop: int, step: int) -> None:
+    """Rows start:stop:step of a matrix; (1, n, d) counts as (n, d). Every piece follows a line with its rows."""
+    with h5py.File(path, "r", locking="best-effort", rdcc_nbytes=64 << 20, rdcc_nslots=4001) as file:
+        data = dataset(file, name)
+        lead = (0,) if data.ndim == 3 else ()
+        n = data.shape[len(lead)] if data.ndim > len(lead) else 0
+        width = int(np.prod(data.shape[len(lead) + 1 :]))
+        native = data.dtype.newbyteorder("<")
+        rows = range(n)[start:stop:step]
+        block = max(1, PIECE // max(1, width * native.itemsize))
+        if data.chunks is not None and step == 1 and data.ndim > len(lead):
+            tall = data.chunks[len(lead)]
+            block = max(tall, block // tall * tall) if tall * width * native.itemsize <= 8 * PIECE else block
+        for at in range(0, len(rows), block):
+            part = rows[at : at + block]
+            piece = np.empty((len(part), width), native)
+            source = (*lead, slice(part.start, part[-1] + 1, step))
+            data.read_direct(piece, source) if piece.size else None
+            say(out, {"rows": len(part)})
+            view = memoryview(piece).cast("B")
+            while len(view):
+                view = view[out.write(view) :]
+
+
+def say(out, answer: dict) -> None:
+    """One JSON line."""
+    line = json.dumps(answer).encode() + b"\n"
+    while line:
+        line = line[out.write(line) :]
+
+
+def limit() -> None:
+    """No core files, and no more than 8 GiB of address space, where the system knows limits."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+
+
+def main() -> None:
+    """Answer requests until standard input ends."""
+    out = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # whatever prints to standard output must not get between the answers
+    limit()
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        try:
+            if request["op"] == "look":
+                say(out, look(request["path"]))
+            else:
+                send_rows(out, *(request[key] for key in ("path", "name", "start", "stop", "step")))
+                say(out, {"rows": 0})
+        except Refused as error:
+            say(out, {"refused": str(error)})
+        except FileNotFoundError:
+            say(out, {"refused": "does not exist"})
+        except Exception as error:  # a damaged file can raise anything here; the other end says it with the file's name
+            brief = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            say(out, {"damaged": brief})
+
+
+if __name__ == "__main__":
+    main()

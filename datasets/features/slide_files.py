@@ -1,0 +1,309 @@
+"""SlideFiles: the reader of other tools' folders. Each layout says which file holds a slide at a magnification; how
+such a file is read is the same for all of them.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from .. import backbones
+from ..errors import DataError, some
+from ..findings import Finding, finding
+from ..fingerprint import fingerprint
+from . import h5_file, pt_file
+from .geometry import NOMINAL_MPP, Facts, Geometry, number
+from .half import first_bad_row, to_half
+
+AGAIN = "Extract this slide again."
+DRAWN = "SYNT-"  # how every slide of a synthetic cohort is called
+SAMPLE = 64  # rows of a matrix that go into a fingerprint
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where one slide at one magnification lies: the features, and the .h5 with coordinates if it is another file."""
+
+    features: Path
+    coords: Path | None = None
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """What one encoder wrote in one folder: parts by magnification and slide, before any file is read.
+
+    `called` is the tool's name of the encoder, `claims` the magnification in the folder's own words where it is
+    not whole.
+    """
+
+    layout: str
+    called: str
+    folder: Path
+    parts: Mapping[int, Mapping[str, Part]]
+    findings: tuple[Finding, ...] = ()
+    patch_px: float | None = None
+    claims: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SlideFiles:
+    """Reader of files of other tools; see `milsurv.datasets.features.reader.Reader`."""
+
+    folder: str
+    layout: str
+    backbone: str
+    dim: int
+    magnifications: tuple[int, ...]
+    slides: frozenset[str]
+    synthetic: bool
+    findings: tuple[Finding, ...]
+    parts: Mapping[int, Mapping[str, Part]] = field(repr=False)
+    patch_px: float | None = None
+    claims: Mapping[int, float] = field(default_factory=dict)
+    _facts: dict[str, dict[int, Facts]] = field(default_factory=dict, repr=False, compare=False)
+    _verified: set[Path] = field(default_factory=set, repr=False, compare=False)
+
+    def facts(self, slide: str) -> dict[int, Facts]:
+        """What the headers say, by magnification; scales without a file are absent."""
+        if slide not in self._facts:
+            parts = {m: of[slide] for m, of in self.parts.items() if slide in of}
+            if not parts:
+                raise DataError(f"{self.folder} has no file of slide {slide} at any of {self.magnifications}.")
+            self._facts[slide] = {m: self._look(part, m) for m, part in parts.items()}
+        return self._facts[slide]
+
+    def shapes(self, slide: str) -> dict[int, tuple[int, int]]:
+        """(patches, width) by magnification."""
+        return {m: (f.patches, f.dim) for m, f in self.facts(slide).items()}
+
+    def counts(self, slide: str) -> dict[int, int]:
+        """Patches by magnification."""
+        return {m: f.patches for m, f in self.facts(slide).items()}
+
+    def read(
+        self, slide: str, magnification: int, out: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Features float16 (n, d), rows as in the file, and level-0 coordinates int32 (n, 2) or None."""
+        part = self._part(slide, magnification)
+        path, where = part.features, f"{part.features}, slide {slide}, {magnification}x"
+        if path.suffix == ".pt":
+            half = pt_file.fill(path, where, out, self.dim, verify=path not in self._verified)
+            self._verified.add(path)
+            return half, self._coords(part, None, len(half))
+        head, name = _features(path)
+        matrix = head.datasets[name]
+        n = matrix.shape[0]
+        if n and matrix.shape[1] != self.dim:
+            raise DataError(f"{path}: is {matrix.shape[1]} wide, other slides are {self.dim}. {AGAIN}")
+        half = np.empty((n, self.dim), np.float16) if out is None else out
+        if half.shape != (n, self.dim):
+            raise DataError(f"{path} changed while it was read. {AGAIN}")
+        if n:
+            h5_file.rows(path, name, matrix, lambda at, piece: _into(half, at, piece, where))
+        return half, self._coords(part, head, n)
+
+    def coords(self, slide: str, magnification: int) -> np.ndarray | None:
+        """Coordinates alone, int32 (n, 2), or None where none were kept."""
+        part = self._part(slide, magnification)
+        head = None if part.features.suffix == ".pt" else _features(part.features)[0]
+        return self._coords(part, head, self.facts(slide)[magnification].patches)
+
+    def fingerprint(self, slides: Iterable[str]) -> str:
+        """A hash of shapes, all coordinates and, in .pt files, the stored checksums of all numbers.
+
+        HDF5 files of other tools hold no checksums: of these, 64 rows spread evenly over each matrix are hashed.
+        That tells another encoder, patching or extraction apart, not a change of a few rows.
+        """
+        return fingerprint(
+            [slide, m, self._content(slide, m)] for slide in set(slides) for m in self.parts if slide in self.parts[m]
+        )
+
+    def sources(self, slide: str) -> list[Path]:
+        """The files of a slide."""
+        parts = [of[slide] for of in self.parts.values() if slide in of]
+        return sorted({p for part in parts for p in (part.features, part.coords) if p is not None})
+
+    def _content(self, slide: str, magnification: int) -> object:
+        part = self._part(slide, magnification)
+        corners = self.coords(slide, magnification)
+        where = None if corners is None else hashlib.sha256(corners.astype("<i4").tobytes()).hexdigest()
+        if part.features.suffix == ".pt":
+            return [pt_file.checksums(part.features), where]
+        head, name = _features(part.features)
+        matrix, digest = head.datasets[name], hashlib.sha256()
+        if matrix.shape[0]:
+            step = -(-matrix.shape[0] // SAMPLE)
+            h5_file.rows(part.features, name, matrix, lambda at, piece: digest.update(piece.tobytes()), step=step)
+        return [list(matrix.shape), matrix.dtype, digest.hexdigest(), where]
+
+    def _part(self, slide: str, magnification: int) -> Part:
+        of = self.parts.get(magnification, {})
+        if slide not in of:
+            if not of:
+                raise DataError(f"{self.folder} has no {magnification}x, only {list(self.magnifications)}. {AGAIN}")
+            beside = next(iter(of.values())).features
+            raise DataError(
+                f"{beside.with_name(slide + beside.suffix)} does not exist: "
+                "there are no features for this slide and scale."
+            )
+        return of[slide]
+
+    def _look(self, part: Part, magnification: int) -> Facts:
+        claimed = self.claims.get(magnification, float(magnification))
+        told = Geometry(patch_px=self.patch_px, claimed=claimed)
+        nbytes = _size(part.features) + (_size(part.coords) if part.coords else 0)
+        if part.features.suffix == ".pt":
+            tensor = pt_file.load(part.features)
+            n, dim, dtype = *tensor.shape, str(tensor.dtype).removeprefix("torch.")
+            head = None
+        else:
+            head, name = _features(part.features)
+            matrix = head.datasets[name]
+            n, dim = (matrix.shape[0], matrix.shape[1]) if len(matrix.shape) == 2 else (0, 0)
+            dtype = str(np.dtype(matrix.dtype))
+        head = h5_file.look(part.coords) if part.coords else head
+        if head is not None and "coords" in head.datasets and (kept := _rows_of(head.datasets["coords"])) != n:
+            path = part.coords or part.features
+            raise DataError(f"{path} has {kept} coordinates for {n} patches in {part.features}. {AGAIN}")
+        return Facts(int(n), int(dim), dtype, nbytes, _geometry(head, told))
+
+    def _coords(self, part: Part, head: h5_file.H5Head | None, n: int) -> np.ndarray | None:
+        path = part.coords or part.features
+        head = h5_file.look(path) if part.coords else head
+        if head is None or "coords" not in head.datasets:
+            return None
+        data = head.datasets["coords"]
+        if (kept := _rows_of(data)) != n:
+            raise DataError(f"{path} has {kept} coordinates for {n} patches in {part.features}. {AGAIN}")
+        corners = np.empty((n, 2), np.int32)
+        if n:
+            if data.shape != (n, 2) or np.dtype(data.dtype).kind not in "iuf":
+                raise DataError(f"{path}: coordinates are {data.shape} of {data.dtype}, not (N, 2) numbers. {AGAIN}")
+            microns = head.attrs.get("unit") == "um"
+            h5_file.rows(path, "coords", data, lambda at, piece: _corners(corners, at, piece, microns, path))
+        return corners
+
+
+def open_set(found: FeatureSet, named: str | None = None) -> SlideFiles:
+    """The reader of a set; the width comes from the first file with patches, the backbone's name from both.
+
+    DataError if no file can be read, or width and name do not fit.
+    """
+    files = [part for of in found.parts.values() for part in of.values()]
+    dim, why = None, "there are none"
+    for part in files:
+        try:
+            dim = _width(part.features)
+        except DataError as error:  # reported where the slide is used; one good file is enough to open the folder
+            why = str(error) if why == "there are none" else why
+        if dim:
+            break
+    if not dim:
+        raise DataError(f"{found.folder} holds no file with an (N, D) matrix of features: {why}")
+    backbone = backbones.named(named or found.called, dim, str(found.folder))
+    findings = list(found.findings)
+    if backbone.lower() != found.called.lower() and not named:
+        message = f"features called {found.called!r} are {dim} wide: they are those of {backbone}"
+        findings.append(finding("backbone_renamed", "info", message, [found.folder]))
+    slides = frozenset(slide for of in found.parts.values() for slide in of)
+    return SlideFiles(
+        folder=str(found.folder),
+        layout=found.layout,
+        backbone=backbone,
+        dim=dim,
+        magnifications=tuple(sorted(m for m, of in found.parts.items() if of)),
+        slides=slides,
+        synthetic=bool(slides) and all(slide.startswith(DRAWN) for slide in slides),
+        findings=tuple(findings),
+        parts=found.parts,
+        patch_px=found.patch_px,
+        claims=found.claims,
+    )
+
+
+def _width(path: Path) -> int | None:
+    if path.suffix == ".pt":
+        return int(pt_file.load(path).shape[1]) or None
+    head, name = _features(path)
+    shape = head.datasets[name].shape
+    return int(shape[1]) if len(shape) == 2 and shape[0] else None
+
+
+def _features(path: Path) -> tuple[h5_file.H5Head, str]:
+    """Header and name of the matrix of features. DataError if there is none, or it is not (N, D) floats."""
+    head = h5_file.look(path)
+    name = next((n for n in ("features", "feats") if n in head.datasets), None)
+    if name is None:
+        inside = some(head.others or head.datasets) or "nothing"
+        raise DataError(f"{path} holds {inside}, but neither `features` nor `feats`. {AGAIN}")
+    kind = head.attrs.get("feat_type", "tile")
+    matrix = head.datasets[name]
+    if kind in ("slide", "patient"):
+        raise DataError(f"{path} holds one vector a {kind}: milsurv needs patch features, feat_type 'tile'.")
+    empty = bool(matrix.shape) and matrix.shape[0] == 0
+    if not empty and (len(matrix.shape) != 2 or np.dtype(matrix.dtype).kind != "f"):
+        raise DataError(f"{path} holds {name} {matrix.shape} of {matrix.dtype}, not (N, D) floats. {AGAIN}")
+    return head, name
+
+
+def _geometry(head: h5_file.H5Head | None, told: Geometry) -> Geometry:
+    """What the attributes say, in the words of TRIDENT, CLAM or STAMP, added to what the folder told."""
+    if head is None:
+        return told
+    on = dict(head.datasets["coords"].attrs) if "coords" in head.datasets else {}
+    said = {key: number(value) or None for key, value in {**head.attrs, **on}.items()}
+    patch = said.get("patch_size")
+    found: dict[str, float | None] = {
+        "level0_magnification": said.get("level0_magnification"),
+        "width": said.get("level0_width"),
+        "height": said.get("level0_height"),
+        "overlap_px": number(on.get("overlap")),
+        "mpp": said.get("level0_mpp") or said.get("mpp"),
+        "claimed": said.get("target_magnification"),
+        "level0_px": said.get("patch_size_level0"),
+        "patch_px": patch,
+    }
+    if patch and "patch_level" in on:  # CLAM: the size is in pixels of that level, before any resizing
+        found["level0_px"] = patch * (said.get("downsample") or 1.0)
+        found["patch_px"] = told.patch_px or patch / (said.get("custom_downsample") or 1.0)
+        dims = on.get("level_dim")
+        if isinstance(dims, list) and len(dims) == 2 and said.get("downsample"):
+            found["width"], found["height"] = (float(d) * said["downsample"] for d in dims)  # type: ignore[operator]
+    if head.attrs.get("unit") == "um" and said.get("tile_size_um"):  # STAMP: microns, kept as pixels of a 40x slide
+        found["mpp"] = NOMINAL_MPP
+        found["level0_px"] = said["tile_size_um"] / NOMINAL_MPP  # type: ignore[operator]
+        found["patch_px"] = said.get("tile_size_px")
+        if found["patch_px"]:
+            found["claimed"] = 10 * found["patch_px"] / said["tile_size_um"]  # type: ignore[operator]
+    return replace(told, **{name: value for name, value in found.items() if value is not None})
+
+
+def _into(half: np.ndarray, at: int, piece: np.ndarray, where: str) -> None:
+    """A piece of rows into its place as float16, checked."""
+    rows = half[at : at + len(piece)]
+    if piece.dtype == np.float16:
+        rows[:] = piece
+        if first_bad_row(rows) is None:
+            return
+    to_half(piece, where, rows, at)
+
+
+def _corners(corners: np.ndarray, at: int, piece: np.ndarray, microns: bool, path: Path) -> None:
+    values = piece / NOMINAL_MPP if microns else piece
+    with np.errstate(invalid="ignore"):
+        if not (np.abs(values.astype(np.float64)) <= np.iinfo(np.int32).max).all():
+            raise DataError(f"{path}: coordinates near row {at} are no numbers or beyond the range of int32. {AGAIN}")
+    corners[at : at + len(piece)] = np.rint(values) if values.dtype.kind == "f" else values
+
+
+def _rows_of(data: h5_file.Dataset) -> int:
+    return data.shape[0] if data.shape else 0
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error}).") from error

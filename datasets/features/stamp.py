@@ -1,0 +1,88 @@
+"""STAMP's feature folders.
+
+    <out>/<extractor>[-<hash>]/<relative path>.h5     feats float16 (N, D), coords float32 (N, 2) in microns
+
+The magnification follows from the size of a tile in microns and pixels: 256 um in 224 pixels is 8.75x, which counts as
+10x and is reported; the true value stays known as the claimed magnification. STAMP keeps no level-0 pixels: coordinates
+become those of a nominal slide with 0.25 um per pixel, rounded.
+"""
+
+import re
+from pathlib import Path
+
+from ..errors import DataError, some
+from ..findings import Finding, finding
+from . import h5_file
+from .geometry import nearest, number
+from .listing import Listing, folders, listing, locks
+from .slide_files import FeatureSet, Part
+
+LAYOUT = "stamp"
+_HASH = re.compile(r"-[0-9a-f]{8}$")
+
+
+def find(path: Path, among: list[Path], magnification: int | None = None) -> list[FeatureSet]:
+    """The sets of `path` in the folders of extractors `among`; one an extractor, its scales joined.
+
+    DataError if slides of the same name lie in several subfolders, or two folders hold the same scale.
+    """
+    homes = [home for home in among if _first(home) is not None]
+    by_name: dict[str, dict[float, Path]] = {}
+    for home in homes:
+        head = _first(home)
+        um, px = (number(head.attrs.get(k)) for k in ("tile_size_um", "tile_size_px")) if head else (None, None)
+        claimed = 10 * px / um if um and px else float(magnification or 0)
+        if not claimed:
+            raise DataError(f"{home}: the files do not say the size of a tile. Say the scale with --magnification 20.")
+        called = _HASH.sub("", str(head.attrs.get("extractor") or home.name) if head else home.name)
+        scales = by_name.setdefault(called, {})
+        if claimed in scales:
+            both = some([scales[claimed], home])
+            raise DataError(f"{path} holds {called} at {claimed:g}x in several folders: {both}. Give one of them.")
+        scales[claimed] = home
+    return [_set(path, called, scales, magnification) for called, scales in sorted(by_name.items())]
+
+
+def candidates(among: list[Path]) -> list[Path]:
+    """Folders that may be an extractor's, or one further down where a folder is a scale: <root>/x20/<extractor>/."""
+    return [deep for p in among for deep in ([p] if any(f.suffix == ".h5" for f in p.iterdir()) else _below(p))]
+
+
+def _below(path: Path) -> list[Path]:
+    """The folders in `path` if they hold .h5 files; `path` itself if these lie deeper, as slides may."""
+    inside = folders(path)
+    extractors = [p for p in inside if any(True for _ in p.glob("*.h5"))]
+    return extractors or ([path] if any(True for p in inside for _ in p.glob("*/*.h5")) else [])
+
+
+def _first(home: Path) -> h5_file.H5Head | None:
+    """The header of the first readable file, if it is one of STAMP's."""
+    for file in list(listing(home, ".h5", nested=True).files.values())[:20]:
+        try:
+            head = h5_file.look(file)
+        except DataError:
+            continue
+        return head if "feats" in head.datasets else None
+    return None
+
+
+def _set(path: Path, called: str, scales: dict[float, Path], magnification: int | None) -> FeatureSet:
+    findings: list[Finding] = []
+    parts: dict[int, dict[str, Part]] = {}
+    claims: dict[int, float] = {}
+    locked: list[str] = []
+    for claimed, home in sorted(scales.items()):
+        m = magnification if magnification and len(scales) == 1 else nearest(claimed)
+        if m in parts:
+            raise DataError(f"{path}: {claims[m]:g}x and {claimed:g}x both count as {m}x. Give the folder of one.")
+        if abs(m / claimed - 1) > 0.01:
+            message = f"tiles were cut at {claimed:.2f}x and count as {m}x"
+            findings.append(finding("magnification_rounded", "warning", message, [home.name]))
+        found: Listing = listing(home, ".h5", nested=True)
+        if found.twice:
+            listed = some(f"{slide} ({', '.join(str(p.parent.name) for p in at)})" for slide, at in found.twice.items())
+            raise DataError(f"{home} holds several files for one slide: {listed}. Keep one of each.")
+        locked += found.locked
+        parts[m] = {slide: Part(file) for slide, file in found.files.items()}
+        claims[m] = claimed
+    return FeatureSet(LAYOUT, called, path, parts, (*findings, *locks(locked)), None, claims)

@@ -1,0 +1,87 @@
+"""TRIDENT's job folders.
+
+    <job>/{mag}x_{patch}px_{overlap}px_overlap/features_<encoder>/<slide>.h5     features (N, D), coords with attributes
+
+Several magnifications are sibling folders of one job. CLAM's coordinates may be used in place of TRIDENT's own; the
+folder is then called `extracted_mag20x_patch256_fp`. `slide_features_<encoder>` hold one vector a slide: no bags.
+"""
+
+import re
+from pathlib import Path
+
+from ..errors import DataError, some
+from ..findings import Finding, finding
+from .listing import folders, listing, locks
+from .slide_files import FeatureSet, Part
+
+LAYOUT = "trident"
+_SCALE = re.compile(r"^(?P<mag>\d+(?:\.\d+)?)x_(?P<px>\d+)px_(?P<overlap>\d+)px_overlap$")
+_CLAM_SCALE = re.compile(r"^extracted_mag(?P<mag>\d+(?:\.\d+)?)x_patch(?P<px>\d+)_fp$")
+_PREFIX = "features_"
+
+
+def scale_of(path: Path) -> tuple[float, int, int] | None:
+    """(magnification, patch side, overlap in pixels) from a folder's name, or None."""
+    if m := _SCALE.match(path.name):
+        return float(m["mag"]), int(m["px"]), int(m["overlap"])
+    if m := _CLAM_SCALE.match(path.name):
+        return float(m["mag"]), int(m["px"]), 0
+    return None
+
+
+def find(path: Path, patch_px: int | None = None) -> list[FeatureSet]:
+    """The sets of a job folder, of one of its scales, or of one `features_<encoder>`; one an encoder.
+
+    DataError if a job has one magnification with several patch sizes or overlaps and `patch_px` does not decide.
+    """
+    if path.name.startswith(_PREFIX) and scale_of(path.parent):
+        inside = {path.parent: [path]}
+    elif scale_of(path):
+        inside = {path: _encoders(path)}
+    else:
+        inside = {p: _encoders(p) for p in folders(path) if scale_of(p)}
+    by_encoder: dict[str, list[Path]] = {}
+    for encoders in inside.values():
+        for folder in encoders:
+            by_encoder.setdefault(folder.name.removeprefix(_PREFIX), []).append(folder)
+    return [_set(path, called, homes, patch_px) for called, homes in sorted(by_encoder.items())]
+
+
+def slide_vectors(path: Path) -> list[Path]:
+    """Folders of slide-level vectors in a job or a scale: they are told apart, to say that they are no bags."""
+    return [p for at in (path, *folders(path)) for p in folders(at) if p.name.startswith("slide_features_")]
+
+
+def _encoders(scale: Path) -> list[Path]:
+    return [p for p in folders(scale) if p.name.startswith(_PREFIX)]
+
+
+def _set(path: Path, called: str, homes: list[Path], patch_px: int | None) -> FeatureSet:
+    findings: list[Finding] = []
+    told = {home: scale for home in homes if (scale := scale_of(home.parent))}
+    if uneven := [home for home, (m, _, _) in told.items() if m != round(m) or not m]:
+        message = "folders have a magnification that is no whole number; not used"
+        findings.append(finding("magnification_not_whole", "warning", message, [h.parent.name for h in uneven]))
+    usable = {h: s for h, s in told.items() if h not in uneven and patch_px in (None, s[1])}
+    if told and not usable:
+        kinds = some(sorted(h.parent.name for h in told))
+        raise DataError(f"{path} holds no features of {called} with patches of {patch_px} pixels, only {kinds}.")
+    magnifications = [m for m, _, _ in usable.values()]
+    if len(set(magnifications)) < len(magnifications):
+        kinds = some(sorted(h.parent.name for h in usable))
+        raise DataError(
+            f"{path} holds several kinds of patches at one magnification: {kinds}. Choose one by its side with "
+            "--patch-px, or give the folder of one of them."
+        )
+    parts, locked = {}, []
+    for home, (m, _, _) in usable.items():
+        found = listing(home, ".h5")
+        locked += found.locked
+        parts[round(m)] = {slide: Part(file) for slide, file in found.files.items()}
+        if saved := listing(home, ".pt").files:
+            message = f"files in {home.name} are pickled arrays (--saveas pt), which is code; only .h5 files are read"
+            findings.append(finding("pickled_arrays", "warning", message, [f.name for f in saved.values()]))
+    sides = {px for _, px, _ in usable.values()}
+    return FeatureSet(
+        LAYOUT, called, path, parts, (*findings, *locks(locked)), sides.pop() if len(sides) == 1 else None
+    )
