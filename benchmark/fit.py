@@ -115,22 +115,30 @@ def backward(
     model: nn.Module,
     loss: SurvivalLoss,
     alpha: float,
-    batches: Sequence[list[str]],
-    load: Callable[[list[str]], Packed],
+    batch: Sequence[list[str]],
+    bags: BagSource,
     targets: Targets,
     precision: Precision,
+    first: Packed | None = None,
 ) -> float:
     """Add the gradient of one batch's loss, computed in pieces, and return the loss.
 
+    batch: its patients, piece by piece; first: the first piece, where it is packed already.
     The result is that of the undivided batch. A loss that is a mean over patients is simply summed piece by piece.
     Cox's couples all patients of the batch: its gradient with respect to the scores is taken first, from a pass that
     keeps no graph, and each piece is then run again, under the same random state, to carry its share back.
     """
-    patients = [patient for piece in batches for patient in piece]
-    if loss.separable or len(batches) == 1:
+    patients = [patient for piece in batch for patient in piece]
+    first = pack(bags, batch[0]) if first is None else first
+
+    def packed() -> Iterator[Packed]:
+        yield first
+        yield from prefetched(lambda piece: pack(bags, piece), batch[1:])
+
+    if loss.separable or len(batch) == 1:
         total = 0.0
-        for piece, batch in zip(batches, prefetched(load, batches), strict=True):
-            scores = precision.scores(model, batch.to(precision.device))
+        for piece, bag in zip(batch, packed(), strict=True):
+            scores = precision.scores(model, bag.to(precision.device))
             value = loss.loss(scores, *targets.of(piece), alpha) * (len(piece) / len(patients))
             precision.scaler.scale(value).backward()
             total += value.item()
@@ -138,16 +146,16 @@ def backward(
 
     states, scores = [], []
     with torch.no_grad():
-        for batch in prefetched(load, batches):
+        for bag in packed():
             states.append(_random_state(precision.device.type == "cuda"))
-            scores.append(precision.scores(model, batch.to(precision.device)))
+            scores.append(precision.scores(model, bag.to(precision.device)))
     joined = torch.cat(scores).requires_grad_()
     value = loss.loss(joined, *targets.of(patients), alpha)
     (gradient,) = torch.autograd.grad(precision.scaler.scale(value), joined)
-    shares = gradient.split([len(piece) for piece in batches])
-    for batch, state, share in zip(prefetched(load, batches), states, shares, strict=True):
+    shares = gradient.split([len(piece) for piece in batch])
+    for bag, state, share in zip(packed(), states, shares, strict=True):
         with _random_state_of(state):
-            precision.scores(model, batch.to(precision.device)).backward(share)
+            precision.scores(model, bag.to(precision.device)).backward(share)
     return value.item()
 
 
@@ -196,12 +204,14 @@ def fit(
         model.train()
         batches = epoch_batches(recipe.sampling, train.patients, train_bin, train.followup.event, recipe.batch, rng)
         losses, rate = [], 0.0
-        for step, batch in enumerate(batches):
+        cuts = [list(pieces(bags, batch, recipe.tokens)) for batch in batches]
+        # The first piece of a step is packed while the step before it is computed.
+        ready = prefetched(lambda cut: pack(bags, cut[0]), cuts)
+        for step, (batch, cut, first) in enumerate(zip(batches, cuts, ready, strict=True)):
             rate = learning_rate(recipe, epoch + step / len(batches))
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            cut = list(pieces(bags, batch, recipe.tokens))
-            value = backward(model, loss, recipe.alpha, cut, lambda piece: pack(bags, piece), targets, precision)
+            value = backward(model, loss, recipe.alpha, cut, bags, targets, precision, first)
             losses.append(value * len(batch))
             if not math.isfinite(value):
                 raise Diverged(f"the loss became {value} in epoch {epoch + 1}; a lower learning_rate may help")
@@ -212,8 +222,6 @@ def fit(
                 nn.utils.clip_grad_norm_(model.parameters(), recipe.max_norm)
             precision.scaler.step(optimizer)
             precision.scaler.update()
-            optimizer.zero_grad()
-        if not carried:
             optimizer.zero_grad()
 
         line: dict[str, float | int | None] = {

@@ -51,9 +51,7 @@ def gradients(name: str, loss: str, tokens: int, train: bool = False) -> tuple[f
     model = model_of(name, LOSSES[loss].width(4)).train(train)
     torch.manual_seed(1)
     cut = list(pieces(bags, part.patients, tokens))
-    value = backward(
-        model, LOSSES[loss], 0.2, cut, lambda p: pack(bags, p), Targets(part, bins, CPU), Precision("float32", CPU)
-    )
+    value = backward(model, LOSSES[loss], 0.2, cut, bags, Targets(part, bins, CPU), Precision("float32", CPU))
     return value, [p.grad for p in model.parameters() if p.grad is not None]
 
 
