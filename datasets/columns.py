@@ -109,8 +109,8 @@ def _complete(path: object, header: Sequence[str], found: Columns, endpoint: str
         return
     if endpoint != "os" and set(missing) <= {found.time, found.outcome}:
         raise DataError(
-            f"{path} has no {ENDPOINTS[endpoint]} ({endpoint}): it lacks {', '.join(missing)}. Choose another endpoint, "
-            "take the TCGA-CDR table, or name the columns (--columns)."
+            f"{path} has no {ENDPOINTS[endpoint]} ({endpoint}): it lacks {', '.join(missing)}. Choose another "
+            "endpoint, take the TCGA-CDR table, or name the columns (--columns)."
         )
     raise DataError(
         f"{path} lacks the columns {', '.join(missing)}. Expected {', '.join(found.needed)} "

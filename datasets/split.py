@@ -37,9 +37,26 @@ class Split:
 
 @dataclass(frozen=True)
 class Folds:
-    """The folds of one cross-validation. `fingerprint` hashes who is in which part, in whatever order."""
+    """The folds of one cross-validation, or of several: `repeats` times as many, one cross-validation after another.
+
+    With k folds and r repeats the splits are numbered 0 to k r - 1; those of repeat j are j k to (j + 1) k - 1,
+    and each repeat tests every patient once. `kind` is how they were made: files, stratified, site-preserving.
+    `fingerprint` hashes who is in which part, in whatever order.
+    """
 
     name: str
     splits: tuple[Split, ...]
     findings: tuple[Finding, ...]
     fingerprint: str
+    kind: str = "files"
+    repeats: int = 1
+    seed: int | None = None
+
+    @property
+    def k(self) -> int:
+        """Folds of one cross-validation."""
+        return len(self.splits) // self.repeats
+
+    def repeat_of(self, fold: int) -> int:
+        """Which cross-validation a fold belongs to, from 0."""
+        return [split.fold for split in self.splits].index(fold) // self.k

@@ -1,25 +1,38 @@
-"""Folds: read from files in the public format or dealt out (`stratified_folds`), and inner parts."""
+"""Folds: read from files in the public format or in PANTHER's, or dealt out, and inner parts."""
 
-import csv
-import io
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from .archive import read_table_bytes
 from .cohorts import COHORTS
 from .errors import DataError, some
 from .findings import Finding, finding
 from .fingerprint import fingerprint
+from .fold_folders import fold_folders, identifiers, is_fold_folder, parts_of
+from .folds_note import Note, read_note
 from .labels import Labels
 from .patient import patient_of
+from .site_folds import site_preserving_folds
 from .split import Folds, Split
 from .stratify import cut_validation, fingerprint_of, stratified_folds
+from .tables import read_cells
 
-__all__ = ["Folds", "Split", "cut_validation", "read_splits", "stratified_folds"]
+__all__ = ["Folds", "Split", "cut_validation", "read_splits", "site_preserving_folds", "stratified_folds"]
 
 _FILE = re.compile(r"^splits_(\d+)\.csv$")
 MAX_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Part:
+    """One fold as its file has it: identifiers of train, of test, and of a val beside a test, which joins train."""
+
+    path: Path
+    train: list[str]
+    test: list[str]
+    joined: list[str]
 
 
 def read_splits(directory: str | Path, labels: Labels) -> Folds:
@@ -27,86 +40,137 @@ def read_splits(directory: str | Path, labels: Labels) -> Folds:
 
     The file's `val` is our test part. Identifiers are patients, slides of the labels, or slide barcodes (cut
     to their patient). With a `test` column as well, that is the test part, and `val` joins `train`: the inner
-    validation part is cut anew. Identifiers without a label, patients in no fold, never tested or tested
-    twice are findings. DataError: no files, no such columns, a patient in train and test, a part without
-    patients or without events.
+    validation part is cut anew. PANTHER's folders of folds are read as well. Identifiers without a label, patients
+    in no fold, never tested or tested twice are findings, and so are labels that changed since milsurv saved these
+    folds. DataError: no files, no such columns, a patient in train and test, a part without patients or without
+    events.
+    """
+    folds, _, faults = survey_splits(directory, labels)
+    if faults:
+        raise DataError(faults[0].message)
+    return folds
+
+
+def survey_splits(
+    directory: str | Path, labels: Labels
+) -> tuple[Folds, dict[int, tuple[list[str], list[str]]], tuple[Finding, ...]]:
+    """As `read_splits`, but what that would refuse is collected as findings of severity error.
+
+    Returns the folds without a fault, the labelled patients of train and test of every fold (faulty or not), and
+    the faults. Raises DataError only where there is no folder with folds.
     """
     directory = Path(directory)
-    files = _files(directory)
-    parts = {fold: _read(path) for fold, path in files.items()}
+    faults: list[Finding] = []
+    parts = _parts(directory, labels.cohort, faults)
     patient = {slide: p.id for p in labels.patients for slide in p.slides}
-    resolve = {i: patient.get(i.removesuffix(".svs"), patient_of(i)) for p in parts.values() for ids in p for i in ids}
+    resolve = {
+        i: patient.get(i.removesuffix(".svs"), patient_of(i))
+        for part in parts.values()
+        for i in (*part.train, *part.test, *part.joined)
+    }
     findings: list[Finding] = []
-    splits, labelled = [], labels.by_id
-    for fold, (train, test, joined) in parts.items():
-        if joined:
-            message = f"{files[fold].name}: its val part joins train, the inner validation part is cut anew"
-            findings.append(finding("val_joined_to_train", "info", message, joined))
-        sides = [sorted({resolve[i] for i in ids}) for ids in (train + joined, test)]
-        for name, ids, side in (("train", train + joined, sides[0]), ("val", test, sides[1])):
-            if len(set(ids)) < len(ids):
-                repeated = {i for i in ids if ids.count(i) > 1}
-                message = f"{files[fold].name}: identifiers stand twice in {name}"
+    splits, labelled, sides = [], labels.by_id, {}
+    for fold, part in parts.items():
+        if part.joined:
+            message = f"{part.path.name}: its val part joins train, the inner validation part is cut anew"
+            findings.append(finding("val_joined_to_train", "info", message, part.joined))
+        train, test = sorted({resolve[i] for i in part.train + part.joined}), sorted({resolve[i] for i in part.test})
+        wrong = len(faults)
+        for name, ids, side in (("train", part.train + part.joined, train), ("val", part.test, test)):
+            if repeated := [i for i, times in Counter(ids).items() if times > 1]:
+                message = f"{part.path.name}: identifiers stand twice in {name}"
                 findings.append(finding("fold_ids_repeated", "warning", message, repeated))
-            _check_side(files[fold], name, side, labels)
-        both = sorted(set(sides[0]) & set(sides[1]))
-        if both:
-            raise DataError(
-                f"{files[fold]}: {len(both)} patients are in train and in test: {some(both)}. The scores would be "
+            if labels.patients:  # the linter may have no labels to compare with
+                faults += _side(part.path, name, side, labels)
+        if both := sorted(set(train) & set(test)):
+            message = (
+                f"{part.path}: {len(both)} patients are in train and in test: {some(both)}. The scores would be "
                 "those of patients the model has seen: correct the fold."
             )
-        train_ids, test_ids = (tuple(i for i in side if i in labelled) for side in sides)
-        splits.append(Split(fold, train_ids, (), test_ids))
-    findings += _coverage(parts, resolve, splits, labels)
-    name = _name(directory, labels.cohort, parts)
-    return Folds(name, tuple(splits), tuple(findings), fingerprint_of(splits))
+            faults.append(finding("patients_in_train_and_test", "error", message, both))
+        train, test = [i for i in train if i in labelled], [i for i in test if i in labelled]
+        sides[fold] = (train, test)
+        if len(faults) == wrong:
+            splits.append(Split(fold, tuple(train), (), tuple(test)))
+    name, note = _name(directory, labels.cohort, parts), read_note(directory)
+    if labels.patients:
+        findings += _coverage(parts, resolve, sides, labels, note)
+    if note is not None and labels.patients:
+        findings += note.compare(labels, fingerprint_of_files(parts))
+        name = note.name if note.files == fingerprint_of_files(parts) else name
+    folds = Folds(
+        name, tuple(splits), tuple(findings), fingerprint_of(splits), note.kind if note else "files",
+        note.repeats if note and len(splits) == note.k * note.repeats else 1, note.seed if note else None,
+    )  # fmt: skip
+    return folds, sides, tuple(faults)
 
 
-def _files(directory: Path) -> dict[int, Path]:
+def _parts(directory: Path, cohort: str, faults: list[Finding]) -> dict[int, Part]:
     if not directory.is_dir():
         raise DataError(f"{directory} is not a folder: give the folder that holds splits_0.csv, splits_1.csv, ...")
-    found = {int(m[1]): path for path in directory.iterdir() if (m := _FILE.match(path.name))}
-    if not found:
+    files = {int(m[1]): path for path in directory.iterdir() if (m := _FILE.match(path.name))}
+    if files:
+        read = _read
+    elif is_fold_folder(directory):
+        files, read = fold_folders(directory, cohort), _read_folder
+    else:
         raise DataError(f"{directory} holds no splits_<number>.csv.")
-    return dict(sorted(found.items()))
+    parts = {}
+    for fold, path in sorted(files.items()):
+        try:
+            parts[fold] = read(path)
+        except DataError as error:
+            faults.append(Finding("fold_unreadable", "error", 1, str(error), (path.name,)))
+    return parts
 
 
-def _read(path: Path) -> tuple[list[str], list[str], list[str]]:
-    """(train, test, val that joins train) of one file."""
-    try:
-        rows = list(csv.DictReader(io.StringIO(read_table_bytes(path, MAX_BYTES).decode("utf-8-sig"))))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a comma-separated table in UTF-8 ({error}).") from error
-    header = [name for name in (rows[0] if rows else {}) if name is not None]
-    if not {"train", "val"} <= set(header):
+def _read(path: Path) -> Part:
+    cells = read_cells(path, MAX_BYTES)
+    header = [name for name in cells.header if name]
+    if not {"train", "val"} <= set(header) or not cells.lines:
         raise DataError(f"{path} must have the columns train and val; found {some(header) or 'no rows'}.")
-    columns = {name: [v.strip() for r in rows if (v := r.get(name)) and v.strip()] for name in ("train", "val", "test")}
-    if columns["test"]:
-        return columns["train"], columns["test"], columns["val"]
-    return columns["train"], columns["val"], []
+    at = {name: cells.header.index(name) for name in ("train", "val", "test") if name in header}
+    columns = {
+        name: [text for _, row in cells.lines if i < len(row) and (text := row[i].strip())] for name, i in at.items()
+    }
+    if columns.get("test"):
+        return Part(path, columns["train"], columns["test"], columns["val"])
+    return Part(path, columns["train"], columns["val"], [])
 
 
-def _check_side(path: Path, column: str, side: list[str], labels: Labels) -> None:
+def _read_folder(folder: Path) -> Part:
+    found = {name: identifiers(path) for name, path in parts_of(folder).items()}
+    test, val = found.get("test"), found.get("val", [])
+    if test is None or set(test) == set(val):
+        return Part(folder, found["train"], val, [])
+    return Part(folder, found["train"], test, val)
+
+
+def _side(path: Path, column: str, side: list[str], labels: Labels) -> Iterable[Finding]:
     by_id = labels.by_id
     known = [by_id[i] for i in side if i in by_id]
     if not known:
-        raise DataError(
+        message = (
             f"{path}: no patient in column {column} has a label in {labels.source} (first ids: {some(side, 3)}). "
             "Do folds and labels belong to the same cohort?"
         )
-    if not any(p.event for p in known):
-        raise DataError(f"{path}: column {column} has {len(known)} patients but no event: it cannot be used.")
+        yield Finding("fold_without_patients", "error", 1, message, (path.name,))
+    elif not any(p.event for p in known):
+        message = f"{path}: column {column} has {len(known)} patients but no event: it cannot be used."
+        yield Finding("fold_without_events", "error", 1, message, (path.name,))
 
 
 def _coverage(
-    parts: dict[int, tuple[list[str], list[str], list[str]]],
-    resolve: dict[str, str],
-    splits: list[Split],
+    parts: Mapping[int, Part],
+    resolve: Mapping[str, str],
+    sides: Mapping[int, tuple[list[str], list[str]]],
     labels: Labels,
+    note: Note | None,
 ) -> Iterable[Finding]:
     labelled = set(labels.by_id)
     named = set(resolve.values())
-    tested = [i for split in splits for i in split.test]
+    tested = Counter(i for _, test in sides.values() for i in test)
+    often = note.repeats if note and len(sides) == note.k * note.repeats else 1
     unknown = named - labelled - set(labels.excluded)
     if unknown:
         yield finding("fold_ids_unlabelled", "warning", "patients of the folds have no label; left out", unknown)
@@ -117,20 +181,20 @@ def _coverage(
         yield finding("patients_in_no_fold", "warning", "labelled patients are in no fold", nowhere)
     if never := (labelled & named) - set(tested):
         yield finding("never_tested", "warning", "patients of the folds are in no test part", never)
-    if twice := {i for i in tested if tested.count(i) > 1}:
+    if twice := [i for i, times in tested.items() if times > often]:
         yield finding("tested_twice", "warning", "patients are in the test part of several folds", twice)
     if len(parts) > 1:
-        for split in splits:
-            if lost := (labelled & named) - set(split.train) - set(split.test):
-                message = f"fold {split.fold} leaves patients out of both its parts"
+        for fold, (train, test) in sides.items():
+            if lost := (labelled & named) - set(train) - set(test):
+                message = f"fold {fold} leaves patients out of both its parts"
                 yield finding("missing_from_fold", "info", message, lost)
 
 
-def _name(directory: Path, cohort: str, parts: dict[int, tuple[list[str], list[str], list[str]]]) -> str:
+def _name(directory: Path, cohort: str, parts: Mapping[int, Part]) -> str:
     known = COHORTS.get(cohort)
     return "official" if known and known.official_folds == fingerprint_of_files(parts) else directory.name
 
 
-def fingerprint_of_files(parts: dict[int, tuple[list[str], list[str], list[str]]]) -> str:
+def fingerprint_of_files(parts: Mapping[int, Part]) -> str:
     """The fingerprint of the identifiers as the files hold them, labelled or not: it tells the official folds."""
-    return fingerprint([fold, sorted(train), sorted(test)] for fold, (train, test, _) in parts.items())
+    return fingerprint([fold, sorted(part.train), sorted(part.test)] for fold, part in parts.items())

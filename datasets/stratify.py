@@ -1,6 +1,6 @@
 """Folds and validation parts with events dealt out evenly, at the level of patients."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -10,19 +10,54 @@ from .labels import Labels
 from .split import Folds, Split
 
 
-def stratified_folds(labels: Labels, k: int = 5, seed: int = 0) -> Folds:
+def stratified_folds(labels: Labels, k: int = 5, seed: int = 0, repeats: int = 1) -> Folds:
     """`k` folds of patients in which events, follow-up and sizes are balanced; every patient is tested once.
 
     Patients are sorted by event and then time and dealt out in hands of k, each hand in random order, so that
-    events per fold differ by at most one and early and late times spread over all folds. Raises DataError for
-    fewer events than folds: a fold without events cannot be scored.
+    events per fold differ by at most one and early and late times spread over all folds. With `repeats`, they
+    are dealt again with other chance, and the folds are numbered on, see `Folds`; the first repeat is the same
+    as without. Raises DataError for fewer events than folds: a fold without events cannot be scored.
     """
+    check_folds(labels, k, repeats)
+    parts = [part for repeat in range(repeats) for part in _deal(labels, k, _generator(seed, k, repeat))]
+    splits = splits_of(labels, parts)
+    return Folds(
+        name_of("stratified", k, seed, repeats), splits, (), fingerprint_of(splits), "stratified", repeats, seed
+    )
+
+
+def check_folds(labels: Labels, k: int, repeats: int) -> None:
+    """Refuse numbers of folds that cannot be dealt: ValueError below 2 (1 for repeats), DataError for few events."""
     if k < 2:
         raise ValueError(f"k is the number of folds, at least 2, not {k}")
+    if repeats < 1:
+        raise ValueError(f"repeats is at least 1, not {repeats}")
     events = sum(patient.event for patient in labels.patients)
     if events < k:
         raise DataError(f"{labels.source}: {events} events are too few for {k} folds: use at most {events} folds.")
-    rng = np.random.default_rng([seed, k])
+
+
+def name_of(kind: str, k: int, seed: int, repeats: int) -> str:
+    """What generated folds are called: stratified-5-seed0, stratified-5x3-seed0."""
+    return f"{kind}-{k}{f'x{repeats}' if repeats > 1 else ''}-seed{seed}"
+
+
+def splits_of(labels: Labels, parts: Sequence[Iterable[str]]) -> tuple[Split, ...]:
+    """Splits whose test parts are `parts` in turn and whose train parts are everybody else."""
+    everybody = sorted(patient.id for patient in labels.patients)
+    tests = [frozenset(part) for part in parts]
+    return tuple(
+        Split(fold, tuple(i for i in everybody if i not in test), (), tuple(sorted(test)))
+        for fold, test in enumerate(tests)
+    )
+
+
+def _generator(seed: int, k: int, repeat: int) -> np.random.Generator:
+    return np.random.default_rng([seed, k, repeat] if repeat else [seed, k])
+
+
+def _deal(labels: Labels, k: int, rng: np.random.Generator) -> list[list[str]]:
+    events = sum(patient.event for patient in labels.patients)
     order = sorted(labels.patients, key=lambda p: (not p.event, p.time, p.id))
     parts: list[list[str]] = [[] for _ in range(k)]
     # Each hand starts with the folds that have fewest patients so far: sizes differ by one at most.
@@ -31,12 +66,7 @@ def stratified_folds(labels: Labels, k: int = 5, seed: int = 0) -> Folds:
         seats = np.lexsort((rng.random(k), sizes))[: stop - start]
         for patient, seat in zip(order[start:stop], rng.permutation(seats), strict=True):
             parts[seat].append(patient.id)
-    everybody = sorted(patient.id for patient in labels.patients)
-    splits = tuple(
-        Split(fold, tuple(i for i in everybody if i not in set(part)), (), tuple(sorted(part)))
-        for fold, part in enumerate(parts)
-    )
-    return Folds(f"stratified-{k}-seed{seed}", splits, (), fingerprint_of(splits))
+    return parts
 
 
 def _hands(total: int, events: int, k: int) -> list[tuple[int, int]]:

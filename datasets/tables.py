@@ -1,4 +1,4 @@
-"""A table as text: header and rows of cells with their line numbers, whatever separates them and however it is zipped."""
+"""A table as text: header and rows of cells with their line numbers, however it is separated and zipped."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ LOST = "\N{REPLACEMENT CHARACTER}"
 
 @dataclass(frozen=True)
 class Cells:
-    """`header`, and `lines`: (line in the file, cells) of every row that is not blank; `notes` about the text itself."""
+    """`header`, and `lines`: (line in the file, cells) of every row that is not blank; `notes` on the text itself."""
 
     path: Path
     header: list[str]

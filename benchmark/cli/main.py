@@ -14,6 +14,7 @@ from .ablate import ablate
 from .checkpoint import import_checkpoint
 from .compare import compare
 from .controls import control
+from .data import data_app
 from .leaderboard import leaderboard
 from .listing import list_
 from .mistakes import Failure
@@ -33,6 +34,7 @@ app.command("ablate")(ablate)
 app.command("leaderboard")(leaderboard)
 app.command("list")(list_)
 app.command("import-checkpoint")(import_checkpoint)
+app.add_typer(data_app)
 app.command("import-predictions")(import_predictions)
 app.command("control")(control)
 app.command("compare")(compare)

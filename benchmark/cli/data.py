@@ -1,0 +1,85 @@
+"""`bench data`: check, fetch and divide the data of a cohort."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options as o
+from .mistakes import explained
+from .output import print_json
+
+data_app = typer.Typer(name="data", help="Check, fetch and divide the data of a cohort.", no_args_is_help=True)
+
+Endpoint = Annotated[str, typer.Option("--endpoint", help="os, dss, pfi or dfi, where the table has it.")]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns", help="What the columns of another table hold: patient=…,slide=…,time=…,event=…,unit=days."
+    ),
+]
+Manifest = Annotated[
+    Path | None, typer.Option("--manifest", help="A GDC manifest, or any table with filename or slide_id.")
+]
+
+
+@data_app.command("check")
+def check(
+    cohort: o.CohortName,
+    labels: o.LabelsFile = None,
+    splits: o.SplitsFolder = None,
+    features: Annotated[Path | None, typer.Option("--features", help="Folder of patch features.")] = None,
+    backbone: o.Backbone = None,
+    manifest: Manifest = None,
+    data: o.Data = Path("data"),
+    endpoint: Endpoint = "os",
+    columns: Columns = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Find everything that is wrong or odd about labels, folds and features. Exit status 1 for errors."""
+    with explained():
+        from .. import console
+        from ..data_check import check_data, fold_rows
+
+        report = check_data(cohort, labels, splits, features, backbone, manifest, data, endpoint, columns)
+        if as_json:
+            print_json(report.as_json())
+        else:
+            counts = f"{report.patients} patients, {report.slides} slides, {report.events} deaths"
+            several = f"{report.multi_slide_patients} patients with several slides"
+            if report.folds:
+                console.listing(f"{report.cohort}: {counts}, {several}", fold_rows(report))
+            else:
+                console.say(f"{report.cohort}: {counts}, {several}; no folds")
+            console.findings(report.findings)
+        if report.errors:
+            raise typer.Exit(1)
+
+
+@data_app.command("folds")
+def folds_(
+    cohort: o.CohortName,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the folds.")],
+    kind: Annotated[str, typer.Option("--kind", help="stratified or site-preserving.")] = "stratified",
+    folds: o.Folds = 5,
+    repeats: Annotated[int, typer.Option("--repeats", help="How many times the cohort is divided.", min=1)] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the division.", min=0)] = 0,
+    labels: o.LabelsFile = None,
+    data: o.Data = Path("data"),
+    endpoint: Endpoint = "os",
+    columns: Columns = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Divide a cohort into folds and save them with the fingerprint of the labels."""
+    with explained():
+        from .. import console
+        from ..data_check import make_folds
+
+        made, path = make_folds(cohort, out, kind, folds, repeats, seed, labels, data, endpoint, columns)
+        if as_json:
+            found = [{"code": f.code, "severity": f.severity, "message": f.message} for f in made.findings]
+            print_json({"name": made.name, "folds": len(made.splits), "fingerprint": made.fingerprint,
+                        "path": str(path), "findings": found})  # fmt: skip
+            return
+        console.findings(made.findings)
+        console.say(f"{made.name}: {len(made.splits)} folds in {path}")
