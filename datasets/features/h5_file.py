@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,13 +52,30 @@ class _Worker:
     process: subprocess.Popen | None = None
     owner: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
+    deadline: float | None = None
+    late: bool = False
 
 
 _WORKER = _Worker()
+_HEADS: dict[Path, tuple[tuple, H5Head]] = {}
 
 
 def look(path: Path) -> H5Head:
-    """The header of a file. DataError if it is missing, damaged, or points to other files."""
+    """The header of a file, asked for once until the file changes.
+
+    DataError if it is missing, damaged, or points to other files.
+    """
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error}).") from error
+    state = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    if path not in _HEADS or _HEADS[path][0] != state:
+        _HEADS[path] = (state, _look(path))
+    return _HEADS[path][1]
+
+
+def _look(path: Path) -> H5Head:
     with _asked(path, {"op": "look", "path": str(path)}) as answers:
         said = answers.next()
         answers.over = True
@@ -105,7 +123,6 @@ class _Answers:
 
     def __init__(self, path: Path, process: subprocess.Popen) -> None:
         self.path, self.process = path, process
-        self.late = threading.Event()
         self.over = False  # whether the worker has said all that it will say
 
     def next(self) -> dict:
@@ -135,23 +152,17 @@ class _Answers:
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
-        timer = threading.Timer(SECONDS, self._kill)
-        timer.daemon = True
-        timer.start()
+        _WORKER.deadline = time.monotonic() + SECONDS
         try:
             yield
         finally:
-            timer.cancel()
-
-    def _kill(self) -> None:
-        self.late.set()
-        self.process.kill()
+            _WORKER.deadline = None
 
     def dead(self) -> NoReturn:
         """End the worker and say why there is no answer."""
         self.process.kill()
         code = self.process.wait()
-        if self.late.is_set():
+        if _WORKER.late:
             why = f"the HDF5 library gave no answer in {SECONDS:g} seconds"
         else:
             why = f"the HDF5 library crashed on it, status {code}"
@@ -190,9 +201,21 @@ def _running() -> subprocess.Popen:
             env=env,
             bufsize=1 << 16,
         )
-        _WORKER.owner = os.getpid()
+        _WORKER.owner, _WORKER.late, _WORKER.deadline = os.getpid(), False, None
+        threading.Thread(target=_watch, args=(_WORKER.process,), daemon=True).start()
         _widen(_WORKER.process)
     return _WORKER.process
+
+
+def _watch(process: subprocess.Popen) -> None:
+    """End a worker that is late; runs beside it in a thread."""
+    while process.poll() is None:
+        time.sleep(min(1.0, SECONDS / 4))
+        deadline = _WORKER.deadline
+        if deadline is not None and time.monotonic() > deadline and _WORKER.process is process:
+            _WORKER.late = True
+            process.kill()
+            return
 
 
 def _widen(process: subprocess.Popen) -> None:

@@ -15,6 +15,14 @@ import numpy as np
 PIECE = 4 << 20  # bytes of rows at a time
 DEFLATE = 1100  # nothing that HDF5 compresses with shrinks more than so many times
 NAMES = ("features", "feats", "coords")
+ATTRIBUTES = frozenset(
+    (
+        *("patch_size", "patch_size_level0", "level0_magnification", "target_magnification", "overlap"),
+        *("level0_width", "level0_height", "mpp", "level0_mpp", "encoder"),  # TRIDENT
+        *("patch_level", "downsample", "custom_downsample", "level_dim"),  # CLAM
+        *("extractor", "unit", "tile_size_um", "tile_size_px", "feat_type"),  # STAMP
+    )
+)
 
 
 class Refused(ValueError):
@@ -37,11 +45,11 @@ def plain(value: object) -> object:
 
 
 def attributes(attrs: h5py.AttributeManager) -> dict[str, object]:
-    """All attributes that can be read."""
+    """The attributes that matter, as far as they can be read."""
     found = {}
-    for key in list(attrs)[:64]:
+    for key in ATTRIBUTES.intersection(attrs):
         with contextlib.suppress(TypeError, OSError):  # of a type that only another program knows
-            found[str(key)] = plain(attrs[key])
+            found[key] = plain(attrs[key])
     return found
 
 
@@ -73,40 +81,58 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset:
     return found
 
 
+_OPEN: dict[tuple, h5py.File] = {}
+
+
+def opened(path: str) -> h5py.File:
+    """The file, kept open until another one is asked for or it changes: most questions concern the same file."""
+    found = os.stat(path)  # noqa: PTH116 - plain numbers of a plain path
+    key = (path, found.st_size, found.st_mtime_ns, found.st_ino)
+    if key not in _OPEN:
+        close()
+        _OPEN[key] = h5py.File(path, "r", locking="best-effort", rdcc_nbytes=64 << 20, rdcc_nslots=4001)
+    return _OPEN[key]
+
+
+def close() -> None:
+    """Close the file that is open."""
+    while _OPEN:
+        _OPEN.popitem()[1].close()
+
+
 def look(path: str) -> dict:
     """Shapes, types and attributes of the datasets that matter, and the file's attributes."""
-    with h5py.File(path, "r", locking="best-effort") as file:
-        names = [name for name in NAMES if name in file]
-        others = [] if names else [str(name) for name in list(file)[:8]]
-        found = {}
-        for name in names:
-            data = dataset(file, name)
-            found[name] = {"shape": data.shape, "dtype": data.dtype.str, "attrs": attributes(data.attrs)}
-        return {"datasets": found, "attrs": attributes(file.attrs), "others": others}
+    file = opened(path)
+    names = [name for name in NAMES if name in file]
+    others = [] if names else [str(name) for name in list(file)[:8]]
+    found = {}
+    for name in names:
+        data = dataset(file, name)
+        found[name] = {"shape": data.shape, "dtype": data.dtype.str, "attrs": attributes(data.attrs)}
+    return {"datasets": found, "attrs": attributes(file.attrs), "others": others}
 
 
 def send_rows(out, path: str, name: str, start: int, stop: int, step: int) -> None:
     """Rows start:stop:step of a matrix; (1, n, d) counts as (n, d). Every piece follows a line with its rows."""
-    with h5py.File(path, "r", locking="best-effort", rdcc_nbytes=64 << 20, rdcc_nslots=4001) as file:
-        data = dataset(file, name)
-        lead = (0,) if data.ndim == 3 else ()
-        n = data.shape[len(lead)] if data.ndim > len(lead) else 0
-        width = int(np.prod(data.shape[len(lead) + 1 :]))
-        native = data.dtype.newbyteorder("<")
-        rows = range(n)[start:stop:step]
-        block = max(1, PIECE // max(1, width * native.itemsize))
-        if data.chunks is not None and step == 1 and data.ndim > len(lead):
-            tall = data.chunks[len(lead)]
-            block = max(tall, block // tall * tall) if tall * width * native.itemsize <= 8 * PIECE else block
-        for at in range(0, len(rows), block):
-            part = rows[at : at + block]
-            piece = np.empty((len(part), width), native)
-            source = (*lead, slice(part.start, part[-1] + 1, step))
-            data.read_direct(piece, source) if piece.size else None
-            say(out, {"rows": len(part)})
-            view = memoryview(piece).cast("B")
-            while len(view):
-                view = view[out.write(view) :]
+    data = dataset(opened(path), name)
+    lead = (0,) if data.ndim == 3 else ()
+    n = data.shape[len(lead)] if data.ndim > len(lead) else 0
+    width = int(np.prod(data.shape[len(lead) + 1 :]))
+    native = data.dtype.newbyteorder("<")
+    rows = range(n)[start:stop:step]
+    block = max(1, PIECE // max(1, width * native.itemsize))
+    if data.chunks is not None and step == 1 and data.ndim > len(lead):
+        tall = data.chunks[len(lead)]
+        block = max(tall, block // tall * tall) if tall * width * native.itemsize <= 8 * PIECE else block
+    for at in range(0, len(rows), block):
+        part = rows[at : at + block]
+        piece = np.empty((len(part), width), native)
+        source = (*lead, slice(part.start, part[-1] + 1, step))
+        data.read_direct(piece, source) if piece.size else None
+        say(out, {"rows": len(part)})
+        view = memoryview(piece).cast("B")
+        while len(view):
+            view = view[out.write(view) :]
 
 
 def say(out, answer: dict) -> None:
@@ -144,6 +170,7 @@ def main() -> None:
             say(out, {"refused": "does not exist"})
         except Exception as error:  # a damaged file can raise anything here; the other end says it with the file's name
             brief = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            _OPEN.clear()
             say(out, {"damaged": brief})
 
 
