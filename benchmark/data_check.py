@@ -1,12 +1,14 @@
 """What `bench data` does, from names and paths as they are typed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..datasets import cohorts
 from ..datasets.cohort import Cohort
 from ..datasets.columns import parse_columns
+from ..datasets.fetch import Fetched, fetch
 from ..datasets.folds_file import save_folds
+from ..datasets.gdc import Api
 from ..datasets.labels import read_labels
 from ..datasets.layout import find_features, find_labels, find_splits
 from ..datasets.lint import Report, lint
@@ -47,6 +49,11 @@ def make_folds(
     read = read_labels(_table(labels, data, chosen), chosen, endpoint=endpoint, columns=_columns(columns))
     folds = KINDS[kind](read, k, seed, repeats)
     return folds, save_folds(folds, read, out)
+
+
+def fetch_data(cohort: str, out: Path, api: str, refresh: bool, count: Callable[[int, int], None]) -> Fetched:
+    """Fetch a cohort from the GDC. Errors: the registry's for an unknown cohort, `DataError` for everything else."""
+    return fetch(cohorts.get(cohort), out, Api(api), refresh, lambda what, done, total: count(done, total))
 
 
 def fold_rows(report: Report) -> list[dict[str, object]]:

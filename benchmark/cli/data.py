@@ -83,3 +83,34 @@ def folds_(
             return
         console.findings(made.findings)
         console.say(f"{made.name}: {len(made.splits)} folds in {path}")
+
+
+@data_app.command("fetch")
+def fetch(
+    cohort: o.CohortName,
+    out: Annotated[Path, typer.Option("--out", help="Data folder; a folder named like the cohort is made in it.")],
+    api: Annotated[
+        str, typer.Option("--api", envvar="MILSURV_GDC_API", help="Address of the GDC API or of a mirror.")
+    ] = "https://api.gdc.cancer.gov",
+    refresh: Annotated[bool, typer.Option("--refresh", help="Fetch again what is there.")] = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Fetch the open clinical data and the slide manifest of a cohort from the GDC. No slides are fetched."""
+    with explained():
+        from .. import console
+        from ..data_check import fetch_data
+
+        with console.counting("Fetching") as count:
+            got = fetch_data(cohort, out, api, refresh, count)
+        if as_json:
+            found = [
+                {"code": f.code, "severity": f.severity, "count": f.count, "message": f.message} for f in got.findings
+            ]
+            counts = {"patients": got.patients, "slides": got.slides, "events": got.events}
+            where = {"cohort": cohort, "path": str(got.folder), "release": got.release, "already": got.already}
+            print_json(where | counts | {"findings": found})
+            return
+        console.findings(got.findings)
+        there = "was there already" if got.already else "fetched"
+        console.say(f"{got.folder}: {got.patients} patients, {got.slides} slides, {got.events} deaths, "
+                    f"{got.release}; {there}")  # fmt: skip
