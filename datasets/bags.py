@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from .cache import ByteCache
-from .coverage import survey
+from .coverage import spelled, survey
 from .errors import DataError
 from .features.reader import Reader
 from .findings import Finding, finding
@@ -61,17 +61,12 @@ class Bags:
         self.missing = missing
         self.absent: tuple[str, ...] = ()
         self._cache: ByteCache[Bag] = ByteCache(cache_bytes)
-        lower = {slide.lower(): slide for slide in sorted(reader.slides)}
         self._slides: dict[str, tuple[str, ...]] = {}  # as the files are called
-        self._respelt: dict[str, str] = {}
-        for patient in patients:
-            names = []
-            for slide in patient.slides:
-                name = slide if slide in reader.slides else lower.get(slide.lower(), slide)
-                names.append(name)
-                if name != slide:
-                    self._respelt[slide] = name
-            self._slides[patient.id] = tuple(names)
+        known = list(patients)
+        names = spelled((slide for patient in known for slide in patient.slides), reader.slides)
+        self._respelt = {slide: name for slide, name in names.items() if name != slide}
+        for patient in known:
+            self._slides[patient.id] = tuple(names[slide] for slide in patient.slides)
 
     def check(self, progress: Callable[[int, int], None] | None = None) -> tuple[Finding, ...]:
         """Look at the header of every slide and return what was noticed; one DataError lists all faults

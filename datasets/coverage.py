@@ -62,6 +62,12 @@ class Coverage:
         return [kind for kind in kinds if kind[2]]
 
 
+def spelled(slides: Iterable[str], present: frozenset[str]) -> dict[str, str]:
+    """How the feature file of each slide is called: alike, else alike when case is ignored, else by its own name."""
+    lower = {name.lower(): name for name in sorted(present)}
+    return {slide: slide if slide in present else lower.get(slide.lower(), slide) for slide in slides}
+
+
 def survey(
     reader: Reader,
     slides: Iterable[str],

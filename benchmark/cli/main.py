@@ -15,6 +15,7 @@ from .checkpoint import import_checkpoint
 from .compare import compare
 from .controls import control
 from .data import data_app
+from .features import features_app
 from .leaderboard import leaderboard
 from .listing import list_
 from .mistakes import Failure
@@ -35,6 +36,7 @@ app.command("leaderboard")(leaderboard)
 app.command("list")(list_)
 app.command("import-checkpoint")(import_checkpoint)
 app.add_typer(data_app)
+app.add_typer(features_app)
 app.command("import-predictions")(import_predictions)
 app.command("control")(control)
 app.command("compare")(compare)

@@ -63,7 +63,7 @@ def _set(path: Path, called: str, homes: dict[int, Path], coords: Path | None) -
         places = [coords / "patches", coords] if coords else [home / "patches", home.parent / "patches"]
         kept = next((listing(place, ".h5").files for place in places if place.is_dir()), {})
         parts[m] = {slide: Part(file, kept.get(slide)) for slide, file in pt.files.items()}
-        parts[m] |= {slide: Part(file) for slide, file in h5.files.items()}
+        parts[m] |= {slide: Part(file, attributes=kept.get(slide)) for slide, file in h5.files.items()}
         parts[m] = dict(sorted(parts[m].items()))
     stem = _SCALE.sub("", called) or path.parent.name
     return FeatureSet(LAYOUT, stem, path, parts, tuple(locks(locked)))

@@ -45,7 +45,7 @@ class Geometry:
 @dataclass(frozen=True)
 class Facts:
     """One slide at one magnification, from headers alone: patches, width, type of the stored numbers, bytes of its
-    files, and geometry.
+    files, geometry, and whether coordinates are there.
     """
 
     patches: int
@@ -53,6 +53,7 @@ class Facts:
     dtype: str
     nbytes: int
     geometry: Geometry = Geometry()
+    located: bool = False
 
 
 def geometry_from(said: Mapping[str, object]) -> Geometry:

@@ -24,10 +24,13 @@ SAMPLE = 64  # rows of a matrix that go into a fingerprint
 
 @dataclass(frozen=True)
 class Part:
-    """Where one slide at one magnification lies: the features, and the .h5 with coordinates if it is another file."""
+    """Where one slide at one magnification lies: the features, the .h5 with coordinates if it is another file, and the
+    .h5 whose attributes say the geometry if that is yet another.
+    """
 
     features: Path
     coords: Path | None = None
+    attributes: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,9 @@ class SlideFiles:
         if head is not None and "coords" in head.datasets and (kept := _rows_of(head.datasets["coords"])) != n:
             path = part.coords or part.features
             raise DataError(f"{path} has {kept} coordinates for {n} patches in {part.features}. {AGAIN}")
-        return Facts(int(n), int(dim), dtype, nbytes, _geometry(head, told))
+        located = head is not None and "coords" in head.datasets
+        head = h5_file.look(part.attributes) if part.attributes else head
+        return Facts(int(n), int(dim), dtype, nbytes, _geometry(head, told), located)
 
     def _coords(self, part: Part, head: h5_file.H5Head | None, n: int) -> np.ndarray | None:
         path = part.coords or part.features

@@ -48,7 +48,13 @@ class Store:
         """What the head says, by magnification; the bytes are those of the matrices."""
         head = self.head(slide)
         return {
-            m: Facts(*named["features"].shape, "float16", sum(b.nbytes(n) for n, b in named.items()), head.geometry[m])
+            m: Facts(
+                *named["features"].shape,
+                "float16",
+                sum(b.nbytes(n) for n, b in named.items()),
+                head.geometry[m],
+                "coords" in named,
+            )
             for m, named in head.blocks.items()
         }
 

@@ -1,0 +1,115 @@
+"""`bench features`: say what a folder of features holds, and convert it into our store."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options as o
+from .mistakes import explained
+from .output import print_json
+
+features_app = typer.Typer(name="features", help="Inspect and convert folders of patch features.", no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of features, in any layout that milsurv knows.")]
+Magnification = Annotated[
+    int | None,
+    typer.Option("--magnification", help="Of the patches, where neither files nor folders say it (CLAM).", min=1),
+]
+PatchPx = Annotated[
+    int | None,
+    typer.Option("--patch-px", help="Side of the patches, where one magnification was cut in several.", min=1),
+]
+Coords = Annotated[
+    Path | None, typer.Option("--coords", help="Folder of CLAM's patch files, where they lie elsewhere.")
+]
+
+
+@features_app.command("inspect")
+def inspect(
+    folder: Folder,
+    backbone: o.Backbone = None,
+    cohort: Annotated[str | None, typer.Option("--cohort", help="Say how much of this cohort is there.")] = None,
+    labels: o.LabelsFile = None,
+    magnification: Magnification = None,
+    patch_px: PatchPx = None,
+    coords: Coords = None,
+    mpp: Annotated[
+        Path | None, typer.Option("--mpp", help="csv with columns slide and mpp, where files do not say it.")
+    ] = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Say what a folder of features holds, and whether its scales nest. Exit status 1 for errors."""
+    with explained():
+        from .. import console, features
+        from ..prepare import UsageError
+
+        if (cohort is None) != (labels is None):
+            raise UsageError("--cohort and --labels belong together: the labels say whose slides to look for")
+        table = None
+        if cohort is not None and labels is not None:
+            from ...datasets import cohorts
+            from ...datasets.labels import read_labels
+
+            table = read_labels(labels, cohorts.get(cohort))
+        told = {"magnification": magnification, "patch_px": patch_px, "coords": coords}
+        given = None if mpp is None else features.read_mpp(mpp)
+        reports = []
+        for reader in features.readers(folder, backbone, **told):
+            with console.counting(f"Inspecting {reader.backbone}") as count:
+                reports.append(features.inspect(reader, table, given, count))
+        if as_json:
+            print_json({"folder": str(folder), "sets": reports})
+        else:
+            for report in reports:
+                features.show(report)
+        if any(features.errors(report) for report in reports):
+            raise typer.Exit(1)
+
+
+@features_app.command("convert")
+def convert(
+    folder: Folder,
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="Folder for our own files, one a slide.")],
+    backbone: o.Backbone = None,
+    magnification: Magnification = None,
+    patch_px: PatchPx = None,
+    coords: Coords = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Write features into our store: float16, checksums, one file a slide. Run it again to go on after a stop.
+
+    Exit status 1 if any slide could not be converted; it is then named with the reason.
+    """
+    with explained():
+        from ...datasets.features.convert import convert as convert_slides
+        from ...datasets.features.opening import open_features
+        from .. import console, features
+
+        reader = open_features(folder, backbone, magnification=magnification, patch_px=patch_px, coords=coords)
+        with console.counting(f"Converting {reader.backbone}") as count:
+            done = convert_slides(reader, store, count)
+        saved = done.bytes_before - done.bytes_after
+        if as_json:
+            from dataclasses import asdict
+
+            print_json({"store": str(store), "backbone": reader.backbone, "saved": saved, **asdict(done)})
+        else:
+            console.listing(
+                f"Converted {reader.backbone} into {store}",
+                [
+                    {
+                        "written": len(done.written),
+                        "finished before": len(done.skipped),
+                        "bad": len(done.bad),
+                        "before": features.size_of(done.bytes_before),
+                        "now": features.size_of(done.bytes_after),
+                        "saved": f"{features.size_of(saved)} ({saved / max(done.bytes_before, 1):.0%})",
+                    }
+                ],
+            )
+            console.findings(done.findings)
+            for slide, why in done.bad.items():
+                console.fail(f"{slide}: {why}")
+        if done.bad:
+            raise typer.Exit(1)
