@@ -19,6 +19,7 @@ class Experiment:
     cohort, cohort_version: a name of the cohort registry and its version.
     backbone: the patch encoder; magnifications: the scales that the model reads.
     recipe: how it is trained.
+    endpoint: what is predicted; `os` is overall survival.
     folds_name, n_folds: which outer folds.
     slides: how several slides of a patient count; `concat` lays them into one bag.
     missing: `error`, or `drop` where patients without features were left out (and listed).
@@ -42,6 +43,7 @@ class Experiment:
     labels: str
     folds: str
     features: str
+    endpoint: str = "os"
     slides: str = "concat"
     missing: str = "error"
     synthetic: bool = False

@@ -4,6 +4,7 @@ import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,14 +23,31 @@ READINGS = ("selected", "last", "best")
 epoch on the test part, as published papers report; never ranked by."""
 
 
+class Aggregation(Protocol):
+    """How predictions of bags become predictions of patients; `milsurv.datasets.slides.Units` is one."""
+
+    def aggregate(self, units: Sequence[str], values: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+        """Values of bags `(n, …)` as values of patients: (ids, values)."""
+        ...
+
+
 @dataclass(frozen=True)
 class FoldParts:
-    """The three parts of one fold, and the whole cohort for the one fault of the reference that needs it."""
+    """One fold.
+
+    train, val, test: bags to learn from, to choose with and to score, disjoint by patient.
+    scored_train, scored_test: who is scored: the same, or the patients whose slides are bags of their own.
+    units: turns predictions of the former into predictions of the latter.
+    cohort: everyone, for the one fault of the reference that needs it.
+    """
 
     fold: int
     train: Part
     val: Part
     test: Part
+    scored_train: Part
+    scored_test: Part
+    units: Aggregation
     cohort: FollowUp
 
 
@@ -78,7 +96,8 @@ def run_fold(
     """
     started = time.perf_counter()
     recipe, loss = experiment.recipe, LOSSES[experiment.recipe.loss]
-    train, test = parts.train, parts.test
+    train, test, scored = parts.train, parts.test, parts.scored_test
+    known = parts.scored_train.followup
     device = torch.device(experiment.device)
     fitted_on = parts.cohort if "cohort-bins" in recipe.faults else train.followup
     bins = fit_bins(fitted_on.time, fitted_on.event, recipe.bins)
@@ -98,9 +117,13 @@ def run_fold(
         def scores(patients: Sequence[str]) -> torch.Tensor:
             return predict(model, bags, patients, recipe.tokens, precision)
 
+        def by_patient(part: Part, values: torch.Tensor) -> np.ndarray:
+            return parts.units.aggregate(part.patients, values.double().numpy())[1]
+
         def test_c_index() -> float | None:
+            risk = by_patient(test, loss.risk(scores(test.patients)))
             try:
-                return c_index(test.followup.time, test.followup.event, loss.risk(scores(test.patients)).numpy())
+                return c_index(scored.followup.time, scored.followup.event, risk)
             except NotComputable:
                 return None
 
@@ -130,31 +153,31 @@ def run_fold(
             if epoch not in read:
                 model.load_state_dict(weights[epoch])
                 on_train, on_test = scores(train.patients), scores(test.patients)
+                alive = loss.survival(on_test, bins, on_train, train.followup.time, train.followup.event)
+                risk = by_patient(test, loss.risk(on_test))
                 estimate = Estimate(
-                    risk=loss.risk(on_test).double().numpy(),
-                    survival=loss.survival(on_test, bins, on_train, train.followup.time, train.followup.event)
-                    .double()
-                    .numpy(),
+                    risk=risk,
+                    survival=by_patient(test, alive),
                     edges=np.asarray(bins.upper),
-                    high=(loss.risk(on_test) > loss.risk(on_train).median()).numpy(),
+                    high=risk > np.median(by_patient(train, loss.risk(on_train))),
                 )
-                read[epoch] = estimate, score_all(train.followup, test.followup, estimate)
+                read[epoch] = estimate, score_all(known, scored.followup, estimate)
             estimate, metrics = read[epoch]
             row |= {f"{name}_{reading}": value for name, value in metrics.items()}
             row[f"epoch_{reading}"] = epoch
             predictions += _lines(parts, reading, estimate)
 
     try:
-        row["ibs_km"] = brier_null(train.followup, test.followup)
+        row["ibs_km"] = brier_null(known, scored.followup)
     except NotComputable as reason:
         row |= {"ibs_km": None, "why_ibs_km": str(reason)}
     row |= {
         "n_train": len(train.patients),
         "n_val": len(parts.val.patients),
-        "n_test": len(test.patients),
+        "n_test": len(scored.patients),
         "events_train": int(train.followup.event.sum()),
         "events_val": int(parts.val.followup.event.sum()),
-        "events_test": int(test.followup.event.sum()),
+        "events_test": int(scored.followup.event.sum()),
         "epochs": last,
         "bin_edges": [round(edge, 4) for edge in bins.upper],
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -169,14 +192,14 @@ def _lines(parts: FoldParts, reading: str, estimate: Estimate) -> list[dict[str,
             "patient": patient,
             "fold": parts.fold,
             "reading": reading,
-            "time": float(parts.test.followup.time[i]),
-            "event": int(parts.test.followup.event[i]),
+            "time": float(parts.scored_test.followup.time[i]),
+            "event": int(parts.scored_test.followup.event[i]),
             "risk": float(estimate.risk[i]),
             "risk_group": "high" if estimate.high[i] else "low",
             **{f"edge_{j + 1}": float(edge) for j, edge in enumerate(estimate.edges)},
             **{f"survival_{j + 1}": float(s) for j, s in enumerate(estimate.survival[i])},
         }
-        for i, patient in enumerate(parts.test.patients)
+        for i, patient in enumerate(parts.scored_test.patients)
     ]
 
 

@@ -7,13 +7,17 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ..datasets import backbones, cohorts
+from ..datasets.attach import attach_slides
 from ..datasets.bags import Bags
 from ..datasets.cohort import Cohort
+from ..datasets.columns import parse_columns
 from ..datasets.errors import DataError, some
 from ..datasets.features.opening import open_features
 from ..datasets.labels import Labels, read_labels
 from ..datasets.layout import find_features, find_labels, find_splits
-from ..datasets.splits import Split, read_splits, stratified_folds
+from ..datasets.site_folds import site_preserving_folds
+from ..datasets.slides import MODES, select_slides
+from ..datasets.splits import Folds, Split, read_splits, stratified_folds
 from ..models import registry
 from ..models.spec import ModelSpec
 from .experiment import Experiment
@@ -40,7 +44,11 @@ class Request:
     features: a folder, `synthetic`, or None to look in `data`; labels, splits: likewise files and folders.
     data: the data folder; out: where results go.
     recipe: a name; settings: `key=value` pairs that change recipe fields or hyperparameters, as text.
-    folds: how many outer folds to generate when no official ones are given.
+    endpoint: `os`, `dss`, `pfi` or `dfi`, where the table has it; columns: what the columns of another table hold.
+    magnification, patch_px, coords: of the features, where their files do not say them.
+    folds, repeats, split_by: outer folds to draw where none are given: how many, how often, and whether `event`
+        (stratified) or `site` (no tissue-source site in two parts) decides.
+    slides: how several slides of a patient count, out of `milsurv.datasets.slides.MODES`.
     seed: see `Experiment`. device: `cpu`, `cuda` or `auto`.
     missing: `error` or `drop`.
     strength, patients: of a synthetic cohort, the planted hazard (a word or a number) and how many patients.
@@ -56,7 +64,15 @@ class Request:
     out: Path = Path("results")
     recipe: str = "default"
     settings: Mapping[str, str] | None = None
+    endpoint: str = "os"
+    columns: str | None = None
+    magnification: int | None = None
+    patch_px: int | None = None
+    coords: Path | None = None
     folds: int = 5
+    repeats: int = 1
+    split_by: str = "event"
+    slides: str = "concat"
     seed: int = 0
     device: str = "auto"
     missing: str = "error"
@@ -140,7 +156,7 @@ def command_of(request: Request) -> str:
         value = getattr(request, field.name)
         if field.name in ("model", "cohort", "settings", "out") or value == getattr(default, field.name):
             continue
-        words += [f"--{field.name}", str(value)]
+        words += [f"--{field.name.replace('_', '-')}", str(value)]
     for key, value in sorted((request.settings or {}).items()):
         words += ["--set", f"{key}={value}"]
     return shlex.join(words)
@@ -164,6 +180,8 @@ def choose(request: Request) -> Choice:
     if request.backbone is not None and request.features == SYNTHETIC:
         backbones.get(request.backbone)
     known("missing", request.missing, ("error", "drop"))
+    known("slides", request.slides, MODES)
+    known("split-by", request.split_by, ("event", "site"))
     settings = dict(request.settings or {})
     if "scale" in settings and spec.family != "single-scale":
         raise UsageError(
@@ -186,24 +204,33 @@ def prepare(request: Request, drawing: Callable[[int, int], None] | None = None)
     """
     choice = choose(request)
     place = _locate(request, choice.cohort, drawing)
-    labels = read_labels(place.labels, choice.cohort)
-    folds = read_splits(place.splits, labels) if place.splits else stratified_folds(labels, request.folds)
-    reader = open_features(place.features, request.backbone)
-    bags = Bags(
-        reader, labels.patients, choice.magnifications, missing="drop" if request.missing == "drop" else "error"
+    columns = parse_columns(request.columns) if request.columns else None
+    labels = read_labels(place.labels, choice.cohort, endpoint=request.endpoint, columns=columns)
+    reader = open_features(
+        place.features,
+        request.backbone,
+        magnification=request.magnification,
+        patch_px=request.patch_px,
+        coords=request.coords,
     )
+    if labels.synthetic != reader.synthetic:
+        raise UsageError("synthetic features belong to synthetic labels only: measured and drawn data never mix")
+    if labels.without_slides:
+        labels = attach_slides(labels, reader.slides)
+    folds = read_splits(place.splits, labels) if place.splits else _divide(request, labels)
+    units = select_slides(labels, request.slides)
+    missing = "drop" if request.missing == "drop" else "error"
+    bags = Bags(reader, units.labels.patients, choice.magnifications, missing=missing)
     noticed = bags.check()
-    material = Material(labels, folds.splits, bags, reader.dim)
+    material = Material(labels, folds.splits, units, bags, reader.dim)
     if bags.absent:
         material = without(material, bags.absent)
         _check_events(material.splits, material.labels)
     material = replace(
         material,
-        findings=(*labels.findings, *folds.findings, *noticed),
+        findings=(*labels.findings, *folds.findings, *units.findings, *noticed),
         left_out={**labels.excluded, **dict.fromkeys(bags.absent, "no slide with usable features")},
     )
-    if labels.synthetic != reader.synthetic:
-        raise UsageError("synthetic features belong to synthetic labels only: measured and drawn data never mix")
     experiment = Experiment(
         model=choice.spec.name,
         hyperparameters=dict(sorted(choice.hyperparameters.items())),
@@ -212,17 +239,25 @@ def prepare(request: Request, drawing: Callable[[int, int], None] | None = None)
         backbone=reader.backbone,
         magnifications=choice.magnifications,
         recipe=choice.recipe,
+        endpoint=request.endpoint,
+        slides=request.slides,
         folds_name=folds.name,
         n_folds=len(folds.splits),
         seed=request.seed,
         device=choice.device,
-        labels=labels.fingerprint,
+        labels=units.labels.fingerprint,
         folds=folds.fingerprint,
         features=reader.fingerprint(bags.slides),
         missing=request.missing,
         synthetic=labels.synthetic,
     )
     return experiment, material
+
+
+def _divide(request: Request, labels: Labels) -> Folds:
+    """Outer folds of our own, where none are given. They do not depend on the seed: seeds share their folds."""
+    divide = site_preserving_folds if request.split_by == "site" else stratified_folds
+    return divide(labels, request.folds, repeats=request.repeats)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from ..datasets.bags import Bags
 from ..datasets.errors import DataError
 from ..datasets.findings import Finding
 from ..datasets.labels import Labels
+from ..datasets.slides import Units
 from ..datasets.splits import Split, cut_validation
 from ..models import registry
 from .experiment import Experiment, seed_for
@@ -54,27 +55,35 @@ class Recorder(Protocol):
 class Material:
     """What an experiment reads, after checking.
 
-    labels: the patients; splits: the outer folds that remain of them; bags: their patches, `dim` wide.
+    labels: the patients; splits: the outer folds that remain of them.
+    units: what a bag is, a patient or a slide; bags: their patches, `dim` wide.
     findings: what was noticed in labels, folds and features.
     left_out: patients of the table that are not used, and why.
     """
 
     labels: Labels
     splits: tuple[Split, ...]
+    units: Units
     bags: Bags
     dim: int
     findings: tuple[Finding, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
 
-    def followup(self, patients: Sequence[str]) -> FollowUp:
-        """Time and event of these patients, in this order."""
-        by_id = self.labels.by_id
-        rows = [by_id[patient] for patient in patients]
-        return FollowUp(np.array([p.time for p in rows], dtype=float), np.array([p.event for p in rows], dtype=bool))
+    def bags_of(self, patients: Sequence[str]) -> Part:
+        """The bags of these patients, with their follow-up."""
+        return part_of(self.units.labels, self.units.of(patients))
 
-    def part(self, patients: Sequence[str]) -> Part:
-        """A part of a fold with its follow-up."""
-        return Part(tuple(patients), self.followup(patients))
+    def scored(self, patients: Sequence[str]) -> Part:
+        """Who is scored when these patients are: themselves, or their slides where slides are scored."""
+        return self.bags_of(patients) if self.units.level == "slide" else part_of(self.labels, patients)
+
+
+def part_of(labels: Labels, ids: Sequence[str]) -> Part:
+    """Patients (or slides) with their follow-up, in this order."""
+    by_id = labels.by_id
+    rows = [by_id[i] for i in ids]
+    time, event = np.array([p.time for p in rows], dtype=float), np.array([p.event for p in rows], dtype=bool)
+    return Part(tuple(ids), FollowUp(time, event))
 
 
 def fold_parts(experiment: Experiment, material: Material, split: Split) -> FoldParts:
@@ -83,17 +92,26 @@ def fold_parts(experiment: Experiment, material: Material, split: Split) -> Fold
     if not val and experiment.recipe.validation:
         seed = seed_for(experiment.seed, split.fold, "validation")
         train, val = cut_validation(split.train, material.labels, experiment.recipe.validation, seed)
-    everyone = material.followup([p.id for p in material.labels.patients])
-    return FoldParts(split.fold, material.part(train), material.part(val), material.part(split.test), everyone)
+    return FoldParts(
+        fold=split.fold,
+        train=material.bags_of(train),
+        val=material.bags_of(val),
+        test=material.bags_of(split.test),
+        scored_train=material.scored(train),
+        scored_test=material.scored(split.test),
+        units=material.units,
+        cohort=material.bags_of([p.id for p in material.labels.patients]).followup,
+    )
 
 
 def oracle_c_index(material: Material, split: Split) -> float | None:
     """What the true risks reach on this test part; None for cohorts that were observed and not drawn."""
     if material.labels.oracle is None:
         return None
-    part = material.followup(split.test)
+    part = material.scored(split.test)
+    truth = material.units.labels.oracle if material.units.level == "slide" else material.labels.oracle
     try:
-        return c_index(part.time, part.event, np.array([material.labels.oracle[p] for p in split.test]))
+        return c_index(part.followup.time, part.followup.event, np.array([(truth or {})[i] for i in part.patients]))
     except NotComputable:
         return None
 
@@ -113,6 +131,7 @@ def describe(experiment: Experiment, material: Material, command: str) -> dict[s
         "backbone": experiment.backbone,
         "loss": experiment.recipe.loss,
         "recipe": recipe_title(experiment.recipe),
+        "endpoint": experiment.endpoint,
         "slides": experiment.slides,
         "missing": experiment.missing,
         "folds_name": experiment.folds_name,
@@ -205,13 +224,19 @@ def _compute(experiment, material, split, folder, shared, build, watcher) -> dic
     return row
 
 
-def without(material: Material, left_out: Sequence[str]) -> Material:
-    """The material without these patients, in labels and folds alike."""
-    gone = set(left_out)
-    labels = replace(material.labels, patients=tuple(p for p in material.labels.patients if p.id not in gone))
+def without(material: Material, units: Sequence[str]) -> Material:
+    """The material without these bags, and without the patients of whom none is left."""
+    gone = set(units)
+    owner = {unit: patient for unit, patient in material.units.owner.items() if unit not in gone}
+    left = set(owner.values())
 
     def keep(ids: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(i for i in ids if i not in gone)
+        return tuple(i for i in ids if i in left)
 
-    splits = tuple(replace(s, train=keep(s.train), val=keep(s.val), test=keep(s.test)) for s in material.splits)
-    return replace(material, labels=labels, splits=splits)
+    bags = replace(material.units.labels, patients=tuple(p for p in material.units.labels.patients if p.id not in gone))
+    return replace(
+        material,
+        labels=replace(material.labels, patients=tuple(p for p in material.labels.patients if p.id in left)),
+        units=replace(material.units, labels=bags, owner=owner),
+        splits=tuple(replace(s, train=keep(s.train), val=keep(s.val), test=keep(s.test)) for s in material.splits),
+    )

@@ -27,7 +27,15 @@ def ablate(
         str | None, typer.Option("--scale", help="Scales of single-scale models, separated by commas.")
     ] = None,
     settings: o.Settings = None,
+    endpoint: o.Endpoint = "os",
+    columns: o.Columns = None,
+    magnification: o.Magnification = None,
+    patch_px: o.PatchPx = None,
+    coords: o.Coords = None,
     folds: o.Folds = 5,
+    repeats: o.Repeats = 1,
+    split_by: o.SplitBy = "event",
+    slides: o.Slides = "concat",
     seed: Annotated[str, typer.Option("--seed", help="Seeds, separated by commas.")] = "0",
     device: o.Device = "auto",
     missing: o.Missing = "error",
@@ -43,9 +51,29 @@ def ablate(
         from ..session import Session, grid
 
         first = Request(
-            "", "", None, features, labels, splits, data, out, recipe,
-            settings_from(settings, epochs=epochs), folds, 0, device, missing, strength, patients,
-        )  # fmt: skip
+            "",
+            "",
+            features=features,
+            labels=labels,
+            splits=splits,
+            data=data,
+            out=out,
+            recipe=recipe,
+            settings=settings_from(settings, epochs=epochs),
+            endpoint=endpoint,
+            columns=columns,
+            magnification=magnification,
+            patch_px=patch_px,
+            coords=coords,
+            folds=folds,
+            repeats=repeats,
+            split_by=split_by,
+            slides=slides,
+            device=device,
+            missing=missing,
+            strength=strength,
+            patients=patients,
+        )
         requests = grid(first, model=model, cohort=cohort, backbone=backbone, loss=loss, scale=scale, seed=seed)
         session = Session(out, tracking)
         if dry_run:

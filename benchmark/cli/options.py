@@ -31,6 +31,29 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a field of the recipe or a hyperparameter."),
 ]
+Endpoint = Annotated[str, typer.Option("--endpoint", help="os, dss, pfi or dfi, where the table has it.")]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns", help="The columns of another table: patient=…,slide=…,time=…,event=…,unit=days."
+    ),
+]
+Magnification = Annotated[
+    int | None, typer.Option("--magnification", help="Of the features, where their files do not say it (CLAM).")
+]
+PatchPx = Annotated[
+    int | None, typer.Option("--patch-px", help="Of the features, where one magnification was cut in several sizes.")
+]
+Coords = Annotated[
+    Path | None, typer.Option("--coords", help="Where CLAM's patch files lie, if not beside the features.")
+]
+Repeats = Annotated[int, typer.Option("--repeats", help="How many times the cohort is divided into folds.", min=1)]
+SplitBy = Annotated[
+    str, typer.Option("--split-by", help="event: stratified; site: no tissue-source site in two parts.")
+]
+Slides = Annotated[
+    str, typer.Option("--slides", help="Several slides a patient: concat, first-dx, mean-risk or slide.")
+]
 Folds = Annotated[int, typer.Option("--folds", help="Folds to draw where none are given.", min=2, max=100)]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of weights, batches and the inner validation part.", min=0)]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]

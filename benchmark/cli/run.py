@@ -27,7 +27,15 @@ def run(
     epochs: o.Epochs = None,
     scale: o.Scale = None,
     settings: o.Settings = None,
+    endpoint: o.Endpoint = "os",
+    columns: o.Columns = None,
+    magnification: o.Magnification = None,
+    patch_px: o.PatchPx = None,
+    coords: o.Coords = None,
     folds: o.Folds = 5,
+    repeats: o.Repeats = 1,
+    split_by: o.SplitBy = "event",
+    slides: o.Slides = "concat",
     seed: o.Seed = 0,
     device: o.Device = "auto",
     missing: o.Missing = "error",
@@ -45,11 +53,32 @@ def run(
         from ..prepare import Request
         from ..session import Session
 
-        changes = settings_from(settings, loss=loss, epochs=epochs, scale=scale)
         request = Request(
-            model, cohort, backbone, features, labels, splits, data, out, recipe, changes, folds, seed, device, missing,
-            strength, patients,
-        )  # fmt: skip
+            model,
+            cohort,
+            backbone=backbone,
+            features=features,
+            labels=labels,
+            splits=splits,
+            data=data,
+            out=out,
+            recipe=recipe,
+            settings=settings_from(settings, loss=loss, epochs=epochs, scale=scale),
+            endpoint=endpoint,
+            columns=columns,
+            magnification=magnification,
+            patch_px=patch_px,
+            coords=coords,
+            folds=folds,
+            repeats=repeats,
+            split_by=split_by,
+            slides=slides,
+            seed=seed,
+            device=device,
+            missing=missing,
+            strength=strength,
+            patients=patients,
+        )
         session = Session(out, tracking)
         if dry_run:
             dry_run_([request], session, as_json)
