@@ -45,7 +45,8 @@ def fit_cox(
     determine each other.
     """
     try:
-        fitted = CoxPHSurvivalAnalysis(alpha=alpha).fit(columns, Surv.from_arrays(event, time))
+        model = CoxPHSurvivalAnalysis(alpha=alpha)  # pyright: ignore[reportArgumentType]  # it takes fractions too
+        fitted = model.fit(columns, Surv.from_arrays(event, time))
     except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
         raise CannotFit(
             f"the Cox model cannot be fitted ({error}); raise the ridge penalty (alpha is {alpha:g})"

@@ -57,9 +57,12 @@ def concordance(time: ArrayLike, event: ArrayLike, risk: ArrayLike) -> float:
     return float(made.scores.sum(dtype=np.float64) / n_pairs)
 
 
-def resampled(made: Pairs, counts: NDArray[np.integer]) -> NDArray[np.float64]:
+def resampled(
+    made: Pairs, counts: NDArray[np.integer], n_pairs: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
     """The C-index of every resample; `counts` (r, n) says how often each resample holds each patient.
 
+    `n_pairs` (r,), from `resampled_pairs`, spares counting the same pairs again for another model's risks.
     Returns (r,), NaN where a resample has no comparable pair. The products run in float32 over chunks of resamples; the
     sums they form are halves of whole numbers below 2**23, which float32 holds exactly, and the last sum runs in
     float64.
@@ -68,9 +71,19 @@ def resampled(made: Pairs, counts: NDArray[np.integer]) -> NDArray[np.float64]:
     for start in range(0, len(counts), _CHUNK):
         weights = counts[start : start + _CHUNK].astype(np.float32)  # (c, n)
         mine = weights[:, made.died]  # (c, k)
-        n_pairs = _totals(mine, weights, made.comparable)
+        chunk = slice(start, start + _CHUNK)
+        here = _totals(mine, weights, made.comparable) if n_pairs is None else n_pairs[chunk]
         with np.errstate(invalid="ignore"):
-            result[start : start + _CHUNK] = _totals(mine, weights, made.scores) / n_pairs
+            result[chunk] = _totals(mine, weights, made.scores) / here
+    return result
+
+
+def resampled_pairs(made: Pairs, counts: NDArray[np.integer]) -> NDArray[np.float64]:
+    """How many comparable pairs every resample holds, (r,): the same for all risks of the same patients."""
+    result = np.empty(len(counts))
+    for start in range(0, len(counts), _CHUNK):
+        weights = counts[start : start + _CHUNK].astype(np.float32)
+        result[start : start + _CHUNK] = _totals(weights[:, made.died], weights, made.comparable)
     return result
 
 

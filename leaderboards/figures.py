@@ -14,7 +14,8 @@ from matplotlib.path import Path as Outline
 from numpy.typing import ArrayLike
 
 from . import style
-from .ranking import Line
+from .across import Across
+from .ranking import CONTROL, Line
 from .survival_curves import at_risk, kaplan_meier_curve, logrank_p
 
 
@@ -61,7 +62,7 @@ def kaplan_meier(
 
 def forest(lines: Sequence[Line], title: str = "", width: float = 7.2) -> Figure:
     """One row per line: the C-index of each fold (dots), mean ± SD at `selected` (bar), mean at `best` (open
-    diamond)."""
+    diamond). The dotted line is the best control, where there is one."""
     with style.styled():
         height = 0.30 * max(len(lines), 1)
         total = height + (1.0 if title else 0.65)
@@ -79,6 +80,9 @@ def forest(lines: Sequence[Line], title: str = "", width: float = 7.2) -> Figure
             if best is not None:
                 axes.plot([best], [place], "D", ms=4.2, mfc="none", mec=style.HIGH, mew=1)
         axes.axvline(0.5, color=style.SOFT, lw=0.8, ls=(0, (2, 2)))
+        controls = [mean for line in lines if line.family == CONTROL and (mean := line.selected.mean) is not None]
+        if controls:
+            axes.axvline(max(controls), color=style.INK, lw=1, ls=(0, (1, 2)))
         oracles = [mean for line in lines if (mean := line.spreads["oracle_c_index"].mean) is not None]
         if oracles:
             axes.axvline(max(oracles), color=style.HIGH, lw=0.8, ls=(0, (4, 2)))
@@ -91,6 +95,48 @@ def forest(lines: Sequence[Line], title: str = "", width: float = 7.2) -> Figure
         axes.xaxis.grid(True, color=style.LINE, lw=0.6)
         axes.set_axisbelow(True)
         axes.spines["left"].set_visible(False)
+    return figure
+
+
+def critical_difference(found: Across, width: float = 7.2) -> Figure:
+    """Mean ranks on one axis, best at the left; a bar joins models that the critical difference does not tell apart
+    (Demšar 2006)."""
+    ranks, k = found.ranks, len(found.models)
+    left = (k + 1) // 2
+    with style.styled():
+        depth = 0.32 + 0.15 * len(found.groups) + 0.26 * left
+        total = depth + 0.95
+        figure = Figure(figsize=(width, total))
+        axes = figure.add_axes((0.25, 0.02, 0.5, 0.9 / total * depth / 0.9))
+        axes.set(xlim=(1, k), ylim=(depth, 0))
+        axes.xaxis.tick_top()
+        axes.set_xticks(range(1, k + 1))
+        for name in ("left", "bottom", "right"):
+            axes.spines[name].set_visible(False)
+        axes.spines["top"].set_visible(True)
+        axes.set_yticks([])
+        start = 0.16
+        for number, (first, last) in enumerate(found.groups):
+            height = start + 0.15 * number
+            ends = [ranks[first] - 0.03, ranks[last] + 0.03]
+            axes.plot(ends, [height, height], color=style.HIGH, lw=3.2, solid_capstyle="round", clip_on=False)
+        below = start + 0.15 * len(found.groups) + 0.1
+        for place, (name, rank) in enumerate(zip(found.models, ranks, strict=True)):
+            near = place < left
+            height = below + 0.26 * (place if near else k - 1 - place)
+            edge = 1 - 0.02 * (k - 1) if near else k + 0.02 * (k - 1)
+            axes.plot([rank, rank, edge], [0, height, height], color=style.LOW, lw=1, clip_on=False)
+            words = [f"{_clip(name, 26)}  {rank:.2f}", f"{rank:.2f}  {_clip(name, 26)}"][not near]
+            shift = -0.01 * (k - 1) if near else 0.01 * (k - 1)
+            axes.text(edge + shift, height, words, ha="right" if near else "left", va="center", fontsize=8.5)
+        reach = min(found.critical_difference, k - 1)
+        at = -0.56
+        axes.plot([1, 1 + reach], [at, at], color=style.SOFT, lw=1.4, clip_on=False)
+        for end in (1, 1 + reach):
+            axes.plot([end, end], [at - 0.05, at + 0.05], color=style.SOFT, lw=1.4, clip_on=False)
+        words = f"critical difference {found.critical_difference:.2f}"
+        words += " (longer than the axis)" * (found.critical_difference > k - 1)
+        axes.text(1, at - 0.09, words, fontsize=8, color=style.SOFT, va="bottom")
     return figure
 
 

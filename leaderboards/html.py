@@ -9,6 +9,8 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from .across import across
+from .evidence_views import across_view
 from .page_views import BoardView, board_view
 from .ranking import Board
 from .rows import Problem
@@ -35,6 +37,7 @@ def html(boards: Sequence[Board], predictions: Mapping[str, pd.DataFrame], probl
     views: list[BoardView] = [board_view(board, f"b{number}", predictions) for number, board in enumerate(boards, 1)]
     page = environment.get_template("page.html.jinja").render(
         boards=views,
+        across=[across_view(found, f"a{number}") for number, found in enumerate(across(boards), 1)],
         problems=problems,
         totals=_totals(boards),
         style=Markup((_HERE / "page.css.jinja").read_text(encoding="utf-8").strip()),

@@ -3,16 +3,18 @@
 from collections.abc import Sequence
 
 from .ranking import Board
-from .sheets import Sheet, board_sheets
+from .sheets import Sheet, incomplete_sheet, ranking_sheet
 
 # What a paper's table shows; the rest is in the CSV.
 _COLUMNS = (
     "Model",
+    "Mark",
     "Scales",
     "Backbone",
     "Loss",
     "Seeds",
     "C-index (selected)",
+    "95 % interval",
     "Last",
     "Best",
     "Optimism",
@@ -32,10 +34,10 @@ def latex(boards: Sequence[Board]) -> str:
     """One `table` environment per ranking; needs `\\usepackage{booktabs}`. Incomplete experiments stand in comments."""
     parts = ["% Needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}. Ranked by the C-index at `selected`."]
     for board in boards:
-        *_, last = sheets = board_sheets(board)
-        rankings = sheets[:-1] if board.incomplete else sheets
-        parts += [table(sheet) for sheet in rankings]
+        notes = [board.notes, *[()] * len(board.rankings)]
+        parts += [table(ranking_sheet(board, *one)) for one in zip(board.rankings, notes, strict=False)]
         if board.incomplete:
+            last = incomplete_sheet(board)
             parts.append(
                 "\n".join(
                     [

@@ -3,15 +3,16 @@
 import re
 from collections.abc import Sequence
 
+from .across import across
 from .ranking import Board
 from .rows import Problem
-from .sheets import Sheet, board_sheets
+from .sheets import Sheet, across_sheet, board_sheets
 
 HOW_TO_READ = (
     "Ranked by the C-index at `selected`: the epoch is chosen on an inner validation part, the test fold chooses "
     "nothing. `Last` is the last epoch; `Best` is the best epoch on the test fold, as many papers report it; "
     "`Optimism` is best minus selected. Mean ± sample standard deviation over folds; several seeds are averaged "
-    "within each fold first."
+    "within each fold first. Brackets: 95 % interval of the mean, from a bootstrap of the patients within folds."
 )
 
 
@@ -22,14 +23,19 @@ def markdown(boards: Sequence[Board], problems: Sequence[Problem] = ()) -> str:
         parts.append("No results yet.")
     for board in boards:
         parts.append(f"## {escape(board.title)}")
-        for sheet in board_sheets(board):
-            parts.append(f"### {escape(sheet.title)}")
-            parts += [f"> {escape(note)}" for note in sheet.notes]
-            parts.append(table(sheet))
+        for sheet in board_sheets(board, wide=True):
+            parts += _titled(sheet, "###")
+    for found in across(boards):
+        parts += _titled(across_sheet(found), "##")
     if problems:
         parts.append("## Files that were not taken")
         parts.append("\n".join(f"- {escape(problem.where)}: {escape(problem.message)}" for problem in problems))
     return "\n\n".join(parts) + "\n"
+
+
+def _titled(sheet: Sheet, heading: str) -> list[str]:
+    notes = [f"> {escape(note)}" for note in sheet.notes]
+    return [f"{heading} {escape(sheet.title)}", *notes, *([table(sheet)] if sheet.rows else [])]
 
 
 def table(sheet: Sheet) -> str:

@@ -1,8 +1,7 @@
 """What the page's template needs of a board, reckoned beforehand, so that the template only lays out."""
 
-import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +9,15 @@ import pandas as pd
 from markupsafe import Markup
 
 from . import sheets
+from .evidence_views import EvidenceView, evidence_view
 from .experiments import Incomplete
-from .figures import forest, kaplan_meier, p_text
+from .figures import forest, kaplan_meier
 from .inline_svg import inline_svg
-from .ranking import Board, Line, Ranking, Spread
-from .rows import Row
+from .line_details import facts, folds_sheet, missing
+from .ranking import IMPORTED, Board, Line, Ranking
+
+CURVES = 12
+"""Lines of one ranking whose Kaplan-Meier curves are set into the page; each costs it some 30 kB."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +29,18 @@ class Bar:
     high: float
     folds: tuple[float, ...]
     best: float | None
+    interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell that can be sorted: its text, the number behind it (None sorts last), and a hint."""
+    """A cell that can be sorted: its text, the number behind it (None sorts last), a hint, and a second small line."""
 
     name: str
     text: str
     value: float | None
     hint: str = ""
+    below: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class LineView:
 
     line: Line
     key: str
+    marks: tuple[str, ...]
+    interval: str
     scales: tuple[str, ...]
     setting: str
     bar: Bar | None
@@ -51,6 +58,7 @@ class LineView:
     folds: sheets.Sheet
     missing: tuple[str, ...]
     curve: Markup | None
+    no_curve: str
     facts: tuple[tuple[str, str], ...]
     commands: tuple[str, ...]
 
@@ -66,8 +74,11 @@ class RankingView:
     ticks: tuple[tuple[float, str], ...]
     chance: float
     oracle: float | None
+    control: float | None
+    control_note: str
     forest: Markup
     leader: Markup | None
+    evidence: EvidenceView | None
 
 
 @dataclass(frozen=True)
@@ -90,7 +101,7 @@ def board_view(board: Board, key: str, predictions: Mapping[str, pd.DataFrame]) 
 
 def _ranking(board: Board, ranking: Ranking, key: str, predictions: Mapping[str, pd.DataFrame]) -> RankingView:
     lines = ranking.lines
-    low, high = _axis(lines)
+    low, high = _axis(ranking)
 
     def place(value: float) -> float:
         return round(100 * (value - low) / (high - low), 2)
@@ -102,7 +113,10 @@ def _ranking(board: Board, ranking: Ranking, key: str, predictions: Mapping[str,
     facts = [f"{patients} patients, {events} events" for patients, events in sizes]
     facts += [f"{lines[0].n_folds} folds: {ranking.folds_name}"]
     facts += [f"oracle C-index {oracle:.3f}"] if oracle else []
-    views = tuple(_line(board, line, f"{key}l{number}", place, predictions) for number, line in enumerate(lines, 1))
+    control = ranking.control.selected.mean if ranking.control else None
+    views = tuple(
+        _line(board, ranking, number, f"{key}l{number + 1}", place, predictions) for number in range(len(lines))
+    )
     # The leader's curves stand below the table too, under ids of their own.
     leader = (
         None if views[0].curve is None else Markup(str(views[0].curve).replace(f"{views[0].key}k-", f"{key}leader-"))
@@ -116,56 +130,89 @@ def _ranking(board: Board, ranking: Ranking, key: str, predictions: Mapping[str,
         ticks=tuple((place(tick), f"{tick:.2f}") for tick in ticks),
         chance=place(0.5),
         oracle=place(oracle) if oracle else None,
+        control=None if control is None else place(control),
+        control_note=" ".join(sheets.control_notes(ranking)),
         forest=inline_svg(forest(lines, width=5.6), f"{key}f", description),
         leader=leader,
+        evidence=None if ranking.evidence is None else evidence_view(board, ranking, ranking.evidence),
     )
 
 
-def _axis(lines: tuple[Line, ...]) -> tuple[float, float]:
-    """The common axis of a ranking: room for every fold, every mean ± SD and chance, on whole hundredths."""
+def _axis(ranking: Ranking) -> tuple[float, float]:
+    """The common axis of a ranking: room for every fold, mean ± SD, interval and chance, on whole hundredths."""
     values = [0.5]
-    for line in lines:
+    if ranking.evidence is not None:
+        drawn = [found["selected"] for found in ranking.evidence.intervals if "selected" in found]
+        values += [end for found in drawn for end in (found.low, found.high)]
+    for line in ranking.lines:
         mean, sd = line.selected.mean or 0.5, line.selected.sd or 0.0
         best, oracle = line.spreads["c_index_best"].mean, line.spreads["oracle_c_index"].mean
         values += [mean - sd, mean + sd, *line.folds["selected"], best or mean, oracle or mean]
     return math.floor(100 * min(values) - 1) / 100, math.ceil(100 * max(values) + 1) / 100
 
 
-def _line(board: Board, line: Line, key: str, place, predictions: Mapping[str, pd.DataFrame]) -> LineView:
+def _line(
+    board: Board,
+    ranking: Ranking,
+    number: int,
+    key: str,
+    place: Callable[[float], float],
+    predictions: Mapping[str, pd.DataFrame],
+) -> LineView:
+    line = ranking.lines[number]
+    intervals = {} if ranking.evidence is None else ranking.evidence.intervals[number]
+    drawn = intervals.get("selected")
+    seeds = f"{len(line.seeds)} seeds" if len(line.seeds) > 1 else ""
     mean, sd, best = line.selected.mean, line.selected.sd or 0.0, line.spreads["c_index_best"].mean
     bar = None
     if mean is not None:
         folds = tuple(place(fold) for fold in line.folds["selected"])
-        bar = Bar(place(mean), place(mean - sd), place(mean + sd), folds, None if best is None else place(best))
+        bar = Bar(
+            place(mean),
+            place(mean - sd),
+            place(mean + sd),
+            folds,
+            None if best is None else place(best),
+            None if drawn is None else (place(drawn.low), place(drawn.high)),
+        )
     shown = [experiment for experiment in line.experiments if experiment in predictions][:1]
+    curve = _curve(board, line, key, predictions[shown[0]]) if shown and number < CURVES else None
+    reason = "The risk groups of this line's patients were not kept, so there are no curves to show."
+    if number >= CURVES:
+        reason = f"Only the first {CURVES} lines of a table show their curves, to keep the page small."
+    elif line.family == IMPORTED:
+        reason = "Imported without risk groups, so there are no curves to show."
     return LineView(
         line=line,
         key=key,
+        marks=sheets.marks(ranking, number),
+        interval=sheets.interval(drawn),
         scales=tuple(scale.strip() for scale in (line.scales or "").split(",") if scale.strip()),
-        setting=" · ".join(word for word in (line.backbone, line.loss, line.recipe) if word),
+        setting=" · ".join(word for word in (line.backbone, line.loss, line.recipe, seeds) if word),
         bar=bar,
-        cells=_cells(line),
-        folds=_folds(line),
-        missing=_missing(line),
-        curve=_curve(board, line, key, predictions[shown[0]]) if shown else None,
-        facts=_facts(line),
+        cells=_cells(line, {name: sheets.interval(found, 2) for name, found in intervals.items()}),
+        folds=folds_sheet(line),
+        missing=missing(line),
+        curve=curve,
+        no_curve=reason,
+        facts=facts(line),
         commands=tuple(dict.fromkeys(row["command"] for row in line.rows if row.get("command"))),
     )
 
 
-def _cells(line: Line) -> tuple[Cell, ...]:
-    def metric(name: str, key: str, digits: int = 3) -> Cell:
+def _cells(line: Line, intervals: Mapping[str, str]) -> tuple[Cell, ...]:
+    def metric(name: str, key: str, below: str = "") -> Cell:
         spread = line.spreads[key]
-        text = sheets.NONE if spread.mean is None else f"{spread.mean:.{digits}f}"
+        text = sheets.NONE if spread.mean is None else f"{spread.mean:.3f}"
         partial = "" if spread.n == spread.of else f"{spread.n} of {spread.of} folds have a value"
-        return Cell(name, text + "*" * bool(partial and spread.mean is not None), spread.mean, partial)
+        return Cell(name, text + "*" * bool(partial and spread.mean is not None), spread.mean, partial, below)
 
     null = line.spreads["ibs_km"].mean
     ibs = metric("IBS", "ibs_selected")
     hint = ibs.hint or ("" if null is None else f"Kaplan-Meier null {null:.3f}")
     return (
-        metric("Last", "c_index_last"),
-        metric("Best", "c_index_best"),
+        metric("Last", "c_index_last", intervals.get("last", "")),
+        metric("Best", "c_index_best", intervals.get("best", "")),
         Cell("Optimism", sheets.signed(line.gap), line.gap),
         metric("Uno's C", "uno_c_selected"),
         Cell(
@@ -180,44 +227,6 @@ def _cells(line: Line) -> tuple[Cell, ...]:
     )
 
 
-_FOLD_COLUMNS = (
-    ("Selected", "c_index_selected", 3),
-    ("Last", "c_index_last", 3),
-    ("Best", "c_index_best", 3),
-    ("Uno's C", "uno_c_selected", 3),
-    ("AUC 12", "auc_12_selected", 2),
-    ("AUC 36", "auc_36_selected", 2),
-    ("AUC 60", "auc_60_selected", 2),
-    ("IBS", "ibs_selected", 3),
-    ("IBS of KM", "ibs_km", 3),
-)
-
-
-def _folds(line: Line) -> sheets.Sheet:
-    """Every fold of every seed: the three readings of the C-index, the other metrics at selected."""
-    rows = []
-    for row in line.rows:
-        numbers = [_number(row.get(key), digits) for _, key, digits in _FOLD_COLUMNS]
-        epochs = "/".join(str(row.get(f"epoch_{kind}", "")) for kind in ("selected", "last", "best"))
-        p = row.get("logrank_p_selected")
-        p_cell = sheets.NONE if p is None else p_text(p).removeprefix("= ")
-        test = f"{row['n_test']} ({row['events_test']})"
-        rows.append(
-            (str(row["seed"]), str(row["fold"]), test, *numbers, p_cell, epochs, sheets.seconds(row.get("seconds")))
-        )
-    names = ("Seed", "Fold", "Test (died)", *(name for name, _, _ in _FOLD_COLUMNS), "Log-rank p", "Epochs s/l/b", "s")
-    return sheets.Sheet("Folds", names, (True,) * len(names), tuple(rows))
-
-
-def _missing(line: Line) -> tuple[str, ...]:
-    """Which metrics have no value on which fold, and why."""
-    found = []
-    for row in line.rows:
-        keys = sorted(key for key in row if key.startswith("why_") and row[key])
-        found += [f"seed {row['seed']}, fold {row['fold']}, {key.removeprefix('why_')}: {row[key]}" for key in keys]
-    return tuple(found)
-
-
 def _curve(board: Board, line: Line, key: str, table: pd.DataFrame) -> Markup | None:
     """Kaplan-Meier curves of the out-of-fold risk groups at `selected`, of the line's first seed."""
     mine = np.asarray(table["reading"] == "selected")
@@ -227,39 +236,3 @@ def _curve(board: Board, line: Line, key: str, table: pd.DataFrame) -> Markup | 
     figure = kaplan_meier(time, event, group)
     description = f"Kaplan-Meier curves of the high-risk and low-risk group of {line.label} on {board.title}"
     return inline_svg(figure, f"{key}k", description)
-
-
-def _facts(line: Line) -> tuple[tuple[str, str], ...]:
-    settings = json.loads(line.hyperparameters)
-    words = ", ".join(f"{name}={json.dumps(settings[name])}" for name in sorted(settings))
-    facts = [
-        ("Hyperparameters", words or "none"),
-        ("Seeds", ", ".join(str(seed) for seed in line.seeds)),
-        ("Experiments", ", ".join(line.experiments)),
-        ("Patients", f"{line.patients}, of whom {line.events} died"),
-        ("Slides", line.slides or sheets.NONE),
-    ]
-    for title, key in (
-        ("Labels", "labels_fingerprint"),
-        ("Folds", "folds_fingerprint"),
-        ("Features", "features_fingerprint"),
-        ("milsurv", "code_version"),
-        ("torch", "torch_version"),
-        ("Device", "device"),
-        ("Hardware", "hardware"),
-    ):
-        facts.append((title, ", ".join(_values(line.rows, key)) or "not recorded"))
-    created = _values(line.rows, "created")
-    if created:
-        facts.append(("Run", created[0] if len(created) == 1 else f"{min(created)} to {max(created)}"))
-    total = sum(row.get("seconds") or 0.0 for row in line.rows)
-    facts.append(("Time", f"{total:.0f} s for {len(line.rows)} trainings"))
-    return tuple(facts)
-
-
-def _values(rows: tuple[Row, ...], key: str) -> list[str]:
-    return list(dict.fromkeys(str(row[key]) for row in rows if row.get(key)))
-
-
-def _number(value: float | None, digits: int) -> str:
-    return sheets.mean(Spread(value, None, 1, 1), digits)

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from .comparisons import judged
 from .html import html
 from .latex import latex
 from .markdown import markdown
 from .predictions import predictions_of
-from .ranking import boards
+from .ranking import Board, boards
 from .rows import Problem, Row, read_rows
 from .sheets import Sheet, tables
 from .table_csv import table_csv
@@ -26,20 +27,38 @@ class Published:
     problems: tuple[Problem, ...]
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """Boards with their evidence, the predictions it rests on by experiment, and what was left out."""
+
+    boards: tuple[Board, ...]
+    predictions: Mapping[str, pd.DataFrame]
+    problems: tuple[Problem, ...]
+
+
 def publish(results: Path | Sequence[Path], out: Path) -> Published:
     """Read all results below `results`, write leaderboard.{md,csv,tex,html} into `out`.
 
     The files follow from the rows alone: the same rows give the same bytes. Raises RowError where a results folder
     does not exist, OSError where `out` cannot be written.
     """
+    found = gather(results)
+    paths = write(found.boards, found.predictions, Path(out), found.problems)
+    return Published(paths, tables(found.boards), found.problems)
+
+
+def gather(results: Path | Sequence[Path], judge: bool = True) -> Gathered:
+    """All boards below `results`, with the evidence of every ranking unless `judge` is False.
+
+    Raises RowError where a folder does not exist.
+    """
     read = read_rows(results)
-    ranked = [
-        line.experiments[0] for board in boards(read.rows) for ranking in board.rankings for line in ranking.lines
+    ranked = boards(read.rows)
+    wanted = [
+        name for board in ranked for ranking in board.rankings for line in ranking.lines for name in line.experiments
     ]
-    predictions, unread = predictions_of(read.folders, ranked)
-    problems = (*read.problems, *unread)
-    paths = render(read.rows, predictions, Path(out), problems)
-    return Published(paths, tables(read.rows), problems)
+    predictions, unread = predictions_of(read.folders, wanted)
+    return Gathered(judged(ranked, predictions) if judge else ranked, predictions, (*read.problems, *unread))
 
 
 def render(
@@ -48,11 +67,17 @@ def render(
     folder: Path,
     problems: Sequence[Problem] = (),
 ) -> dict[str, Path]:
-    """Write the boards of `rows` into `folder`; `predictions` maps experiment ids to their out-of-fold predictions.
+    """Write the boards of `rows` into `folder`; `predictions` maps experiment ids to their out-of-fold predictions."""
+    return write(judged(boards(rows), predictions), predictions, folder, problems)
 
-    Everything is rendered before the first file is written, and each file is replaced whole.
-    """
-    ranked = boards(rows)
+
+def write(
+    ranked: Sequence[Board],
+    predictions: Mapping[str, pd.DataFrame],
+    folder: Path,
+    problems: Sequence[Problem] = (),
+) -> dict[str, Path]:
+    """Write boards into `folder`. Everything is rendered before the first file is written, each is replaced whole."""
     texts = {
         "md": markdown(ranked, problems),
         "csv": table_csv(ranked),

@@ -11,9 +11,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .evidence import Evidence
 from .experiments import Attempt, Incomplete, attempts
 from .rows import Row
 from .schema import METRICS, READINGS
+from .statistics import variance_split
+
+CONTROL, IMPORTED = "control", "imported"
+"""Families of rows that are no models of ours: what can be said without a slide, and what others predicted."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Line:
     `spreads` maps `<metric>_<reading>`, `ibs_km` and `oracle_c_index` to their Spread; `folds` holds the C-index of
     each fold (mean over seeds) at each reading; `gap` is best - selected, the optimism of choosing the epoch on the
     test fold; `variant` names the hyperparameters in which lines of the same model differ; `seconds` is the mean time
-    of one fold.
+    of one fold; `split` is the SD between folds and the SD between seeds of one fold, where there are several of both.
     """
 
     rank: int
@@ -58,6 +63,7 @@ class Line:
     events: int
     experiments: tuple[str, ...]
     rows: tuple[Row, ...]
+    split: tuple[float, float] | None
 
     @property
     def selected(self) -> Spread:
@@ -72,12 +78,31 @@ class Line:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Lines that may be compared: they share cohort, labels and folds (by fingerprint)."""
+    """Lines that may be compared: they share cohort, labels, folds (by fingerprint) and patients.
+
+    `evidence`, where it was reckoned (see comparisons.py), is in the order of `lines`.
+    """
 
     folds_name: str
     labels_fingerprint: str
     folds_fingerprint: str
     lines: tuple[Line, ...]
+    evidence: Evidence | None = None
+
+    @property
+    def control(self) -> Line | None:
+        """The best of the controls, against which every model is held; None where none was run."""
+        return next((line for line in self.lines if line.family == CONTROL), None)
+
+    @property
+    def below_control(self) -> tuple[int, ...]:
+        """The places of lines that are no controls and whose mean is below that of the best control."""
+        best = self.control.selected.mean if self.control else None
+        return tuple(
+            place
+            for place, line in enumerate(self.lines)
+            if best is not None and line.family != CONTROL and (line.selected.mean or 0.0) < best
+        )
 
 
 @dataclass(frozen=True)
@@ -113,13 +138,24 @@ def boards(rows: Iterable[Row]) -> tuple[Board, ...]:
 
 
 def _board(cohort: str, synthetic: bool, done: Sequence[Attempt], incomplete: tuple[Incomplete, ...]) -> Board:
-    groups: dict[tuple[str, str], list[Attempt]] = {}
+    groups: dict[tuple[str, str, int, int], list[Attempt]] = {}
     for item in done:
-        groups.setdefault((item.labels_fingerprint, item.folds_fingerprint), []).append(item)
+        # Where patients were left out (no features, no prediction), the labels are the same and the test parts not.
+        scored = (item.row["patients"], item.row["events"])
+        groups.setdefault((item.labels_fingerprint, item.folds_fingerprint, *scored), []).append(item)
     rankings = [
-        Ranking(group[0].row["folds_name"], labels, folds, _lines(group)) for (labels, folds), group in groups.items()
+        Ranking(group[0].row["folds_name"], labels, folds, _lines(group))
+        for (labels, folds, _, _), group in groups.items()
     ]
-    rankings.sort(key=lambda ranking: (-len(ranking.lines), ranking.labels_fingerprint, ranking.folds_fingerprint))
+    rankings.sort(
+        key=lambda ranking: (
+            -len(ranking.lines),
+            ranking.labels_fingerprint,
+            ranking.folds_fingerprint,
+            -ranking.lines[0].patients,
+            ranking.lines[0].events,
+        )
+    )
     notes = []
     if synthetic:
         notes.append("Synthetic cohort: patients and features were drawn, not measured. Never compare with a real one.")
@@ -131,9 +167,10 @@ def _board(cohort: str, synthetic: bool, done: Sequence[Attempt], incomplete: tu
                 ("folds", {ranking.folds_fingerprint for ranking in rankings}),
             )
             if len(values) > 1
-        ]
+        ] or ["patients"]
         notes.append(
-            f"The experiments do not share the same {' and '.join(what)} (their fingerprints differ), so they were "
+            f"The experiments do not share the same {' and '.join(what)} "
+            f"({'some left patients out' if what == ['patients'] else 'their fingerprints differ'}), so they were "
             f"scored on different patients or different test folds. They are ranked in {len(rankings)} separate tables."
         )
     return Board(cohort, synthetic, tuple(rankings), incomplete, tuple(notes))
@@ -198,7 +235,15 @@ def _line(items: Sequence[Attempt]) -> Line:
         events=row["events"],
         experiments=tuple(item.experiment for item in items),
         rows=rows,
+        split=_split(items),
     )
+
+
+def _split(items: Sequence[Attempt]) -> tuple[float, float] | None:
+    """SD between folds and between seeds of one fold; None unless there are at least two of both."""
+    if len(items) < 2 or items[0].n_folds < 2:
+        return None
+    return variance_split(np.array([[row["c_index_selected"] for row in item.rows] for item in items]).T)
 
 
 def _by_fold(rows: Sequence[Row], key: str, n_folds: int) -> list[float]:
@@ -235,6 +280,20 @@ def _with_variants(lines: Sequence[Line]) -> list[Line]:
         else line
         for line in result
     ]
+
+
+def names_of(lines: Sequence[Line]) -> tuple[str, ...]:
+    """A name for every line that no other line has: its label, and where labels repeat what else tells them apart."""
+    labels = [line.label for line in lines]
+    names = []
+    for line in lines:
+        sisters = [other for other in lines if other.label == line.label]
+        fields = ("scales", "backbone", "loss", "recipe", "slides", "folds_name")
+        differ = [field for field in fields if len({getattr(other, field) for other in sisters}) > 1]
+        words = [str(getattr(line, field)) for field in differ if getattr(line, field)]
+        tell = labels.count(line.label) > 1 and words
+        names.append(f"{line.label} [{', '.join(words)}]" if tell else line.label)
+    return tuple(names)
 
 
 def _shown(line: Line) -> tuple:

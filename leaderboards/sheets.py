@@ -1,10 +1,12 @@
 """A board as plain text cells: what the terminal, Markdown and LaTeX print."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .ranking import Board, Line, Ranking, Spread, boards
-from .rows import Row
+from .across import Across, across
+from .evidence import Evidence, Pair
+from .ranking import CONTROL, IMPORTED, Board, Line, Ranking, Spread, names_of
+from .statistics import Estimate
 
 NONE = "\N{EN DASH}"
 
@@ -20,37 +22,52 @@ class Sheet:
     notes: tuple[str, ...] = ()
 
 
-def tables(rows: Iterable[Row]) -> tuple[Sheet, ...]:
-    """The boards of these rows as sheets, ready for a terminal: rankings first, then what is incomplete, per cohort."""
-    return tuple(sheet for board in boards(rows) for sheet in board_sheets(board))
+def tables(boards: Sequence[Board]) -> tuple[Sheet, ...]:
+    """Boards as sheets, ready for a terminal: per cohort its rankings, comparisons and what is incomplete; then models
+    across cohorts."""
+    over = [across_sheet(found) for found in across(boards)]
+    return (*(sheet for board in boards for sheet in board_sheets(board)), *over)
 
 
-def board_sheets(board: Board) -> tuple[Sheet, ...]:
-    """One sheet per ranking of the board, then one of the incomplete experiments where there are any."""
-    sheets = [
-        ranking_sheet(board, ranking, notes=board.notes if number == 0 else ())
-        for number, ranking in enumerate(board.rankings)
-    ]
+def board_sheets(board: Board, wide: bool = False) -> tuple[Sheet, ...]:
+    """One sheet per ranking of the board, each followed by its comparisons where they were reckoned, then one of the
+    incomplete experiments where there are any. `wide` sheets show the intervals of all readings."""
+    sheets = []
+    for number, ranking in enumerate(board.rankings):
+        sheets.append(ranking_sheet(board, ranking, board.notes if number == 0 else (), wide))
+        if ranking.evidence is not None and (ranking.evidence.pairs or ranking.evidence.left_out):
+            sheets.append(comparison_sheet(board, ranking, ranking.evidence))
     if board.incomplete:
         sheets.append(incomplete_sheet(board, notes=() if sheets else board.notes))
     return tuple(sheets)
 
 
-def ranking_sheet(board: Board, ranking: Ranking, notes: tuple[str, ...] = ()) -> Sheet:
+def ranking_sheet(board: Board, ranking: Ranking, notes: tuple[str, ...] = (), wide: bool = False) -> Sheet:
     """The lines of one ranking. Columns whose value is the same word in all lines stay: tables are read alone."""
-    lines = ranking.lines
+    lines, evidence = ranking.lines, ranking.evidence
+    intervals = evidence.intervals if evidence else tuple({} for _ in lines)
+
+    def reading(name: str) -> list[str]:
+        cells = [mean(line.spreads[f"c_index_{name}"]) for line in lines]
+        if not wide:
+            return cells
+        return [f"{cell} {interval(found.get(name))}".strip() for cell, found in zip(cells, intervals, strict=True)]
+
     oracle = any(line.spreads["oracle_c_index"].mean is not None for line in lines)
     columns: list[tuple[str, bool, list[str]]] = [
         ("#", True, [str(line.rank) for line in lines]),
         ("Model", False, [line.label for line in lines]),
+        ("Mark", False, [", ".join(marks(ranking, place)) for place in range(len(lines))]),
         ("Scales", False, [scales(line.scales) for line in lines]),
         ("Backbone", False, [line.backbone or NONE for line in lines]),
         ("Loss", False, [line.loss or NONE for line in lines]),
         ("Recipe", False, [line.recipe or NONE for line in lines]),
         ("Seeds", True, [str(len(line.seeds)) for line in lines]),
         ("C-index (selected)", True, [mean_sd(line.selected) for line in lines]),
-        ("Last", True, [mean(line.spreads["c_index_last"]) for line in lines]),
-        ("Best", True, [mean(line.spreads["c_index_best"]) for line in lines]),
+        ("95 % interval", True, [interval(found.get("selected")) or NONE for found in intervals]),
+        ("SD fold / seed", True, [NONE if line.split is None else split(line.split) for line in lines]),
+        ("Last", True, reading("last")),
+        ("Best", True, reading("best")),
         ("Optimism", True, [signed(line.gap) for line in lines]),
         ("Uno's C", True, [mean(line.spreads["uno_c_selected"]) for line in lines]),
         ("AUC 12/36/60", True, [aucs(line) for line in lines]),
@@ -61,9 +78,86 @@ def ranking_sheet(board: Board, ranking: Ranking, notes: tuple[str, ...] = ()) -
         ("Patients", True, [str(line.patients) for line in lines]),
         ("Events", True, [str(line.events) for line in lines]),
     ]
-    if not oracle:
-        columns = [column for column in columns if column[0] != "Oracle C"]
-    return _sheet(f"{board.title}: folds {ranking.folds_name}", columns, notes)
+    empty = {
+        "Oracle C": not oracle,
+        "Mark": not any(marks(ranking, place) for place in range(len(lines))),
+        "95 % interval": not any(intervals),
+        "SD fold / seed": not any(line.split for line in lines),
+    }
+    columns = [column for column in columns if not empty.get(column[0])]
+    told = (*notes, *control_notes(ranking))
+    return _sheet(f"{board.title}: folds {ranking.folds_name}", columns, told)
+
+
+def marks(ranking: Ranking, place: int) -> tuple[str, ...]:
+    """What to know of a line before its number: that it is a control, was imported, or is below the best control."""
+    family = ranking.lines[place].family
+    kinds = [family] if family in (CONTROL, IMPORTED) else []
+    return (*kinds, *["below control"] * (place in ranking.below_control))
+
+
+def control_notes(ranking: Ranking) -> tuple[str, ...]:
+    """The best control of the ranking, and which models are below it."""
+    best = ranking.control
+    if best is None:
+        return ()
+    told = f"Best control: {best.label}, {mean(best.selected)}, without looking at a patch."
+    names = names_of(ranking.lines)
+    below = [names[place] for place in ranking.below_control]
+    if below:
+        return (f"{told} Below it: {', '.join(below)}.",)
+    models = any(line.family != CONTROL for line in ranking.lines)
+    return (f"{told} No model is below it." if models else told,)
+
+
+def comparison_sheet(board: Board, ranking: Ranking, evidence: Evidence) -> Sheet:
+    """The leader of a ranking against every other line, and the verdict as notes."""
+    notes = [evidence.verdict]
+    if evidence.pairs:
+        notes.append(how(evidence.resamples))
+    notes += [f"Left out: {reason}." for reason in evidence.left_out]
+    title = f"{board.title}: {ranking.lines[0].label} against the other lines"
+    return pairs_sheet(title, names_of(ranking.lines), evidence.pairs, tuple(notes), leader=True)
+
+
+def how(resamples: int) -> str:
+    """How pairs are compared, in a sentence or two."""
+    return (
+        f"Difference: paired bootstrap, {resamples:,} resamples of the patients within folds, 95 % interval. t-test: "
+        "Nadeau and Bengio's on the folds. p-values are adjusted by Holm for all pairs of the table. Survives: both "
+        "are at most 0.05; as trained: only the bootstrap's is."
+    )
+
+
+def pairs_sheet(
+    title: str, names: Sequence[str], pairs: Sequence[Pair], notes: tuple[str, ...] = (), leader: bool = False
+) -> Sheet:
+    """Compared pairs as a table; with `leader`, the first line of each is in the title."""
+    columns = [
+        ("First", False, [names[pair.first] for pair in pairs]),
+        ("Against", False, [names[pair.second] for pair in pairs]),
+        ("Difference", True, [signed(pair.difference.value) for pair in pairs]),
+        ("95 % interval", True, [interval(pair.difference, sign=True) for pair in pairs]),
+        ("p bootstrap", True, [p_value(pair.p_bootstrap) for pair in pairs]),
+        ("p t-test", True, [NONE if pair.p_t is None else p_value(pair.p_t) for pair in pairs]),
+        ("Detectable", True, [f"{pair.detectable:.3f}" for pair in pairs]),
+        ("Verdict", False, [pair.verdict for pair in pairs]),
+    ]
+    return _sheet(title, columns[1:] if leader else columns, notes)
+
+
+def across_sheet(found: Across) -> Sheet:
+    """Models over cohorts: mean rank, and the C-index on each."""
+    columns = [
+        ("Mean rank", True, [f"{rank:.2f}" for rank in found.ranks]),
+        ("Model", False, list(found.models)),
+        *(
+            (cohort, True, [f"{row[place]:.3f}" for place in range(len(found.models))])
+            for cohort, row in zip(found.cohorts, found.scores, strict=True)
+        ),
+    ]
+    kind = "synthetic cohorts" if found.synthetic else "cohorts"
+    return _sheet(f"Across {len(found.cohorts)} {kind}", columns, (found.verdict,))
 
 
 def incomplete_sheet(board: Board, notes: tuple[str, ...] = ()) -> Sheet:
@@ -85,6 +179,24 @@ def incomplete_sheet(board: Board, notes: tuple[str, ...] = ()) -> Sheet:
 def _sheet(title: str, columns: list[tuple[str, bool, list[str]]], notes: tuple[str, ...]) -> Sheet:
     names, numeric, cells = zip(*columns, strict=True)
     return Sheet(title, names, numeric, tuple(zip(*cells, strict=True)), notes)
+
+
+def interval(found: Estimate | None, digits: int = 3, sign: bool = False) -> str:
+    """`[0.571, 0.650]`; nothing where there is none. With `sign`, both ends carry theirs."""
+    if found is None:
+        return ""
+    ends = [signed(end, digits) if sign else f"{end:.{digits}f}" for end in (found.low, found.high)]
+    return f"[{', '.join(ends)}]"
+
+
+def split(found: tuple[float, float]) -> str:
+    """SD between folds and SD between seeds of one fold."""
+    return f"{found[0]:.3f} / {found[1]:.3f}"
+
+
+def p_value(p: float) -> str:
+    """A p-value as tables show it: never 0."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def mean_sd(spread: Spread, digits: int = 3) -> str:

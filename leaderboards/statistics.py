@@ -13,7 +13,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from .concordance import checked, concordance, draw_counts, pairs, resampled
+from .concordance import checked, concordance, draw_counts, pairs, resampled, resampled_pairs
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Mean C-index over folds of m risks on the same patients: as observed, `values` (m,), and in every resample,
+    `draws` (resamples, m). Every resample drew the same patients for all m, so differences of columns are paired.
+    """
+
+    values: NDArray[np.float64]
+    draws: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -49,8 +59,8 @@ def bootstrap_interval(
     where a fold has no comparable pair.
     """
     risks = np.asarray(risk, dtype=float)[None]
-    values, draws = _means_over_folds(time, event, risks, fold, resamples, seed)
-    return _percentile(float(values[0]), draws[:, 0], level, test=False)
+    found = means_over_folds(time, event, risks, fold, resamples, seed)
+    return percentile(float(found.values[0]), found.draws[:, 0], level)
 
 
 def paired_bootstrap(
@@ -71,8 +81,8 @@ def paired_bootstrap(
     never 0.
     """
     risks = np.stack([np.asarray(first, dtype=float), np.asarray(second, dtype=float)])
-    values, draws = _means_over_folds(time, event, risks, fold, resamples, seed)
-    return _percentile(float(values[0] - values[1]), draws[:, 0] - draws[:, 1], level, test=True)
+    found = means_over_folds(time, event, risks, fold, resamples, seed)
+    return percentile(float(found.values[0] - found.values[1]), found.draws[:, 0] - found.draws[:, 1], level, test=True)
 
 
 def corrected_t_test(differences: Sequence[float], n_test: float, n_train: float, level: float = 0.95) -> Estimate:
@@ -124,10 +134,28 @@ def minimum_detectable_difference(
     return float((law.ppf(1 - alpha / 2) + law.ppf(power)) * standard_error)
 
 
-def _means_over_folds(
-    time: ArrayLike, event: ArrayLike, risks: NDArray[np.float64], fold: ArrayLike, resamples: int, seed: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean C-index over folds of each of m risks: as observed (m,), and in every resample (resamples, m)."""
+def variance_split(scores: ArrayLike) -> tuple[float, float]:
+    """(SD between folds, SD between seeds of one fold) of `scores` (folds, seeds), both at least 2.
+
+    One-way analysis of variance with folds as groups: the seed of a training is drawn anew in every fold, so seeds are
+    nested in folds. Between seeds it is the root of the mean variance within folds; between folds, of what the
+    variance of the folds' means exceeds what seeds alone would give them, never below 0 (Searle et al. 1992, ch. 3).
+    """
+    values = np.asarray(scores, dtype=float)
+    if values.ndim != 2 or min(values.shape) < 2 or not np.isfinite(values).all():
+        raise ValueError(f"needs finite scores of at least two folds and two seeds, not {values.shape}")
+    within = float(values.var(axis=1, ddof=1).mean())
+    between = float(values.mean(axis=1).var(ddof=1)) - within / values.shape[1]
+    return float(np.sqrt(max(between, 0.0))), float(np.sqrt(within))
+
+
+def means_over_folds(
+    time: ArrayLike, event: ArrayLike, risks: NDArray[np.float64], fold: ArrayLike, resamples: int, seed: int = 0
+) -> Draws:
+    """Mean C-index over folds of each of m `risks` (m, n), observed and resampled within folds.
+
+    Raises ValueError where a fold has no comparable pair.
+    """
     fold = np.asarray(fold)
     arrays = [checked(time, event, risk) for risk in risks]
     if fold.shape != arrays[0][0].shape:
@@ -145,12 +173,18 @@ def _means_over_folds(
         made = [pairs(t[mine], e[mine], r[mine]) for t, e, r in arrays]
         start = 0
         for counts in draw_counts(int(mine.sum()), resamples, rng):
-            draws[start : start + len(counts)] += np.stack([resampled(one, counts) for one in made], axis=1)
+            n_pairs = resampled_pairs(made[0], counts)  # (c,): who can be compared does not depend on the risks
+            scores = [resampled(one, counts, n_pairs) for one in made]
+            draws[start : start + len(counts)] += np.stack(scores, axis=1)
             start += len(counts)
-    return observed / len(names), draws / len(names)
+    return Draws(observed / len(names), draws / len(names))
 
 
-def _percentile(value: float, draws: NDArray[np.float64], level: float, test: bool) -> Estimate:
+def percentile(value: float, draws: NDArray[np.float64], level: float = 0.95, test: bool = False) -> Estimate:
+    """The percentile interval of `draws` (r,) around `value`; with `test`, the p-value against 0 that inverts it.
+
+    NaNs are left out and counted. Raises ValueError where fewer than two draws are defined.
+    """
     if not 0 < level < 1:
         raise ValueError("level lies between 0 and 1")
     known = draws[~np.isnan(draws)]

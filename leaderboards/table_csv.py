@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from .ranking import Board, Line, Ranking
+from .ranking import Board, Ranking
 from .schema import METRICS, READINGS
 
 _METRICS = [
@@ -16,10 +16,16 @@ _LINE = (
     "rank", "model", "variant", "family", "scales", "backbone", "loss", "recipe", "slides", "folds_name", "n_folds",
     "parameters", "seconds", "patients", "events", "hyperparameters",
 )  # fmt: skip
+_EVIDENCE = (
+    *(f"c_index_{reading}_{end}" for reading in READINGS for end in ("low", "high")), "resamples", "sd_between_folds",
+    "sd_between_seeds", "below_control", "behind_leader", "behind_leader_low", "behind_leader_high",
+    "behind_leader_p_bootstrap_holm", "behind_leader_p_t_test_holm", "behind_leader_detectable",
+    "behind_leader_verdict",
+)  # fmt: skip
 COLUMNS = (
     "cohort", "synthetic", "status", *_LINE, "seeds", "experiments", "labels_fingerprint", "folds_fingerprint",
-    "optimism_gap", *(f"{metric}_{kind}" for metric in _METRICS for kind in ("mean", "sd", "folds")), "missing",
-    "reasons",
+    "optimism_gap", *_EVIDENCE, *(f"{metric}_{kind}" for metric in _METRICS for kind in ("mean", "sd", "folds")),
+    "missing", "reasons",
 )  # fmt: skip
 
 
@@ -27,7 +33,8 @@ def table_csv(boards: Sequence[Board]) -> str:
     """All boards as CSV text: a row per ranked line (`status` ranked) and per incomplete experiment (incomplete,
     unranked).
 
-    `<metric>_mean` and `_sd` are over folds, `_folds` says how many folds have a value. Nothing is rounded.
+    `<metric>_mean` and `_sd` are over folds, `_folds` says how many folds have a value; `_low` and `_high` bound the
+    95 % interval; `behind_leader` is the leader's C-index minus this line's. Nothing is rounded.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
@@ -35,7 +42,7 @@ def table_csv(boards: Sequence[Board]) -> str:
     for board in boards:
         place = {"cohort": board.cohort, "synthetic": board.synthetic}
         for ranking in board.rankings:
-            writer.writerows({**place, **_ranked(ranking, line)} for line in ranking.lines)
+            writer.writerows({**place, **_ranked(ranking, number)} for number in range(len(ranking.lines)))
         for item in board.incomplete:
             record = {key: getattr(item, key) for key in ("model", "scales", "backbone", "loss", "recipe", "n_folds")}
             record |= {"status": "incomplete", "seeds": item.seed, "experiments": item.experiment}
@@ -44,7 +51,32 @@ def table_csv(boards: Sequence[Board]) -> str:
     return text.getvalue()
 
 
-def _ranked(ranking: Ranking, line: Line) -> dict[str, object]:
+def _evidence(ranking: Ranking, number: int) -> dict[str, object]:
+    line, evidence = ranking.lines[number], ranking.evidence
+    record: dict[str, object] = {"below_control": number in ranking.below_control if ranking.control else ""}
+    if line.split is not None:
+        record["sd_between_folds"], record["sd_between_seeds"] = line.split
+    if evidence is None:
+        return record
+    record["resamples"] = evidence.resamples or ""
+    for reading, found in evidence.intervals[number].items():
+        record |= {f"c_index_{reading}_low": found.low, f"c_index_{reading}_high": found.high}
+    for pair in evidence.pairs:
+        if pair.second == number:
+            record |= {
+                "behind_leader": pair.difference.value,
+                "behind_leader_low": pair.difference.low,
+                "behind_leader_high": pair.difference.high,
+                "behind_leader_p_bootstrap_holm": pair.p_bootstrap,
+                "behind_leader_p_t_test_holm": pair.p_t,
+                "behind_leader_detectable": pair.detectable,
+                "behind_leader_verdict": pair.verdict,
+            }
+    return record
+
+
+def _ranked(ranking: Ranking, number: int) -> dict[str, object]:
+    line = ranking.lines[number]
     record: dict[str, object] = {key: getattr(line, key) for key in _LINE}
     record |= {
         "status": "ranked",
@@ -53,6 +85,7 @@ def _ranked(ranking: Ranking, line: Line) -> dict[str, object]:
         "labels_fingerprint": ranking.labels_fingerprint,
         "folds_fingerprint": ranking.folds_fingerprint,
         "optimism_gap": line.gap,
+        **_evidence(ranking, number),
     }
     for metric in _METRICS:
         spread = line.spreads[metric]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from milsurv.leaderboards.concordance import concordance
 
 READINGS = ("selected", "last", "best")
 METRICS = ("uno_c", "auc_12", "auc_36", "auc_60", "ibs", "logrank_p")
@@ -64,15 +65,22 @@ def experiment(skill=0.1, optimism=0.04, n_folds=5, missing=(), **changes):
     return rows
 
 
-def predictions(rows, patients=373, hazard=1.0, seed=0):
-    """Out-of-fold predictions for the folds of one experiment: risks that carry some truth, at three readings."""
+def predictions(rows, patients=373, hazard=1.0, seed=0, noise=0, follow=45):
+    """Out-of-fold predictions for the folds of one experiment: risks that carry some truth, at three readings.
+
+    Equal `seed`s give equal patients; `noise` tells the risks of models and seeds apart; `follow` is the mean time to
+    censoring.
+    """
     draw = np.random.default_rng(seed)
     truth = draw.normal(size=patients)
     death = draw.exponential(40 * np.exp(-0.8 * truth))
-    censored = draw.exponential(45, patients)
+    censored = draw.exponential(follow, patients)
+    shared = draw.normal(size=patients)  # what is hard for one model is hard for the others
+    draw = np.random.default_rng([seed, noise])
+    own = draw.normal(size=patients)
     tables = []
     for reading in READINGS:
-        risk = hazard * truth + draw.normal(size=patients)
+        risk = hazard * truth + 0.8 * shared + 0.5 * own + 0.2 * draw.normal(size=patients)
         table = pd.DataFrame(
             {
                 "patient": [f"TCGA-{index:04d}" for index in range(patients)],
@@ -86,6 +94,20 @@ def predictions(rows, patients=373, hazard=1.0, seed=0):
         )
         tables.append(table.assign(survival_0=0.8, survival_1=0.5))
     return pd.concat(tables).sort_values(["fold", "reading", "patient"])
+
+
+def agreeing(rows, table):
+    """The same rows with the C-indices that their predictions give."""
+    result = []
+    for item in rows:
+        mine = table[table["fold"] == item["fold"]]
+        parts = {reading: mine[mine["reading"] == reading] for reading in READINGS}
+        scores = {
+            f"c_index_{reading}": concordance(part["time"], part["event"], part["risk"])
+            for reading, part in parts.items()
+        }
+        result.append(item | scores)
+    return result
 
 
 def write(folder: Path, rows, table=None):
@@ -130,7 +152,9 @@ def example(folder: Path):
                     command=f"bench run --model {model} --cohort {cohort} --backbone uni2-h --seed {seed}"
                     + " --features synthetic" * synthetic,
                 )  # fmt: skip
-                write(folder, rows, predictions(rows, patients, hazard=8 * skill, seed=number))
+                noise = int(hashlib.sha256(f"{model}{seed}".encode()).hexdigest()[:6], 16)
+                table = predictions(rows, patients, 4 * (skill + bonus), number, noise, follow=12 if number else 45)
+                write(folder, agreeing(rows, table), table)
     broken = experiment(0.08, model="transmil", backbone="resnet50", labels_fingerprint="0f1b2c3d4e5", missing=(4,))
     broken[2] |= {"status": "failed", "error": "out of memory at epoch 3 (15,212 patches); lower --tokens"}
     write(folder, broken)

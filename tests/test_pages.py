@@ -86,9 +86,12 @@ def test_publishing_writes_four_files_and_says_what_was_left_out(published):
     assert all(path.stat().st_size > 1000 for path in published.paths.values())
     assert [sheet.title for sheet in published.tables] == [
         "blca: folds official",
+        "blca: crossfusion against the other lines",
         "blca: incomplete, not ranked",
         "brca: folds official",
+        "brca: crossfusion against the other lines",
         "brca (synthetic): folds official",
+        "brca (synthetic): crossfusion against the other lines",
     ]
     assert [problem.where for problem in published.problems] == ["experiments/ffffffffff/fold-0/result.json"]
 

@@ -1,5 +1,44 @@
 """`bench compare`: which differences on the board survive."""
 
+from pathlib import Path
+from typing import Annotated
 
-def compare() -> None:
-    """To come."""
+import typer
+
+from . import options as o
+from .mistakes import explained
+from .output import print_json
+
+
+def compare(
+    results: Annotated[list[Path], typer.Argument(help="Folders with results.")],
+    cohort: o.CohortName,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="A model, a line or an experiment; give two, one against all others, or none."),
+    ] = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Compare lines of a cohort in pairs, on the same patients and folds: bootstrap, corrected t-test, Holm.
+
+    p-values are adjusted for all pairs that one call compares: ask for what you want to know, and once.
+    """
+    with explained():
+        from ...leaderboards.pairwise import pairwise
+        from ...leaderboards.publish import gather
+        from ...leaderboards.sheets import pairs_sheet
+        from .. import console
+
+        folders = [inside if (inside := path / "experiments").is_dir() else path for path in results]
+        found = gather(folders, judge=False)
+        for problem in found.problems:
+            console.warn(f"{problem.where}: {problem.message}")
+        tables = pairwise(found.boards, found.predictions, cohort, tuple(model or ()))
+        if as_json:
+            print_json({"cohort": cohort, "tables": [table.as_json() for table in tables]})
+            return
+        sheets = [pairs_sheet(table.title, table.names, table.pairs, table.notes) for table in tables]
+        console.sheets(sheet for sheet in sheets if sheet.rows)
+        for table in tables:
+            if not table.pairs:
+                console.say(f"{table.title}: {' '.join(table.notes)}")

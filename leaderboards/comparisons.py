@@ -1,0 +1,211 @@
+"""Every C-index with its interval, every line against the leader, and what that shows: bootstrap, t-test, verdict.
+
+All lines of a ranking are resampled together: a resample draws the same patients for every line, so that each interval
+and each difference comes from one set of draws. The draws have a fixed seed: the same rows give the same page.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .evidence import ALPHA, AS_TRAINED, NOT_SHOWN, SURVIVES, Evidence, Pair
+from .ranking import CONTROL, Board, Line, Ranking, names_of
+from .schema import READINGS
+from .statistics import (
+    Estimate,
+    corrected_t_test,
+    holm,
+    means_over_folds,
+    minimum_detectable_difference,
+    percentile,
+)
+
+RESAMPLES = (10_000, 5_000, 2_000, 1_000)
+WORK = 6e9
+"""Multiplications that the bootstrap of one ranking may take, about a second on one core. A ranking gets the most
+`RESAMPLES` that fit into it, and never fewer than the last; how many it got is printed beside it."""
+
+Predictions = Mapping[str, pd.DataFrame]
+
+
+def judged(boards: Sequence[Board], predictions: Predictions) -> tuple[Board, ...]:
+    """The boards with the evidence of every ranking. `predictions` maps experiment ids to out-of-fold predictions."""
+    return tuple(
+        replace(
+            board,
+            rankings=tuple(replace(ranking, evidence=evidence(ranking, predictions)) for ranking in board.rankings),
+        )
+        for board in boards
+    )
+
+
+def evidence(ranking: Ranking, predictions: Predictions) -> Evidence:
+    """Intervals of all lines, and the leader against every other line, adjusted for their number."""
+    resampling = Resampling(ranking, predictions)
+    leader = 0 if 0 in resampling.places else None
+    against = [(0, other) for other in resampling.places if other != 0] if leader is not None else []
+    found = resampling.pairs(against)
+    models = [pair for pair in found if ranking.lines[pair.second].family != CONTROL]
+    detectable = float(np.median([pair.detectable for pair in models or found])) if found else None
+    verdict = _verdict(ranking, found, detectable)
+    return Evidence(
+        resampling.resamples, resampling.intervals(), tuple(found), detectable, verdict, tuple(resampling.left_out)
+    )
+
+
+class Resampling:
+    """The bootstrap of one ranking: drawn once, asked for intervals and for any pair of lines.
+
+    `places` are the lines that could be resampled, `left_out` says why the others could not: no predictions, those of
+    other patients than the other lines have, or predictions whose C-index is not the one of the rows.
+    """
+
+    def __init__(self, ranking: Ranking, predictions: Predictions) -> None:
+        self.ranking = ranking
+        self.left_out: list[str] = []
+        self.resamples = 0
+        self._draws: dict[tuple[int, str], tuple[float, NDArray[np.float64]]] = {}
+        names = names_of(ranking.lines)
+        patients: pd.DataFrame | None = None
+        risks: list[NDArray[np.float64]] = []
+        columns: dict[tuple[int, str], list[int]] = {}
+        for place, line in enumerate(ranking.lines):
+            tables = [predictions[name] for name in line.experiments if name in predictions]
+            if len(tables) < len(line.experiments):
+                self.left_out.append(f"{names[place]}: its predictions were not kept or not readable")
+                continue
+            for reading in READINGS:
+                mine = [_of_reading(table, reading) for table in tables]
+                if patients is None and reading == "selected" and len(mine[0]):
+                    patients = mine[0]
+                if patients is None or not all(_same_patients(patients, table) for table in mine):
+                    if reading == "selected":
+                        self.left_out.append(f"{names[place]}: its predictions are of other patients than those above")
+                        break
+                    continue
+                columns[place, reading] = list(range(len(risks), len(risks) + len(mine)))
+                risks += [np.asarray(table["risk"], dtype=float) for table in mine]
+        if patients is None or not risks:
+            return
+        time, event, fold = (np.asarray(patients[name]) for name in ("time", "event", "fold"))
+        self.resamples = _affordable(event, fold, len(risks))
+        try:
+            found = means_over_folds(time, event, np.stack(risks), fold, self.resamples)
+        except ValueError as error:
+            self.left_out.append(f"no line could be resampled: {error}")
+            return
+        for (place, reading), at in columns.items():
+            value, expected = float(found.values[at].mean()), ranking.lines[place].spreads[f"c_index_{reading}"].mean
+            if expected is not None and abs(value - expected) <= 1e-6:
+                self._draws[place, reading] = value, found.draws[:, at].mean(axis=1)
+            elif reading == "selected":
+                told = f"{value:.4f}, the rows say {expected:.4f}" if expected is not None else f"{value:.4f}"
+                self.left_out.append(f"{names[place]}: its predictions give a C-index of {told}; run it again")
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The lines that were resampled at `selected`, by place."""
+        return tuple(sorted(place for place, reading in self._draws if reading == "selected"))
+
+    def intervals(self) -> tuple[dict[str, Estimate], ...]:
+        """By line, the interval of its C-index at each reading that has one."""
+        found: list[dict[str, Estimate]] = []
+        for place in range(len(self.ranking.lines)):
+            mine = {reading: self._draws.get((place, reading)) for reading in READINGS}
+            found.append({reading: percentile(*drawn) for reading, drawn in mine.items() if drawn is not None})
+        return tuple(found)
+
+    def pairs(self, asked: Sequence[tuple[int, int]]) -> list[Pair]:
+        """Compare pairs of lines, given by place; p-values are adjusted for all that are asked for together."""
+        differences = [self._difference(first, second) for first, second in asked]
+        tests = [_t_test(self.ranking.lines[first], self.ranking.lines[second]) for first, second in asked]
+        bootstrap = holm([found.p if found.p is not None else 1.0 for found in differences])
+        known = [index for index, test in enumerate(tests) if test is not None]
+        adjusted = dict(zip(known, holm([_p(tests[index]) for index in known]), strict=True))
+        return [
+            Pair(
+                first,
+                second,
+                differences[index],
+                tests[index],
+                float(bootstrap[index]),
+                float(adjusted[index]) if index in adjusted else None,
+                minimum_detectable_difference(differences[index].standard_error, ALPHA),
+            )
+            for index, (first, second) in enumerate(asked)
+        ]
+
+    def _difference(self, first: int, second: int) -> Estimate:
+        (value, mine), (other, theirs) = self._draws[first, "selected"], self._draws[second, "selected"]
+        return percentile(value - other, mine - theirs, test=True)
+
+
+def _p(test: Estimate | None) -> float:
+    return 1.0 if test is None or test.p is None else test.p
+
+
+def _of_reading(table: pd.DataFrame, reading: str) -> pd.DataFrame:
+    mine = table[table["reading"] == reading]
+    return mine.sort_values(by=["fold", "patient"]).reset_index(drop=True)
+
+
+def _same_patients(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Same patients, folds, times and events in the same order; and at all comparable."""
+    return len(one) == len(other) > 0 and all(
+        np.array_equal(np.asarray(one[column]), np.asarray(other[column]))
+        for column in ("patient", "fold", "time", "event")
+    )
+
+
+def _affordable(event: NDArray[np.bool_], fold: NDArray[np.float64], risks: int) -> int:
+    size = sum(int(event[fold == k].sum()) * int((fold == k).sum()) for k in np.unique(fold))
+    return next((count for count in RESAMPLES if count * size * (risks + 1) <= WORK), RESAMPLES[-1])
+
+
+def _t_test(first: Line, second: Line) -> Estimate | None:
+    if first.n_folds < 2:
+        return None
+    differences = np.subtract(first.folds["selected"], second.folds["selected"])
+    tested = [row["n_test"] for row in first.rows]
+    trained = [
+        (row.get("n_train") or 0) + (row.get("n_val") or 0) or row["patients"] - row["n_test"] for row in first.rows
+    ]
+    return corrected_t_test([float(value) for value in differences], float(np.mean(tested)), float(np.mean(trained)))
+
+
+def _verdict(ranking: Ranking, pairs: Sequence[Pair], detectable: float | None) -> str:
+    names = names_of(ranking.lines)
+    if not pairs:
+        return "There is nothing to compare: fewer than two lines have predictions of the same patients."
+    by_verdict = {
+        verdict: [names[pair.second] for pair in pairs if pair.verdict == verdict]
+        for verdict in (SURVIVES, AS_TRAINED, NOT_SHOWN)
+    }
+    control = ranking.lines[0].family == CONTROL
+    parts = [f"{names[0]} has the highest mean" + (": no model is above the controls." if control else ".")]
+    if by_verdict[SURVIVES]:
+        parts.append(
+            f"Its lead over {_list(by_verdict[SURVIVES])} survives both tests, adjusted for {len(pairs)} pairs."
+        )
+    if by_verdict[AS_TRAINED]:
+        parts.append(
+            f"Its lead over {_list(by_verdict[AS_TRAINED])} holds for these trained models on patients like these; "
+            "that other training data would give it again is not shown."
+        )
+    if by_verdict[NOT_SHOWN]:
+        parts.append(f"No difference is shown to {_list(by_verdict[NOT_SHOWN])}.")
+    if detectable is not None:
+        parts.append(
+            f"A single comparison on this table detects a true difference of {detectable:.3f} with 80 % power; smaller "
+            "ones it mostly misses."
+        )
+    return " ".join(parts)
+
+
+def _list(words: Sequence[str], most: int = 8) -> str:
+    if len(words) > most:
+        return f"{', '.join(words[:most])} and {len(words) - most} more"
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,84 @@
+"""What the page's template needs of comparisons: within a ranking, and across cohorts."""
+
+import math
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from . import sheets
+from .across import Across
+from .evidence import Evidence
+from .figures import critical_difference
+from .inline_svg import inline_svg
+from .ranking import Board, Ranking, names_of
+
+
+@dataclass(frozen=True)
+class PairView:
+    """The leader against one line; `mid`, `low` and `high` are percentages of an axis with 0 in its middle."""
+
+    name: str
+    cells: tuple[str, ...]
+    verdict: str
+    mid: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class EvidenceView:
+    """What the lead is worth: the verdict, the pairs, and (percent) the band of differences that would be missed."""
+
+    leader: str
+    verdict: str
+    how: str
+    columns: tuple[str, ...]
+    pairs: tuple[PairView, ...]
+    band: tuple[float, float] | None
+    reach: str
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AcrossView:
+    """Models over cohorts: the table, and the critical-difference diagram."""
+
+    title: str
+    sheet: sheets.Sheet
+    diagram: Markup
+
+
+def across_view(found: Across, key: str) -> AcrossView:
+    """Models over cohorts, for the page. `key` starts the ids of its elements."""
+    sheet = sheets.across_sheet(found)
+    sizes = f"{len(found.models)} models on {len(found.cohorts)} cohorts"
+    description = f"Critical-difference diagram: mean ranks of {sizes}"
+    return AcrossView(sheet.title, sheet, inline_svg(critical_difference(found), key, description))
+
+
+def evidence_view(board: Board, ranking: Ranking, evidence: Evidence) -> EvidenceView:
+    """The leader of a ranking against the other lines, for the page."""
+    sheet = sheets.comparison_sheet(board, ranking, evidence)
+    names = names_of(ranking.lines)
+    ends = [abs(end) for pair in evidence.pairs for end in (pair.difference.low, pair.difference.high)]
+    reach = math.ceil(100 * max([*ends, evidence.detectable or 0.01]) + 0.5) / 100
+
+    def place(value: float) -> float:
+        return round(50 + 50 * value / reach, 2)
+
+    pairs = tuple(
+        PairView(
+            names[pair.second],
+            row[1:-1],
+            pair.verdict,
+            place(pair.difference.value),
+            place(pair.difference.low),
+            place(pair.difference.high),
+        )
+        for pair, row in zip(evidence.pairs, sheet.rows, strict=True)
+    )
+    band = None if evidence.detectable is None else (place(-evidence.detectable), place(evidence.detectable))
+    how = sheets.how(evidence.resamples) if pairs else ""
+    return EvidenceView(
+        names[0], evidence.verdict, how, sheet.columns[1:-1], pairs, band, f"{reach:.2f}", evidence.left_out
+    )
