@@ -78,14 +78,23 @@ def _arrange(weights: list[tuple[int, int]], k: int, rng: np.random.Generator) -
     events, patients = (sum(w[i] for w in weights) / k for i in (0, 1))
 
     def cost(load: list[int]) -> float:
-        empty = 4.0 if load[0] == 0 else 0.0  # a fold without events cannot be scored
+        empty = 1000.0 if load[0] == 0 else 0.0  # a fold without events cannot be scored
         return (load[0] / events - 1) ** 2 + (load[1] / patients - 1) ** 2 + empty
 
+    # As even as whole patients can be; nothing is better, so that the search may stop there.
+    even = zip(*(_even(sum(w[i] for w in weights), k) for i in (0, 1)), strict=True)
+    floor = sum((e / events - 1) ** 2 + (n / patients - 1) ** 2 for e, n in even) + 1e-9
     best: tuple[float, list[int]] = (float("inf"), [])
     for _ in range(STARTS):
         seats, loads = _greedy(weights, k, rng, cost)
-        best = min(best, _anneal(weights, seats, loads, rng, cost), key=lambda found: found[0])
+        best = min(best, _anneal(weights, seats, loads, rng, cost, floor), key=lambda found: found[0])
+        if best[0] <= floor:
+            break
     return best[1]
+
+
+def _even(total: int, k: int) -> list[int]:
+    return [total // k + (fold < total % k) for fold in range(k)]
 
 
 def _greedy(weights: Weights, k: int, rng: np.random.Generator, cost: Cost) -> tuple[list[int], list[list[int]]]:
@@ -100,7 +109,7 @@ def _greedy(weights: Weights, k: int, rng: np.random.Generator, cost: Cost) -> t
 
 
 def _anneal(
-    weights: Weights, seats: list[int], loads: list[list[int]], rng: np.random.Generator, cost: Cost
+    weights: Weights, seats: list[int], loads: list[list[int]], rng: np.random.Generator, cost: Cost, floor: float
 ) -> tuple[float, list[int]]:
     """Move one site to another fold, or swap two sites; worse arrangements are taken ever more rarely."""
     k, m = len(loads), len(seats)
@@ -134,6 +143,8 @@ def _anneal(
             total += change
             if total < best[0] - 1e-12:
                 best = (total, list(seats))
+                if total <= floor:
+                    break
     return best
 
 
