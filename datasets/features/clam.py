@@ -29,7 +29,7 @@ def find(path: Path, magnification: int | None = None, coords: Path | None = Non
     if path.name in _KINDS:
         return find(path.parent, magnification, coords)
     if _is_one(path):
-        at = magnification or _named(path)
+        at = _named(path) or magnification
         if at is None:
             raise DataError(unsaid(path))
         return [_set(path, path.name, {at: path}, coords)]

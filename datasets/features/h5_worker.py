@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 PIECE = 4 << 20  # bytes of rows at a time
+LARGE = 1 << 30  # of a compressed block that is read at once: in pieces, it would be unpacked for each of them
 DEFLATE = 1100  # nothing that HDF5 compresses with shrinks more than so many times
 NAMES = ("features", "feats", "coords")
 ATTRIBUTES = frozenset(
@@ -90,7 +91,7 @@ def opened(path: str) -> h5py.File:
     key = (path, found.st_size, found.st_mtime_ns, found.st_ino)
     if key not in _OPEN:
         close()
-        _OPEN[key] = h5py.File(path, "r", locking="best-effort", rdcc_nbytes=64 << 20, rdcc_nslots=4001)
+        _OPEN[key] = h5py.File(path, "r", locking=False)  # no one who writes it again must wait
     return _OPEN[key]
 
 
@@ -123,7 +124,7 @@ def send_rows(out, path: str, name: str, start: int, stop: int, step: int) -> No
     block = max(1, PIECE // max(1, width * native.itemsize))
     if data.chunks is not None and step == 1 and data.ndim > len(lead):
         tall = data.chunks[len(lead)]
-        block = max(tall, block // tall * tall) if tall * width * native.itemsize <= 8 * PIECE else block
+        block = max(tall, block // tall * tall) if tall * width * native.itemsize <= LARGE else block
     for at in range(0, len(rows), block):
         part = rows[at : at + block]
         piece = np.empty((len(part), width), native)
