@@ -4,7 +4,8 @@
     DATA/<cohort>/splits/splits_0.csv ...  (optional)       or DATA/splits/tcga_<cohort>/
     DATA/<cohort>/features/<backbone>/...                   or any folder given by hand
 
-The names on the right are those of the public repositories, so that a checkout of one can be used as it is. A
+The names on the right are those of the public repositories, so that a checkout of one can be used as it is; those of
+MCAT, PORPOISE and SurvPath keep tables in dataset_csv/ or datasets_csv/ and folds in splits/5foldcv/. A
 synthetic twin is itself a cohort's folder: labels.csv and features/ in one place.
 """
 
@@ -35,7 +36,9 @@ def find_labels(data: Path, cohort: str) -> Path:
     """The label table of `cohort`."""
     homes, public = _homes(data, cohort), f"tcga_{cohort}_all_clean"
     looked = [home / f"labels{end}" for home in homes for end in (".csv", ".csv.zip")]
-    looked += [home / f"{public}{end}" for home in (*homes, data) for end in (".csv", ".csv.zip")]
+    repositories = (data, data / "dataset_csv", data / "datasets_csv")
+    looked += [home / f"{public}{end}" for home in (*homes, *repositories) for end in (".csv", ".csv.zip")]
+    looked.append(data / "datasets_csv" / "metadata" / f"tcga_{cohort}.csv")
     found = next((path for path in looked if path.is_file()), None)
     if found is None:
         tried = ", ".join(str(path.relative_to(data)) for path in looked)
@@ -45,7 +48,10 @@ def find_labels(data: Path, cohort: str) -> Path:
 
 def find_splits(data: Path, cohort: str) -> Path | None:
     """The folder of the folds of `cohort`, or None."""
-    looked = [home / "splits" for home in _homes(data, cohort)] + [data / "splits" / f"tcga_{cohort}"]
+    looked = [home / "splits" for home in _homes(data, cohort)] + [
+        data / "splits" / f"tcga_{cohort}",
+        data / "splits" / "5foldcv" / f"tcga_{cohort}",
+    ]
     return next((path for path in looked if path.is_dir() and any(path.glob("splits_*.csv"))), None)
 
 

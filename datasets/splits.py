@@ -92,7 +92,11 @@ def survey_splits(
         sides[fold] = (train, test)
         if len(faults) == wrong:
             splits.append(Split(fold, tuple(train), (), tuple(test)))
-    name, note = _name(directory, labels.cohort, parts), read_note(directory)
+    name, note = _name(directory, labels.cohort, parts), None
+    try:
+        note = read_note(directory)
+    except DataError as error:
+        faults.append(Finding("folds_note_unreadable", "error", 1, str(error), (directory.name,)))
     if labels.patients:
         findings += _coverage(parts, resolve, sides, labels, note)
     if note is not None and labels.patients:

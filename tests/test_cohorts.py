@@ -110,3 +110,19 @@ def test_a_data_folder_is_searched_by_its_convention_and_by_the_public_names(tmp
     (tmp_path / "brca" / "labels.csv").touch()
     assert find_labels(tmp_path, "brca") == tmp_path / "brca" / "labels.csv", "the convention comes first"
     assert find_features(tmp_path, "brca") == tmp_path / "brca" / "features"
+
+
+@pytest.mark.parametrize(
+    ("labels", "splits"),
+    [
+        ("tcga_blca_all_clean.csv.zip", "splits/tcga_blca"),
+        ("dataset_csv/tcga_blca_all_clean.csv.zip", "splits/5foldcv/tcga_blca"),
+        ("datasets_csv/metadata/tcga_blca.csv", "splits/5foldcv/tcga_blca"),
+    ],
+)
+def test_a_checkout_of_a_public_repository_is_a_data_folder(tmp_path: Path, labels: str, splits: str) -> None:
+    for path in (tmp_path / labels, tmp_path / splits / "splits_0.csv"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = find_sources(tmp_path, "blca")
+    assert (found.labels, found.splits) == (tmp_path / labels, tmp_path / splits)

@@ -135,6 +135,26 @@ def test_damaged_folds_are_errors_each_and_the_others_are_checked(tmp_path: Path
     assert {"tested_twice", "few_events"} <= found.keys()
 
 
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_no_damage_to_the_bytes_of_a_table_or_a_fold_ends_in_anything_but_a_report(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    labels, splits = write(tmp_path_factory.mktemp("bytes"), [row(i) for i in range(40)])
+    note = '{"format": "milsurv-folds", "version": 1, "k": 2, "repeats": 1}'
+    (splits / "folds.json").write_text(note if data.draw(st.booleans()) else "{}")
+    for path in (labels, splits / "splits_0.csv", splits / "folds.json"):
+        content = bytearray(path.read_bytes())
+        for _ in range(data.draw(st.integers(0, 4))):
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+        if data.draw(st.booleans()):
+            content = content[: data.draw(st.integers(0, len(content) - 1))]
+        path.write_bytes(content)
+    report = check(labels, splits)
+    json.dumps(report.as_json(), allow_nan=False)
+    assert codes(report, "error").keys() & {"folds_note_unreadable", "labels_unreadable", "folds_unreadable"}
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
