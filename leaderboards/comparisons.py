@@ -148,8 +148,9 @@ def _p(test: Estimate | None) -> float:
 
 
 def _of_reading(table: pd.DataFrame, reading: str) -> pd.DataFrame:
-    mine = table[table["reading"] == reading]
-    return mine.sort_values(by=["fold", "patient"]).reset_index(drop=True)
+    mine = np.flatnonzero(table["reading"] == reading)
+    order = np.lexsort((np.asarray(table["patient"], dtype=str)[mine], np.asarray(table["fold"])[mine]))
+    return pd.DataFrame(table.iloc[mine[order]]).reset_index(drop=True)
 
 
 def _same_patients(one: pd.DataFrame, other: pd.DataFrame) -> bool:
