@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from milsurv.benchmark.cli.main import main
 from milsurv.datasets.errors import DataError
 from milsurv.datasets.features.convert import convert
 from milsurv.datasets.features.opening import open_features
@@ -36,13 +39,27 @@ def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("*.h5")}
 
 
-def bench(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "milsurv.benchmark.cli.main", "features", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@dataclass(frozen=True)
+class Ran:
+    """What a command said and how it ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Runs `bench features` in this process."""
+
+    def call(*words: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["bench", "features", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Ran(int(ended.value.code or 0), *capsys.readouterr())
+
+    return call
 
 
 @pytest.mark.parametrize("name", W.WRITERS)
@@ -97,7 +114,7 @@ def test_a_killed_conversion_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     assert not list((tmp_path / "store").glob("*.partial"))
 
 
-def test_bad_slides_are_listed_with_reasons_and_leave_no_file(tmp_path: Path) -> None:
+def test_bad_slides_are_listed_with_reasons_and_leave_no_file(tmp_path: Path, bench: Callable[..., Ran]) -> None:
     folder = write(tmp_path / "theirs")
     scale = tmp_path / "theirs/20x_256px_0px_overlap/features_mine"
     (scale / "s1.h5").write_bytes((scale / "s1.h5").read_bytes()[:1500])
@@ -126,7 +143,7 @@ def test_a_store_of_another_backbone_or_among_the_files_is_refused(tmp_path: Pat
         convert(open_features(folder), tmp_path / "file")
 
 
-def test_inspect_says_what_is_there(tmp_path: Path, twin: Path) -> None:
+def test_inspect_says_what_is_there(tmp_path: Path, twin: Path, bench: Callable[..., Ran]) -> None:
     folder = write(tmp_path / "theirs")
     ran = bench("inspect", folder, "--json")
     assert ran.returncode == 0, ran.stderr
@@ -142,13 +159,15 @@ def test_inspect_says_what_is_there(tmp_path: Path, twin: Path) -> None:
     assert coverage["patients"] == coverage["patients_with_all_scales"] == 60
 
 
-def test_inspect_for_people_and_its_mistakes(tmp_path: Path) -> None:
+def test_inspect_for_people_and_its_mistakes(tmp_path: Path, bench: Callable[..., Ran]) -> None:
     folder = write(tmp_path / "theirs", 2)
     (tmp_path / "mpp.csv").write_text("slide,mpp\ns0,0.25\ns1,0.5\n")
     ran = bench("inspect", folder, "--mpp", tmp_path / "mpp.csv")
     assert "mine, 24 wide, trident layout, 2 slides (2 with all scales)" in ran.stdout
     assert "objective power that contradicts their microns per pixel" in ran.stderr
-    assert ran.returncode == 0
+    assert "said to be 20x" not in ran.stderr
+    assert "level-0 size does not fit the claimed magnification" in ran.stderr
+    assert ran.returncode == 1
     (tmp_path / "mpp.csv").write_text("slide,mpp\ns0,many\n")
     assert "line 2: mpp 'many'" in bench("inspect", folder, "--mpp", tmp_path / "mpp.csv").stderr
     assert bench("inspect", folder, "--cohort", "blca").returncode == 2

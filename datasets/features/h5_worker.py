@@ -70,8 +70,6 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset:
     limit = os.stat(file.filename).st_size  # noqa: PTH116 - a file may be large; no Path is needed for one number
     plist = found.id.get_create_plist()
     packed = found.chunks is not None and plist.get_nfilters() > 0
-    if size > (limit * DEFLATE if packed else limit):
-        raise Refused(f"{name} claims more numbers than the file can hold")
     if packed:
         wanted = int(np.prod([-(-n // c) for n, c in zip(found.shape, found.chunks, strict=True)]))
         missing = found.id.get_num_chunks() < wanted
@@ -79,6 +77,8 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset:
         missing = stored < size
     if missing:
         raise Refused(f"{name} was never written to its end: the extraction was interrupted")
+    if size > (limit * DEFLATE if packed else limit):
+        raise Refused(f"{name} claims more numbers than the file can hold")
     return found
 
 

@@ -27,7 +27,7 @@ def find(path: Path, magnification: int | None = None) -> list[FeatureSet]:
         except DataError:
             continue
         if "features" not in head.datasets or not head.datasets["features"].dtype.startswith(("<f", ">f")):
-            return []
+            continue
         on = head.datasets["coords"].attrs if "coords" in head.datasets else {}
         claimed = number(on.get("target_magnification"))
         m = magnification or (nearest(claimed) if claimed else None)

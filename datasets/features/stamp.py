@@ -62,7 +62,8 @@ def _first(home: Path) -> h5_file.H5Head | None:
             head = h5_file.look(file)
         except DataError:
             continue
-        return head if "feats" in head.datasets else None
+        if "feats" in head.datasets:
+            return head
     return None
 
 
