@@ -6,10 +6,12 @@ and each difference comes from one set of draws. The draws have a fixed seed: th
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from .evidence import ALPHA, AS_TRAINED, NOT_SHOWN, SURVIVES, Evidence, Pair
 from .ranking import CONTROL, Board, Line, Ranking, names_of
@@ -23,12 +25,14 @@ from .statistics import (
     percentile,
 )
 
-RESAMPLES = (10_000, 5_000, 2_000, 1_000)
-WORK = 6e9
-"""Multiplications that the bootstrap of one ranking may take, about a second on one core. A ranking gets the most
-`RESAMPLES` that fit into it, and never fewer than the last; how many it got is printed beside it."""
+RESAMPLES = (10_000, 5_000, 2_000)
+WORK = 1.5e10
+"""Multiplications that the bootstrap of one ranking may take, about three seconds on one core. A ranking gets the most
+`RESAMPLES` that fit into it, and never fewer than the last; how many it got is printed beside it. The readings that
+nobody is ranked by always get the fewest: they only need an interval."""
 
 Predictions = Mapping[str, pd.DataFrame]
+Risk = NDArray[np.float64]  # (n,), by fold and patient
 
 
 def judged(boards: Sequence[Board], predictions: Predictions) -> tuple[Board, ...]:
@@ -45,12 +49,12 @@ def judged(boards: Sequence[Board], predictions: Predictions) -> tuple[Board, ..
 def evidence(ranking: Ranking, predictions: Predictions) -> Evidence:
     """Intervals of all lines, and the leader against every other line, adjusted for their number."""
     resampling = Resampling(ranking, predictions)
-    leader = 0 if 0 in resampling.places else None
-    against = [(0, other) for other in resampling.places if other != 0] if leader is not None else []
-    found = resampling.pairs(against)
+    # The leader was chosen by these very numbers, the largest of all: adjusting for its pairs alone would forget that.
+    every = resampling.pairs(list(combinations(resampling.places, 2)))
+    found = [pair for pair in every if pair.first == 0]
     models = [pair for pair in found if ranking.lines[pair.second].family != CONTROL]
     detectable = float(np.median([pair.detectable for pair in models or found])) if found else None
-    verdict = _verdict(ranking, found, detectable)
+    verdict = _verdict(ranking, found, len(every), detectable)
     return Evidence(
         resampling.resamples, resampling.intervals(), tuple(found), detectable, verdict, tuple(resampling.left_out)
     )
@@ -70,8 +74,7 @@ class Resampling:
         self._draws: dict[tuple[int, str], tuple[float, NDArray[np.float64]]] = {}
         names = names_of(ranking.lines)
         patients: pd.DataFrame | None = None
-        risks: list[NDArray[np.float64]] = []
-        columns: dict[tuple[int, str], list[int]] = {}
+        columns: dict[tuple[int, str], list[Risk]] = {}
         for place, line in enumerate(ranking.lines):
             tables = [predictions[name] for name in line.experiments if name in predictions]
             if len(tables) < len(line.experiments):
@@ -86,24 +89,35 @@ class Resampling:
                         self.left_out.append(f"{names[place]}: its predictions are of other patients than those above")
                         break
                     continue
-                columns[place, reading] = list(range(len(risks), len(risks) + len(mine)))
-                risks += [np.asarray(table["risk"], dtype=float) for table in mine]
-        if patients is None or not risks:
+                columns[place, reading] = [np.asarray(table["risk"], dtype=float) for table in mine]
+        if patients is None or not columns:
             return
-        time, event, fold = (np.asarray(patients[name]) for name in ("time", "event", "fold"))
-        self.resamples = _affordable(event, fold, len(risks))
+        event, fold = np.asarray(patients["event"]), np.asarray(patients["fold"])
+        ranked = {key: found for key, found in columns.items() if key[1] == "selected"}
+        self.resamples = _affordable(event, fold, sum(len(found) for found in ranked.values()))
         try:
-            found = means_over_folds(time, event, np.stack(risks), fold, self.resamples)
+            self._draw(patients, ranked, self.resamples)
+            self._draw(patients, {key: found for key, found in columns.items() if key not in ranked}, RESAMPLES[-1])
         except ValueError as error:
             self.left_out.append(f"no line could be resampled: {error}")
+
+    def _draw(self, patients: pd.DataFrame, columns: Mapping[tuple[int, str], list[Risk]], resamples: int) -> None:
+        """Resample these risks together; what does not give the C-index of its rows is left out."""
+        if not columns:
             return
-        for (place, reading), at in columns.items():
-            value, expected = float(found.values[at].mean()), ranking.lines[place].spreads[f"c_index_{reading}"].mean
+        time, event, fold = (np.asarray(patients[name]) for name in ("time", "event", "fold"))
+        risks = np.stack([risk for found in columns.values() for risk in found])
+        found, start = means_over_folds(time, event, risks, fold, resamples), 0
+        for (place, reading), mine in columns.items():
+            at, start = slice(start, start + len(mine)), start + len(mine)
+            line = self.ranking.lines[place]
+            value, expected = float(found.values[at].mean()), line.spreads[f"c_index_{reading}"].mean
             if expected is not None and abs(value - expected) <= 1e-6:
                 self._draws[place, reading] = value, found.draws[:, at].mean(axis=1)
             elif reading == "selected":
                 told = f"{value:.4f}, the rows say {expected:.4f}" if expected is not None else f"{value:.4f}"
-                self.left_out.append(f"{names[place]}: its predictions give a C-index of {told}; run it again")
+                name = names_of(self.ranking.lines)[place]
+                self.left_out.append(f"{name}: its predictions give a C-index of {told}; run it again")
 
     @property
     def places(self) -> tuple[int, ...]:
@@ -122,7 +136,8 @@ class Resampling:
         """Compare pairs of lines, given by place; p-values are adjusted for all that are asked for together."""
         differences = [self._difference(first, second) for first, second in asked]
         tests = [_t_test(self.ranking.lines[first], self.ranking.lines[second]) for first, second in asked]
-        bootstrap = holm([found.p if found.p is not None else 1.0 for found in differences])
+        counted = [1.0 if found.p is None else found.p for found in differences]
+        bootstrap = np.maximum(holm([_bootstrap_p(found, self.resamples) for found in differences]), counted)
         known = [index for index, test in enumerate(tests) if test is not None]
         adjusted = dict(zip(known, holm([_p(tests[index]) for index in known]), strict=True))
         return [
@@ -141,6 +156,15 @@ class Resampling:
     def _difference(self, first: int, second: int) -> Estimate:
         (value, mine), (other, theirs) = self._draws[first, "selected"], self._draws[second, "selected"]
         return percentile(value - other, mine - theirs, test=True)
+
+
+def _bootstrap_p(found: Estimate, resamples: int) -> float:
+    """The p-value to adjust. Where no resample lies beyond 0, counting ends at 2 / (resamples + 1), which the number of
+    pairs on a large table would lift above any level; there the normal approximation, where smaller, stands in."""
+    counted = 1.0 if found.p is None else found.p
+    if found.standard_error > 0 and counted <= 2.5 / (resamples - found.undefined + 1):
+        return min(counted, float(2 * stats.norm.sf(abs(found.value) / found.standard_error)))
+    return counted
 
 
 def _p(test: Estimate | None) -> float:
@@ -177,7 +201,7 @@ def _t_test(first: Line, second: Line) -> Estimate | None:
     return corrected_t_test([float(value) for value in differences], float(np.mean(tested)), float(np.mean(trained)))
 
 
-def _verdict(ranking: Ranking, pairs: Sequence[Pair], detectable: float | None) -> str:
+def _verdict(ranking: Ranking, pairs: Sequence[Pair], adjusted_for: int, detectable: float | None) -> str:
     names = names_of(ranking.lines)
     if not pairs:
         return "There is nothing to compare: fewer than two lines have predictions of the same patients."
@@ -189,7 +213,7 @@ def _verdict(ranking: Ranking, pairs: Sequence[Pair], detectable: float | None) 
     parts = [f"{names[0]} has the highest mean" + (": no model is above the controls." if control else ".")]
     if by_verdict[SURVIVES]:
         parts.append(
-            f"Its lead over {_list(by_verdict[SURVIVES])} survives both tests, adjusted for {len(pairs)} pairs."
+            f"Its lead over {_list(by_verdict[SURVIVES])} survives both tests, adjusted for {_many(adjusted_for)}."
         )
     if by_verdict[AS_TRAINED]:
         parts.append(
@@ -204,6 +228,10 @@ def _verdict(ranking: Ranking, pairs: Sequence[Pair], detectable: float | None) 
             "ones it mostly misses."
         )
     return " ".join(parts)
+
+
+def _many(pairs: int) -> str:
+    return "one pair" if pairs == 1 else f"all {pairs} pairs of lines"
 
 
 def _list(words: Sequence[str], most: int = 8) -> str:

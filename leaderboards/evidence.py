@@ -16,7 +16,7 @@ class Pair:
     """Two lines of a ranking, by their places in it: `difference` is the C-index of `first` minus that of `second`.
 
     difference: paired bootstrap of the patients, its `p` for this pair alone. t_test: corrected resampled t-test on the
-    folds, None for a single fold. p_bootstrap, p_t: the p-values, adjusted by Holm for all pairs that were compared.
+    folds, None for a single fold. p_bootstrap, p_t: the p-values, adjusted by Holm for all pairs compared together.
     detectable: the true difference that this comparison, made alone, finds with 80 % power.
     """
 
@@ -41,8 +41,9 @@ class Evidence:
     """Of one ranking, in the order of its lines.
 
     intervals: by line, the interval of the C-index at each reading that has one. pairs: the leader against every other
-    line. detectable: the median of what the comparisons could detect; of models, where there are any besides controls.
-    verdict: all of it in words. left_out: lines without intervals, and why.
+    line, adjusted for all pairs of lines, since the leader was chosen among all. detectable: the median of what the
+    comparisons with models could detect (with controls, where there are no models). verdict: all of it in words.
+    left_out: lines without intervals, and why.
     """
 
     resamples: int

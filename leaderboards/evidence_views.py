@@ -78,7 +78,7 @@ def evidence_view(board: Board, ranking: Ranking, evidence: Evidence) -> Evidenc
         for pair, row in zip(evidence.pairs, sheet.rows, strict=True)
     )
     band = None if evidence.detectable is None else (place(-evidence.detectable), place(evidence.detectable))
-    how = sheets.how(evidence.resamples) if pairs else ""
+    how = sheets.how(evidence.resamples, leader=True) if pairs else ""
     return EvidenceView(
         names[0], evidence.verdict, how, sheet.columns[1:-1], pairs, band, f"{reach:.2f}", evidence.left_out
     )

@@ -114,18 +114,19 @@ def comparison_sheet(board: Board, ranking: Ranking, evidence: Evidence) -> Shee
     """The leader of a ranking against every other line, and the verdict as notes."""
     notes = [evidence.verdict]
     if evidence.pairs:
-        notes.append(how(evidence.resamples))
+        notes.append(how(evidence.resamples, leader=True))
     notes += [f"Left out: {reason}." for reason in evidence.left_out]
     title = f"{board.title}: {ranking.lines[0].label} against the other lines"
     return pairs_sheet(title, names_of(ranking.lines), evidence.pairs, tuple(notes), leader=True)
 
 
-def how(resamples: int) -> str:
-    """How pairs are compared, in a sentence or two."""
+def how(resamples: int, leader: bool = False) -> str:
+    """How pairs are compared, in a sentence or two; with `leader`, what they are adjusted for."""
+    family = "all pairs of lines, the leader being chosen among them" if leader else "all pairs of the table"
     return (
         f"Difference: paired bootstrap, {resamples:,} resamples of the patients within folds, 95 % interval. t-test: "
-        "Nadeau and Bengio's on the folds. p-values are adjusted by Holm for all pairs of the table. Survives: both "
-        "are at most 0.05; as trained: only the bootstrap's is."
+        f"Nadeau and Bengio's on the folds. p-values are adjusted by Holm for {family}. Survives: "
+        "both are at most 0.05; as trained: only the bootstrap's is."
     )
 
 
