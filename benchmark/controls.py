@@ -70,8 +70,8 @@ def run_control(
     name: one of `CONTROLS`. covariates: of clinical-cox, some of `covariates.KNOWN`. alpha: the ridge penalty, the
     control's own where None. seed: of `random`; the others do not depend on it, and are rows of seed 0.
     patches: patches by patient, and features: the fingerprint of what they were counted in, both for bag-size.
-    Errors: `KeyError` for an unknown name, `DataError` where a fold cannot be fitted, a covariate is unknown or known of
-    nobody, or patients have no patches.
+    Errors: `KeyError` for an unknown name, `DataError` where a fold cannot be fitted, a covariate is unknown or known
+    of nobody, or patients have no patches.
     """
     control = CONTROLS[name]
     penalty = control.alpha if alpha is None else alpha

@@ -123,8 +123,8 @@ def _refuse_phantoms(path: Path, rows: Sequence[Prediction]) -> None:
     gone = [str(row) for row in rows if row.time is not None and row.time <= 0]
     if gone:
         faults.append(
-            f"{len(gone)} rows have a time that is not above 0: {some(gone, LISTED)}. Nobody is followed for no time; such "
-            "rows are what is left of skipped patients, and with an event they win or lose every pair"
+            f"{len(gone)} rows have a time that is not above 0: {some(gone, LISTED)}. Nobody is followed for no time; "
+            "such rows are what is left of skipped patients, and with an event they win or lose every pair"
         )
     seen: dict[str, Prediction] = {}
     twice = [f"{row} and line {seen[row.patient].line}" for row in rows if seen.setdefault(row.patient, row) is not row]

@@ -29,7 +29,7 @@ class Said:
     """What is said of the test part of one fold; row i of every array is `patients[i]`.
 
     train, test: follow-up of the two parts. risk: (n,), higher = earlier death. survival: (n, m) at `edges` (m,)
-    months, or None. high: (n,) bool, the risk groups, or None. parameters, seconds: of the fit, None where nobody knows.
+    months, or None. high: (n,) bool, the risk groups, or None. parameters, seconds: of the fit, None where unknown.
     """
 
     fold: int
