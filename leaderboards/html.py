@@ -12,7 +12,7 @@ from markupsafe import Markup
 from .across import across
 from .evidence_views import across_view
 from .page_views import BoardView, board_view
-from .ranking import Board
+from .ranking import CONTROL, IMPORTED, Board
 from .rows import Problem
 
 _HERE = Path(__file__).parent
@@ -51,7 +51,7 @@ def _totals(boards: Sequence[Board]) -> dict[str, int]:
     lines = [line for board in boards for ranking in board.rankings for line in ranking.lines]
     return {
         "cohorts": len(boards),
-        "models": len({line.model for line in lines}),
-        "trainings": sum(len(line.rows) for line in lines),
+        "models": len({line.model for line in lines if line.family != CONTROL}),
+        "trainings": sum(len(line.rows) for line in lines if line.family not in (CONTROL, IMPORTED)),
         "incomplete": sum(len(board.incomplete) for board in boards),
     }
