@@ -26,9 +26,9 @@ def _hit(points: np.ndarray, corners: np.ndarray, side: float) -> np.ndarray:
     A square of that side covers a point only if the nearest square centre, by the larger of the two coordinate
     distances, is no further than half a side.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
-    distance, _ = cKDTree(corners + side / 2).query(points, p=np.inf, distance_upper_bound=side / 2 + 1e-6)
+    distance, _ = KDTree(corners + side / 2).query(points, p=np.inf, distance_upper_bound=side / 2 + 1e-6)
     return np.isfinite(distance)
 
 

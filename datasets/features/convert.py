@@ -69,21 +69,20 @@ def convert(reader: Reader, store: str | Path, progress: Callable[[int, int], No
 
 def _convert_slide(reader: Reader, slide: str, store: Path, done: Conversion) -> None:
     path = store / f"{safe(slide)}.h5"
+    features: dict[int, np.ndarray] = {}
+    coords: dict[int, np.ndarray | None] = {}
+    geometry: dict[int, Geometry] = {}
     try:
         source = source_of(reader, slide)
         before = sum(p.stat().st_size for p in reader.sources(slide))
-        if not _finished(path, source):
-            facts = reader.facts(slide)
-            features, coords = {}, {}
-            for m in facts:
-                features[m], coords[m] = reader.read(slide, m)
-            geometry = {m: f.geometry for m, f in facts.items()}
-        else:
-            facts = None
+        finished = _finished(path, source)
+        for m, facts in ({} if finished else reader.facts(slide)).items():
+            features[m], coords[m] = reader.read(slide, m)
+            geometry[m] = facts.geometry
     except DataError as error:
         done.bad[slide] = str(error)
         return
-    if facts is None:
+    if finished:
         done.skipped.append(slide)
     else:
         mpp, patch_px = _shared(geometry)

@@ -110,7 +110,7 @@ def rows(
                 raise DataError(f"{path} changed while it was read. {AGAIN}")
             if len(room) < count:
                 room = np.empty((count, width), room.dtype)
-            answers.fill(memoryview(room[:count]).cast("B"))
+            answers.fill(room[:count].data.cast("B"))
             sink(done, room[:count])
             done += count
         answers.over = True

@@ -69,9 +69,10 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset:
     stored = found.id.get_storage_size()
     limit = os.stat(file.filename).st_size  # noqa: PTH116 - a file may be large; no Path is needed for one number
     plist = found.id.get_create_plist()
-    packed = found.chunks is not None and plist.get_nfilters() > 0
-    if packed:
-        wanted = int(np.prod([-(-n // c) for n, c in zip(found.shape, found.chunks, strict=True)]))
+    chunks = found.chunks
+    packed = chunks is not None and plist.get_nfilters() > 0
+    if chunks is not None and packed:
+        wanted = int(np.prod([-(-n // c) for n, c in zip(found.shape, chunks, strict=True)]))
         missing = found.id.get_num_chunks() < wanted
     else:
         missing = stored < size
@@ -131,7 +132,7 @@ def send_rows(out, path: str, name: str, start: int, stop: int, step: int) -> No
         source = (*lead, slice(part.start, part[-1] + 1, step))
         data.read_direct(piece, source) if piece.size else None
         say(out, {"rows": len(part)})
-        view = memoryview(piece).cast("B")
+        view = piece.data.cast("B")
         while len(view):
             view = view[out.write(view) :]
 

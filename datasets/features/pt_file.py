@@ -87,8 +87,8 @@ def fill(path: Path, where: str, out: np.ndarray | None, dim: int, verify: bool)
             with archive.open(member) as file:  # compares the checksum when it comes to the end
                 for start in range(0, len(half), len(room)):
                     piece = room[: min(len(room), len(half) - start)]
-                    view = memoryview(piece).cast("B")
-                    while len(view) and (got := file.readinto(view)):
+                    view = piece.data.cast("B")
+                    while len(view) and (got := file.readinto(view)):  # type: ignore[attr-defined]
                         view = view[got:]
                     if len(view):
                         raise DataError(f"{path} is truncated. {AGAIN}")
