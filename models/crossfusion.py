@@ -57,7 +57,7 @@ SPEC = ModelSpec(
         "embed_dim": 128,
         "num_heads": 4,
         "num_layers": 1,
-        "attention_dropout": 0.2,
+        "attention_dropout": 0.0,
         "ffn_dropout": 0.3,
         "conv_dropout": 0.3,
         "input_dropout": 0.0,

@@ -13,7 +13,7 @@ FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 
 ONE_IMPORTER = {
     "mlflow": {"benchmark/tracking.py"},
-    "sksurv": {"benchmark/metrics.py"},
+    "sksurv": {"benchmark/metrics.py", "benchmark/cox.py"},
     "rich": {"benchmark/console.py"},
 }
 ONE_FOLDER = {"h5py": "datasets/features", "typer": "benchmark/cli"}
