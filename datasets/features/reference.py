@@ -5,6 +5,7 @@
 """
 
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..findings import finding
@@ -21,20 +22,20 @@ def find(path: Path, coords: Path | None = None) -> list[FeatureSet]:
     scales = _scales(path)
     if not scales:
         return []
-    findings, parts, locked = [], {}, []
-    base, rivals = (coords, []) if coords else _base(path, list(scales))
+    inside = {m: listing(folder, ".pt") for m, folder in scales.items()}
+    base, rivals = (coords, []) if coords else _base(path, {m: found.files for m, found in inside.items()})
+    findings, parts = [], {}
     if rivals:
-        message = "several folders hold coordinates of these scales, none is used: choose one with --coords"
+        message = "several folders hold coordinates of these slides, none is used: choose one with --coords"
         findings.append(finding("coordinates_ambiguous", "warning", message, rivals))
-    for m, folder in scales.items():
-        found = listing(folder, ".pt")
-        locked += found.locked
+    for m, found in inside.items():
         patches = base / f"x{m}" / "patches" if base else None
         kept = listing(patches, ".h5").files if patches and patches.is_dir() else {}
         parts[m] = {slide: Part(file, kept.get(slide)) for slide, file in found.files.items()}
         if kept and (without := [slide for slide in found.files if slide not in kept]):
             message = f"slides have {m}x features and no coordinates in {base}"
             findings.append(finding("coordinates_missing", "warning", message, without))
+    locked = [name for found in inside.values() for name in found.locked]
     return [FeatureSet(LAYOUT, path.name, path, parts, (*findings, *locks(locked)), PATCH_PX)]
 
 
@@ -43,14 +44,19 @@ def _scales(folder: Path) -> dict[int, Path]:
     return {magnification: path for magnification, path in sorted(found.items()) if path.is_dir()}
 
 
-def _base(path: Path, scales: list[int]) -> tuple[Path | None, list[Path]]:
-    """The folder with the patch files: here, above, or beside; the nearest, if there is exactly one so near."""
+def _base(path: Path, slides: Mapping[int, Iterable[str]]) -> tuple[Path | None, list[Path]]:
+    """The folder with patch files of these slides: here, above, or beside; the nearest, if there is one so near."""
     above = path.parent
     for near in ([path], [above], _visible(above), _visible(above.parent)):
-        fitting = [p for p in near if any((p / f"x{m}" / "patches").is_dir() for m in scales)]
+        fitting = [p for p in near if any(_holds(p / f"x{m}" / "patches", names) for m, names in slides.items())]
         if fitting:
             return (fitting[0], []) if len(fitting) == 1 else (None, fitting)
     return None, []
+
+
+def _holds(patches: Path, slides: Iterable[str]) -> bool:
+    """Whether a folder has patch files of any of the slides: those of another cohort may lie beside ours."""
+    return patches.is_dir() and any((patches / f"{slide}.h5").is_file() for slide in slides)
 
 
 def _visible(path: Path) -> list[Path]:
