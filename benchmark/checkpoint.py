@@ -8,15 +8,16 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ..datasets.bags import Bags
 from ..datasets.errors import DataError
 from ..datasets.features.opening import open_features
+from ..datasets.patient import Patient
 from ..models import registry
 from ..models.reference import REFERENCE_NAMES, load_reference
-from .batches import Packed
+from .batches import pack
 from .fit import Precision
-from .losses import LOSSES
+from .losses import LOSSES, log_survival
 from .prepare import UsageError, known, settings_of
-from .reason import reason
 from .results import table, write
 
 
@@ -46,8 +47,8 @@ def read_state_dict(file: Path) -> dict[str, torch.Tensor]:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         raise DataError(
-            f"{file} cannot be read as weights: {reason(error)}. Save the model's state_dict alone with torch.save; "
-            "files that need arbitrary code to be run are refused"
+            f"{file} cannot be read as weights ({type(error).__name__}). Save the model's state_dict alone with "
+            "torch.save; files that are damaged or need code to be run are refused"
         ) from error
     for key in ("model", "state_dict", "model_state_dict"):
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
@@ -65,6 +66,8 @@ def import_reference(file: Path, model: str, settings: Mapping[str, str], out: P
     """
     known("reference model", model, REFERENCE_NAMES)
     state = read_state_dict(file)
+    for key in settings:
+        known("hyperparameter", key, registry.get(model).reference_defaults)
     _, hyper = settings_of(registry.get(model), "reference", settings)
     chosen = {key: hyper[key] for key in settings}
     try:
@@ -80,19 +83,26 @@ def import_reference(file: Path, model: str, settings: Mapping[str, str], out: P
 
 @torch.no_grad()
 def score_slides(imported: Imported, features: Path, backbone: str | None, out: Path) -> Path:
-    """Score every slide of a feature folder and write a csv of slide, risk and survival after each bin."""
+    """Score every slide of a feature folder and write a csv of slide, risk and survival after each bin.
+
+    Errors: `DataError` when a slide lacks a scale that the model reads, or features do not fit the checkpoint.
+    """
     reader = open_features(features, backbone)
+    slides = sorted(reader.slides)
+    bags = Bags(reader, [Patient(s, 1.0, False, "", (s,), {}) for s in slides], registry.get(imported.model).scales)
+    bags.check()
     precision, loss = Precision("float32", torch.device("cpu")), LOSSES["nll"]
     rows = []
-    for slide in sorted(reader.slides):
-        scales = {m: torch.from_numpy(reader.read(slide, m)[0]) for m in reader.counts(slide)}
-        lengths = {m: torch.tensor([len(x)]) for m, x in scales.items()}
-        batch = Packed((slide,), scales, lengths).to(precision.device)
+    for slide in slides:
         try:
-            scores = precision.scores(imported.module, batch)
-        except (KeyError, RuntimeError) as error:
-            raise DataError(f"{features}: {imported.model} cannot score slide {slide}: {error}") from error
-        alive = torch.sigmoid(-scores).cumprod(1)[0]
+            scores = precision.scores(imported.module, pack(bags, [slide]).to(precision.device))
+        except RuntimeError as error:
+            raise DataError(
+                f"{features}: {imported.model} cannot score slide {slide}, with features {reader.dim} wide: {error}"
+            ) from error
+        if not scores.isfinite().all():
+            raise DataError(f"{features}: the scores of slide {slide} are not finite; is the checkpoint damaged?")
+        alive = log_survival(scores).exp()[0]
         survival = {f"survival_{j + 1}": float(s) for j, s in enumerate(alive)}
         rows.append({"slide": slide, "risk": float(loss.risk(scores)[0]), **survival})
     path = out / "checkpoints" / f"{imported.path.stem}-slides.csv"

@@ -18,7 +18,7 @@ from .batches import BagSource, Packed, epoch_batches, pack, pieces, prefetched
 from .bins import TimeBins
 from .losses import SurvivalLoss
 from .metrics import FollowUp, NotComputable, c_index
-from .recipe import Recipe
+from .recipe import Recipe, epochs_of
 
 
 class Diverged(Exception):
@@ -159,8 +159,8 @@ def backward(
     return value.item()
 
 
-def learning_rate(recipe: Recipe, epoch: float) -> float:
-    """The learning rate at a point of training, in epochs from 0."""
+def learning_rate(recipe: Recipe, epoch: float, epochs: int) -> float:
+    """The learning rate at a point of training, in epochs from 0, of so many."""
     if recipe.schedule == "restarts":
         # A cosine with a half-period of 10 epochs and no restart: the rate rises again, as the reference's does.
         return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * math.floor(epoch) / 10))
@@ -168,7 +168,7 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
         return recipe.learning_rate * (epoch + 1e-2) / recipe.warmup_epochs
     if recipe.schedule == "constant":
         return recipe.learning_rate
-    done = (epoch - recipe.warmup_epochs) / max(1e-9, recipe.epochs - recipe.warmup_epochs)
+    done = (epoch - recipe.warmup_epochs) / max(1e-9, epochs - recipe.warmup_epochs)
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
@@ -200,7 +200,8 @@ def fit(
     carried = "carried-gradients" in recipe.faults
     optimizer.zero_grad()
 
-    for epoch in range(recipe.epochs):
+    epochs = epochs_of(recipe, len(train.patients))
+    for epoch in range(epochs):
         model.train()
         batches = epoch_batches(recipe.sampling, train.patients, train_bin, train.followup.event, recipe.batch, rng)
         losses, rate = [], 0.0
@@ -208,7 +209,7 @@ def fit(
         # The first piece of a step is packed while the step before it is computed.
         ready = prefetched(lambda cut: pack(bags, cut[0]), cuts)
         for step, (batch, cut, first) in enumerate(zip(batches, cuts, ready, strict=True)):
-            rate = learning_rate(recipe, epoch + step / len(batches))
+            rate = learning_rate(recipe, epoch + step / len(batches), epochs)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             value = backward(model, loss, recipe.alpha, cut, bags, targets, precision, first)

@@ -13,10 +13,10 @@ from torch import nn
 from .batches import BagSource
 from .bins import fit_bins
 from .experiment import Experiment, seed_for
-from .fit import Part, Precision, fit, predict
+from .fit import Diverged, Part, Precision, fit, predict
 from .losses import LOSSES
 from .metrics import METRICS, Estimate, FollowUp, NotComputable, brier_null, c_index, score_all
-from .recipe import Recipe
+from .recipe import Recipe, epochs_of
 
 READINGS = ("selected", "last", "best")
 """`selected`: epoch chosen on the inner validation part, the one we rank by. `last`: the last epoch. `best`: the best
@@ -65,8 +65,8 @@ class FoldOutcome:
 class _BestOnTest:
     """Keeps the epoch that a paper would report. It watches training and has no way to reach it."""
 
-    def __init__(self, model: nn.Module, recipe: Recipe, score: Callable[[], float | None]) -> None:
-        self.model, self.recipe, self.score = model, recipe, score
+    def __init__(self, model: nn.Module, recipe: Recipe, epochs: int, score: Callable[[], float | None]) -> None:
+        self.model, self.recipe, self.epochs, self.score = model, recipe, epochs, score
         self.epoch, self.value, self.weights, self.closed = 0, -np.inf, {}, False
 
     def __call__(self, epoch: int, line: dict[str, float | int | None]) -> None:
@@ -74,7 +74,7 @@ class _BestOnTest:
         line["test_c_index"] = value
         patience = self.recipe.best_patience
         self.closed |= bool(patience and self.epoch and epoch - self.epoch > patience)
-        late_enough = epoch > self.recipe.best_after or epoch == self.recipe.epochs
+        late_enough = epoch > self.recipe.best_after or epoch == self.epochs
         if late_enough and not self.closed and value is not None and value > self.value:
             self.epoch, self.value, self.weights = epoch, value, copy.deepcopy(self.model.state_dict())
 
@@ -127,7 +127,7 @@ def run_fold(
             except NotComputable:
                 return None
 
-        best = _BestOnTest(model, recipe, test_c_index)
+        best = _BestOnTest(model, recipe, epochs_of(recipe, len(train.patients)), test_c_index)
 
         def watch(epoch: int, line: dict[str, float | int | None]) -> None:
             # What evaluation draws (the dropout-in-eval fault does) must not shift what training draws next.
@@ -153,6 +153,8 @@ def run_fold(
             if epoch not in read:
                 model.load_state_dict(weights[epoch])
                 on_train, on_test = scores(train.patients), scores(test.patients)
+                if not (on_train.isfinite().all() and on_test.isfinite().all()):
+                    raise Diverged(f"scores are not finite after epoch {epoch}; a lower learning_rate may help")
                 alive = loss.survival(on_test, bins, on_train, train.followup.time, train.followup.event)
                 risk = by_patient(test, loss.risk(on_test))
                 estimate = Estimate(
@@ -179,7 +181,7 @@ def run_fold(
         "events_val": int(parts.val.followup.event.sum()),
         "events_test": int(scored.followup.event.sum()),
         "epochs": last,
-        "bin_edges": [round(edge, 4) for edge in bins.upper],
+        "bin_edges": " ".join(f"{edge:.4f}" for edge in bins.upper),
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": round(trained, 2),
     }

@@ -1,6 +1,7 @@
 """From what a user asks for to an Experiment and what it reads. Every mistake is found here, before training."""
 
 import difflib
+import math
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -11,7 +12,7 @@ from ..datasets.attach import attach_slides
 from ..datasets.bags import Bags
 from ..datasets.cohort import Cohort
 from ..datasets.columns import parse_columns
-from ..datasets.errors import DataError, some
+from ..datasets.errors import DataError
 from ..datasets.features.opening import open_features
 from ..datasets.labels import Labels, read_labels
 from ..datasets.layout import find_features, find_labels, find_splits
@@ -50,7 +51,8 @@ class Request:
         (stratified) or `site` (no tissue-source site in two parts) decides.
     slides: how several slides of a patient count, out of `milsurv.datasets.slides.MODES`.
     seed: see `Experiment`. device: `cpu`, `cuda` or `auto`.
-    missing: `error` or `drop`.
+    missing: what to do about patients without features, `error` or `drop`; unusable_times: about times that are missing
+        or not above zero, likewise.
     strength, patients: of a synthetic cohort, the planted hazard (a word or a number) and how many patients.
     """
 
@@ -76,6 +78,7 @@ class Request:
     seed: int = 0
     device: str = "auto"
     missing: str = "error"
+    unusable_times: str = "error"
     strength: str | None = None
     patients: int | None = None
 
@@ -180,6 +183,7 @@ def choose(request: Request) -> Choice:
     if request.backbone is not None and request.features == SYNTHETIC:
         backbones.get(request.backbone)
     known("missing", request.missing, ("error", "drop"))
+    known("unusable-times", request.unusable_times, ("error", "drop"))
     known("slides", request.slides, MODES)
     known("split-by", request.split_by, ("event", "site"))
     settings = dict(request.settings or {})
@@ -188,6 +192,9 @@ def choose(request: Request) -> Choice:
             f"{spec.name} reads {', '.join(f'{m}x' for m in spec.scales)} together; --scale is for single-scale models"
         )
     recipe, hyper = settings_of(spec, request.recipe, settings)
+    if hyper.get("scale", 20) not in (5, 10, 20):
+        raise UsageError(f"scale={hyper['scale']}: the magnifications are 5, 10 and 20")
+    strength_of(request)
     build_check(spec, hyper)
     if request.features == SYNTHETIC and (request.labels or request.splits):
         raise UsageError("--features synthetic draws its own patients; leave --labels and --splits out")
@@ -196,16 +203,21 @@ def choose(request: Request) -> Choice:
     return Choice(spec, cohort, recipe, hyper, spec.reads(hyper), device_of(request.device))
 
 
-def prepare(request: Request, drawing: Callable[[int, int], None] | None = None) -> tuple[Experiment, Material]:
+def prepare(
+    request: Request,
+    drawing: Callable[[int, int], None] | None = None,
+    checking: Callable[[int, int], None] | None = None,
+) -> tuple[Experiment, Material]:
     """Read and check everything, and name the experiment.
 
-    drawing: told (done, total) while a synthetic cohort is drawn.
+    drawing, checking: told (done, total) while a synthetic cohort is drawn, and while slides are looked at.
     Errors: `UsageError`, and `DataError` for faults in the data.
     """
     choice = choose(request)
     place = _locate(request, choice.cohort, drawing)
     columns = parse_columns(request.columns) if request.columns else None
-    labels = read_labels(place.labels, choice.cohort, endpoint=request.endpoint, columns=columns)
+    unusable = "drop" if request.unusable_times == "drop" else "error"
+    labels = read_labels(place.labels, choice.cohort, unusable, request.endpoint, columns)
     reader = open_features(
         place.features,
         request.backbone,
@@ -221,7 +233,7 @@ def prepare(request: Request, drawing: Callable[[int, int], None] | None = None)
     units = select_slides(labels, request.slides)
     missing = "drop" if request.missing == "drop" else "error"
     bags = Bags(reader, units.labels.patients, choice.magnifications, missing=missing)
-    noticed = bags.check()
+    noticed = bags.check(checking)
     material = Material(labels, folds.splits, units, bags, reader.dim)
     if bags.absent:
         material = without(material, bags.absent)
@@ -296,16 +308,27 @@ def _locate(request: Request, cohort: Cohort, drawing: Callable[[int, int], None
     return Place(labels, splits, features)
 
 
+def strength_of(request: Request) -> str | float:
+    """The planted hazard, a word or a number. Errors: `UsageError`."""
+    from ..datasets.synthetic import STRENGTHS
+
+    strength = request.strength or "strong"
+    if strength in STRENGTHS:
+        return strength
+    try:
+        number = float(strength)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 10:
+        raise UsageError(f"--strength {strength}: expected {', '.join(STRENGTHS)} or a number from 0 to 10")
+    return number
+
+
 def _draw(request: Request, cohort: Cohort, drawing: Callable[[int, int], None] | None) -> Path:
     """The folder of the cohort's synthetic twin; every strength and size has one of its own."""
-    from ..datasets.synthetic import STRENGTHS, draw_twin
+    from ..datasets.synthetic import draw_twin
 
-    strength: str | float = request.strength or "strong"
-    if strength not in STRENGTHS:
-        try:
-            strength = float(strength)
-        except ValueError:
-            raise UsageError(f"--strength {strength}: expected {', '.join(STRENGTHS)} or a number") from None
+    strength = strength_of(request)
     backbone = backbones.get(request.backbone or SYNTHETIC_BACKBONE).name
     name = f"{cohort.name}-{backbone}-{strength}" + (f"-{request.patients}" if request.patients else "")
     folder = request.out / SYNTHETIC / name
@@ -321,5 +344,5 @@ def _check_events(splits: tuple[Split, ...], labels: Labels) -> None:
             if not died & set(ids):
                 raise DataError(
                     f"fold {split.fold}: nobody in the {part} part died once patients without features are left out "
-                    f"({some(ids)} remain). Extract the missing features or use other folds"
+                    f"({len(ids)} patients remain). Extract the missing features or use other folds"
                 )

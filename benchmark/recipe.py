@@ -1,5 +1,6 @@
 """Recipes: everything about how a model is trained and how an epoch is chosen, as plain values."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
@@ -26,7 +27,9 @@ class Recipe:
     batch: patients per optimizer step. max_norm: gradient norm at which steps are clipped; 0 = never.
     sampling: `shuffle` (every patient once an epoch), `classes` (with replacement, each (time bin, event) class
         equally likely) or `events` (every patient once, deaths dealt evenly over the batches).
-    epochs: at most so many; patience: epochs without improvement on the validation part before stopping, 0 = never.
+    epochs: at most so many; 0 = as many as make `steps` optimizer steps, but at least 6, so that a cohort of few
+        patients is trained as long as one of many.
+    patience: epochs without improvement on the validation part before stopping, 0 = never.
     validation: share of the training part held out to choose the epoch; 0 = nothing is held out, and `selected` is
         the last epoch.
     select_by: `c_index` or `loss` of the validation part.
@@ -49,7 +52,8 @@ class Recipe:
     batch: int = 32
     max_norm: float = 1.0
     sampling: str = "events"
-    epochs: int = 8
+    epochs: int = 0
+    steps: int = 120
     patience: int = 0
     validation: float = 0.2
     select_by: str = "loss"
@@ -78,8 +82,8 @@ class Recipe:
             "weight_decay": (0, 10),
             "max_norm": (0, 1e9),
             "validation": (0, 0.5),
-            **dict.fromkeys(("batch", "epochs", "tokens"), (1, 10**9)),
-            **dict.fromkeys(("warmup_epochs", "patience", "best_after", "best_patience"), (0, 10**9)),
+            **dict.fromkeys(("batch", "steps", "tokens"), (1, 10**9)),
+            **dict.fromkeys(("epochs", "warmup_epochs", "patience", "best_after", "best_patience"), (0, 10**9)),
         }
         for field, (low, high) in limits.items():
             if not low <= getattr(self, field) <= high:
@@ -114,6 +118,11 @@ RECIPES: dict[str, Recipe] = {
         ),
     )
 }
+
+
+def epochs_of(recipe: Recipe, patients: int) -> int:
+    """How many epochs a training part of so many patients gets at most."""
+    return recipe.epochs or max(6, math.ceil(recipe.steps / math.ceil(patients / recipe.batch)))
 
 
 def title(recipe: Recipe) -> str:

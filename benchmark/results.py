@@ -17,6 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ..leaderboards.rows import RowError, read_row
 from ..leaderboards.whole_files import write_whole
 from .experiment import Experiment
 from .fold import FoldOutcome
@@ -87,17 +88,21 @@ class ResultFolder:
 
     def finished(self, fold: int) -> dict[str, object] | None:
         """The row of a fold that is done, or None. A damaged row counts as not done, and is computed again."""
+        folder = self.fold(fold)
         try:
-            row = json.loads((self.fold(fold) / "result.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+            row = read_row(folder / "result.json")
+        except RowError:
             return None
-        return row if isinstance(row, dict) and row.get("status") == "finished" else None
+        whole = all((folder / name).is_file() for name in ("predictions.csv", "curves.csv"))
+        mine = (row["experiment"], row["fold"]) == (self.experiment.id, fold)
+        return row if whole and mine and row["status"] == "finished" else None
 
     def write_fold(self, row: Mapping[str, object], outcome: FoldOutcome) -> None:
         """A finished fold."""
         folder = self.fold(int(str(row["fold"])))
         write(folder / "curves.csv", table(outcome.curve))
         write(folder / "predictions.csv", table(outcome.predictions))
+        (folder / "error.txt").unlink(missing_ok=True)
         write(folder / "result.json", json.dumps(row, indent=2) + "\n")
 
     def write_failure(self, row: Mapping[str, object], details: str) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..datasets.bags import Bags
 from ..datasets.errors import DataError
@@ -41,6 +42,10 @@ class Watcher(Protocol):
 
 class Recorder(Protocol):
     """Whoever keeps a second record of results; `tracking.Tracker` is one. It must not raise."""
+
+    def begin(self) -> None:
+        """The experiment begins, or goes on."""
+        ...
 
     def fold(self, row: Mapping[str, object], folder: Path) -> None:
         """A fold's files are written."""
@@ -188,6 +193,7 @@ def run(
     torch.set_num_threads(threads_for(experiment, material, threads))
     shared["hardware"] = hardware(experiment.device)
     try:
+        recorder.begin()
         folder.write_remarks([asdict(finding) for finding in material.findings], material.left_out)
         for split in splits:
             row = folder.finished(split.fold)
@@ -209,7 +215,15 @@ def run(
     return rows
 
 
-def _compute(experiment, material, split, folder, shared, build, watcher) -> dict[str, object]:
+def _compute(
+    experiment: Experiment,
+    material: Material,
+    split: Split,
+    folder: ResultFolder,
+    shared: Mapping[str, object],
+    build: Callable[..., nn.Module],
+    watcher: Watcher,
+) -> dict[str, object]:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     row = {
         **shared,
@@ -226,12 +240,11 @@ def _compute(experiment, material, split, folder, shared, build, watcher) -> dic
             material.dim,
             lambda epoch, line: watcher.epoch(split.fold, epoch, line),
         )
-    except (DataError, Diverged, torch.OutOfMemoryError) as error:
-        row |= {"status": "failed", "error": str(error)}
-        folder.write_failure(row, traceback.format_exc())
     except Exception as error:
-        # A fault of ours or of a model: the fold is recorded as failed, the others still run, the exit status says so.
-        row |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+        # Bad data, diverged training, or a fault of ours or of a model: the fold is recorded as failed, the others
+        # still run, and the exit status says so.
+        explained = isinstance(error, DataError | Diverged | torch.OutOfMemoryError)
+        row |= {"status": "failed", "error": str(error) if explained else f"{type(error).__name__}: {error}"}
         folder.write_failure(row, traceback.format_exc())
     else:
         row |= {"status": "finished", "error": None, **outcome.row}

@@ -7,12 +7,14 @@ from pathlib import Path
 from ..datasets.errors import DataError
 from ..datasets.findings import Finding
 from ..leaderboards.publish import Published, publish
+from ..models import registry
 from ..models.registry import UnknownModel
 from . import console
 from .experiment import Experiment
 from .fold import READINGS, REPORTED
 from .prepare import SYNTHETIC, Request, UsageError, choose, command_of, prepare
 from .provenance import code_version, hardware, libraries
+from .recipe import epochs_of
 from .run import run
 from .tracking import Tracker, local_store
 
@@ -29,9 +31,16 @@ class Finished:
         """True when no fold failed."""
         return all(row["status"] == "finished" for row in self.rows)
 
+    def _mean(self, column: str) -> float | None:
+        """The mean over all folds; None when one of them has no value, since fewer folds are another number."""
+        complete = len(self.rows) == self.experiment.n_folds and all(row.get(column) is not None for row in self.rows)
+        return console.mean(self.rows, column) if complete else None
+
     def summary(self) -> dict[str, object]:
-        """What `--json` prints. Metrics without a value are null, and `why` says why."""
-        done = [row for row in self.rows if row["status"] == "finished"]
+        """What `--json` prints.
+
+        Metrics without a value are null, and `why` says why; a mean is null unless every fold has a value.
+        """
         return {
             "experiment": self.experiment.id,
             "model": self.experiment.model,
@@ -40,8 +49,8 @@ class Finished:
             "synthetic": self.experiment.synthetic,
             "seed": self.experiment.seed,
             "folds": [_fold_summary(row) for row in self.rows],
-            "mean": {reading: console.mean(done, f"c_index_{reading}") for reading in READINGS},
-            "oracle": console.mean(done, "oracle_c_index"),
+            "mean": {reading: self._mean(f"c_index_{reading}") for reading in READINGS},
+            "oracle": self._mean("oracle_c_index"),
         }
 
 
@@ -85,7 +94,7 @@ class Session:
             "scales": ", ".join(map(str, choice.magnifications)),
             "loss": choice.recipe.loss,
             "recipe": choice.recipe.name,
-            "epochs": choice.recipe.epochs,
+            "epochs": choice.recipe.epochs or f"{choice.recipe.steps} steps",
             "seed": request.seed,
             "device": choice.device,
         }
@@ -98,16 +107,30 @@ class Session:
 
     def run(self, request: Request) -> Finished:
         """Prepare and run one experiment, and tell people what was noticed on the way."""
-        with console.counting(f"drawing {request.cohort}") as drawing:
-            experiment, material = prepare(request, drawing)
+        with (
+            console.counting(f"drawing {request.cohort}") as drawing,
+            console.counting("looking at slides") as checking,
+        ):
+            experiment, material = prepare(request, drawing, checking)
         console.findings([finding for finding in material.findings if finding not in self._told])
         self._told.update(material.findings)
         command = command_of(request)
         tracker = Tracker(self.tracking, self.out, *_described(experiment, command), console.warn)
         with console.progress() as display:
             title = f"{experiment.model} on {experiment.cohort}"
-            watcher = console.FoldProgress(display, title, len(material.splits), experiment.recipe.epochs)
-            return Finished(experiment, run(experiment, material, self.out, command, watcher, tracker))
+            learning = len(material.splits[0].train) * (1 - experiment.recipe.validation)
+            epochs = epochs_of(experiment.recipe, round(learning))
+            watcher = console.FoldProgress(display, title, len(material.splits), epochs)
+            try:
+                rows = run(experiment, material, self.out, command, watcher, tracker)
+            except KeyboardInterrupt:
+                kept = f"{watcher.done} of {len(material.splits)} folds are kept"
+                console.warn(f"interrupted; {kept}. The same command goes on from there")
+                raise
+        versions = sorted({str(row["code_version"]) for row in rows})
+        if len(versions) > 1:
+            console.warn(f"folds of {experiment.id} were computed by different versions: {', '.join(versions)}")
+        return Finished(experiment, rows)
 
     def run_all(self, requests: list[Request]) -> tuple[list[Finished], list[dict[str, str]]]:
         """Run a grid. A cell that cannot run is told and listed, and the others still run."""
@@ -122,11 +145,16 @@ class Session:
                 failures.append({"command": command_of(request), "error": str(error)})
         return results, failures
 
-    def publish(self) -> None:
-        """Render the leaderboard of everything in the output folder."""
-        self.published = publish(self.out / "experiments", self.out / "leaderboard")
+    def publish(self) -> bool:
+        """Render the leaderboard of everything in the output folder; False, with a word why, where it cannot be."""
+        try:
+            self.published = publish(self.out / "experiments", self.out / "leaderboard")
+        except OSError as error:
+            console.fail(f"the leaderboard cannot be written: {error.filename}: {error.strerror}. The results are kept")
+            return False
         for problem in self.published.problems:
             console.warn(f"{problem.where}: {problem.message}")
+        return True
 
     def show(self, result: Finished) -> None:
         """Print one experiment, fold by fold, and where its files lie."""
@@ -202,12 +230,12 @@ def grid(first: Request, **axes: str | None) -> list[Request]:
                                     seed=_integer("seed", seed),
                                 )
 
+    if axes.get("scale") and not any("scale" in registry.get(str(model)).defaults for model in values("model")):
+        raise UsageError("--scale is for single-scale models, and none of these is one")
     return list(cells())
 
 
 def _scales_of(model: str, scales: list[str | None]) -> list[str | None]:
-    from ..models import registry
-
     try:
         return scales if registry.get(model).family == "single-scale" else [None]
     except UnknownModel as error:
@@ -215,7 +243,6 @@ def _scales_of(model: str, scales: list[str | None]) -> list[str | None]:
 
 
 def _integer(name: str, text: str | None) -> int:
-    try:
-        return int(text or 0)
-    except ValueError as error:
-        raise UsageError(f"--{name} {text}: expected whole numbers separated by commas") from error
+    if text is not None and not text.isdecimal():
+        raise UsageError(f"--{name} {text}: expected whole numbers from 0, separated by commas")
+    return int(text or 0)

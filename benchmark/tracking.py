@@ -7,6 +7,7 @@ An experiment is a parent run and a fold a child run.
 
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -28,25 +29,29 @@ def local_store(out: Path) -> str:
     return f"sqlite:///{(out / 'mlflow.db').resolve()}"
 
 
-def _client(uri: str, out: Path) -> "tuple[MlflowClient, str]":
-    """A client and the id of our MLflow experiment, made on first use."""
-    # A server that is gone should cost seconds, not the minutes of mlflow's own patience.
+def _calm() -> None:
+    """Settings that mlflow reads at import: patience of seconds and not minutes, and no chatter."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    from mlflow.tracking import MlflowClient
-
     for chatty in ("mlflow.store.db.utils", "alembic.runtime.migration"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    client = MlflowClient(tracking_uri=uri)
-    local = uri.startswith("sqlite:")
+
+
+def _client(uri: str, out: Path) -> "tuple[MlflowClient, str]":
+    """A client and the id of our MLflow experiment, made on first use."""
+    _calm()
+    from mlflow.tracking import MlflowClient
+
+    out.mkdir(parents=True, exist_ok=True)
     # Processes that create one database at the same time break it.
     with FileLock(out / ".mlflow.lock"):
+        client = MlflowClient(tracking_uri=uri)
         found = client.get_experiment_by_name(NAME)
         if found is not None:
             return client, found.experiment_id
-        place = (out / "mlflow-artifacts").resolve().as_uri() if local else None
+        place = (out / "mlflow-artifacts").resolve().as_uri() if uri.startswith("sqlite:") else None
         return client, client.create_experiment(NAME, artifact_location=place)
 
 
@@ -98,6 +103,14 @@ class Tracker:
                 _log(client, self.parent, {}, self.params)
         return self.parent
 
+    def begin(self) -> None:
+        """Open the parent run, so that even a run that is killed has left its mark."""
+
+        def log(client: "MlflowClient", place: str) -> None:
+            self._parent(client, place)
+
+        self._try(log)
+
     def fold(self, row: Mapping[str, object], folder: Path) -> None:
         """Log a fold whose files lie in `folder`, unless its child run is already there."""
 
@@ -127,7 +140,8 @@ class Tracker:
 
         def log(client: "MlflowClient", place: str) -> None:
             parent = self._parent(client, place)
-            _log(client, parent, _means(rows), {})
+            if status == "FINISHED" and len(rows) == rows[0]["n_folds"]:
+                _log(client, parent, _means(rows), {})
             for file in sorted(folder.glob("[!.]*.*")):
                 client.log_artifact(parent, str(file))
             client.set_terminated(parent, status)
@@ -144,8 +158,10 @@ def _log(
 ) -> None:
     from mlflow.entities import Metric, Param
 
-    points = [Metric(name, value, 0, 0) for name, value in metrics.items()]
-    points += [Metric(name, value, 0, step) for name, value, step in curve]
+    # Of two values at one step and time MLflow shows the larger: a later value needs a later time.
+    now = int(time.time() * 1000)
+    points = [Metric(name, value, now, 0) for name, value in metrics.items()]
+    points += [Metric(name, value, now, step) for name, value, step in curve]
     for start in range(0, len(points), 1000):
         client.log_batch(run, metrics=points[start : start + 1000])
     if params:
@@ -188,10 +204,18 @@ def _curve(path: Path) -> list[tuple[str, float, int]]:
 def fetch(uri: str, out: Path) -> int:
     """Copy the result files of every finished experiment of an MLflow store into `out/experiments`.
 
-    Returns how many folds were copied. Errors: `ValueError` when the store has no milsurv experiments.
+    Returns how many folds were copied. Nothing is written to the store. Errors: `ValueError` when it holds none.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    client, place = _client(uri, out)
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise ValueError("there is no such database")
+    _calm()
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    found = client.get_experiment_by_name(NAME)
+    if found is None:
+        raise ValueError("it holds no milsurv experiment")
+    place = found.experiment_id
     copied = 0
     token = None
     while True:
@@ -211,5 +235,5 @@ def fetch(uri: str, out: Path) -> int:
         if not token:
             break
     if not copied:
-        raise ValueError(f"{uri} holds no finished fold of a milsurv experiment")
+        raise ValueError("it holds no finished fold of a milsurv experiment")
     return copied

@@ -120,7 +120,7 @@ def unusable(
         message = (
             f"{path}, line {some(sorted(row.line for row in bad))}: {columns.time} is missing or not above zero for "
             f"{len(patients)} patients ({some(sorted(patients))}). Correct or remove these rows, or leave the patients "
-            "out on purpose (unusable_times='drop')."
+            "out on purpose (--unusable-times drop)."
         )
         faults.append(finding("time_not_positive", "error", message, (row.slide_id or row.case_id for row in bad)))
     else:

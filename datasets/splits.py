@@ -69,6 +69,11 @@ def survey_splits(
         for i in (*part.train, *part.test, *part.joined)
     }
     findings: list[Finding] = []
+    named = {part.path.name: _FILE.match(part.path.name) for part in parts.values()}
+    moved = [p.path.name for k, p in parts.items() if (m := named[p.path.name]) and int(m[1]) != k]
+    if moved:
+        message = "fold files are numbered otherwise than 0, 1, 2, …; results count their folds from 0 in this order"
+        findings.append(finding("folds_renumbered", "info", message, moved))
     splits, labelled, sides = [], labels.by_id, {}
     for fold, part in parts.items():
         if part.joined:
@@ -120,7 +125,8 @@ def _parts(directory: Path, cohort: str, faults: list[Finding]) -> dict[int, Par
     else:
         raise DataError(f"{directory} holds no splits_<number>.csv.")
     parts = {}
-    for fold, path in sorted(files.items()):
+    # Folds count from 0 in every result, whatever the numbers of the files.
+    for fold, (_, path) in enumerate(sorted(files.items())):
         try:
             parts[fold] = read(path)
         except DataError as error:

@@ -34,7 +34,8 @@ def check_folds(labels: Labels, k: int, repeats: int) -> None:
         raise ValueError(f"repeats is at least 1, not {repeats}")
     events = sum(patient.event for patient in labels.patients)
     if events < k:
-        raise DataError(f"{labels.source}: {events} events are too few for {k} folds: use at most {events} folds.")
+        remedy = f"use at most {events} folds" if events > 1 else "a cohort needs deaths to be divided"
+        raise DataError(f"{labels.source}: {events} events are too few for {k} folds: {remedy}.")
 
 
 def name_of(kind: str, k: int, seed: int, repeats: int) -> str:

@@ -6,8 +6,17 @@ from pathlib import Path
 
 
 def write_whole(path: Path, data: str | bytes) -> Path:
-    """Write `data` (text as UTF-8) to `path`, making its folder. OSError leaves an older file of that name as it
-    was."""
+    """Write `data` (text as UTF-8) to `path`, making its folder.
+
+    OSError names `path` and leaves an older file of that name as it was.
+    """
+    try:
+        return _write(path, data)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _write(path: Path, data: str | bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     payload = data.encode("utf-8") if isinstance(data, str) else data
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -77,6 +77,26 @@ class Evil:
         return (Path.touch, (Path("owned"),))
 
 
+@needs_names
+def test_a_slide_without_patches_gets_no_risk(tmp_path):
+    state = reference_state("abmil", dim=2048)
+    torch.save(state, tmp_path / "best.pt")
+    imported = import_reference(tmp_path / "best.pt", "abmil", {}, tmp_path)
+    folder = tmp_path / "features" / "resnet50" / "x20" / "pt_files"
+    folder.mkdir(parents=True)
+    torch.save(torch.zeros(3, 2048), folder / "whole.pt")
+    torch.save(torch.zeros(0, 2048), folder / "empty.pt")
+    with pytest.raises(DataError, match="empty"):
+        score_slides(imported, tmp_path / "features", None, tmp_path)
+
+
+@needs_names
+def test_only_hyperparameters_may_be_set(tmp_path):
+    torch.save(reference_state("abmil"), tmp_path / "best.pt")
+    with pytest.raises(UsageError, match="unknown hyperparameter 'epochs'"):
+        import_reference(tmp_path / "best.pt", "abmil", {"epochs": "3"}, tmp_path)
+
+
 def test_a_file_that_must_run_code_is_refused_and_runs_none(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"model": Evil()}, "evil.pt")

@@ -109,6 +109,8 @@ def test_every_command_and_option_is_in_the_readme_or_the_docs():
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
+        (["ablate", "--model", "abmil", "--cohort", "brca", "--seed=-1", "--dry-run"], 2, "whole numbers from 0"),
+        (["ablate", "--model", "crossfusion", "--cohort", "brca", "--scale", "5"], 2, "single-scale models"),
         (["run", "--model", "crossfusionn", "--cohort", "brca", "--features", "synthetic"], 2, "crossfusion"),
         (["run", "--model", "abmil", "--cohort", "brac", "--features", "synthetic"], 2, "brca"),
         (["run", "--model", "abmil", "--cohort", "brca", "--data", "nowhere"], 2, "--features synthetic"),
@@ -166,3 +168,13 @@ def test_a_full_disk_keeps_what_was_finished(twin, tmp_path):
     assert again.returncode == 0, again.stderr
     assert stamps == {path: path.stat().st_mtime_ns for path in folder.rglob("result.json")}
     assert (folder / "predictions.csv").exists()
+
+
+def test_a_board_that_cannot_be_written_is_an_error_and_not_a_traceback(bench, twin, tmp_path):
+    bench("run", "--model", "meanpool", *on(twin, tmp_path))
+    status, _, err = bench("leaderboard", tmp_path, "--out", "/proc/board")
+    assert status == 1 and "/proc/board" in err and "Traceback" not in err
+    (tmp_path / "leaderboard" / "leaderboard.md").unlink()
+    (tmp_path / "leaderboard" / "leaderboard.md").mkdir()
+    status, out, err = bench("run", "--model", "meanpool", *on(twin, tmp_path), "--json")
+    assert status == 1 and json.loads(out)["mean"]["selected"] and "The results are kept" in err

@@ -10,7 +10,7 @@ from milsurv.benchmark.bins import fit_bins
 from milsurv.benchmark.fit import Diverged, Part, Precision, Targets, backward, fit, learning_rate, predict
 from milsurv.benchmark.losses import LOSSES
 from milsurv.benchmark.metrics import FollowUp
-from milsurv.benchmark.recipe import FAULTS, RECIPES, Recipe, change
+from milsurv.benchmark.recipe import FAULTS, RECIPES, Recipe, change, epochs_of
 from milsurv.models import registry
 
 CPU = torch.device("cpu")
@@ -193,7 +193,7 @@ def test_carried_gradients_change_training_and_only_the_reference_recipe_may_ask
 
 
 def test_the_reference_schedule_falls_for_ten_epochs_and_rises_again():
-    rates = [learning_rate(RECIPES["reference"], epoch) for epoch in range(21)]
+    rates = [learning_rate(RECIPES["reference"], epoch, 100) for epoch in range(21)]
     assert rates[0] == rates[20] == pytest.approx(1e-4)
     assert rates[10] == pytest.approx(0.0, abs=1e-12)
     assert rates[:11] == sorted(rates[:11], reverse=True)
@@ -201,7 +201,7 @@ def test_the_reference_schedule_falls_for_ten_epochs_and_rises_again():
 
 def test_the_cosine_schedule_warms_up_and_ends_at_zero():
     recipe = Recipe(epochs=10, warmup_epochs=2)
-    rates = [learning_rate(recipe, epoch) for epoch in (0, 1, 2, 6, 10)]
+    rates = [learning_rate(recipe, epoch, 10) for epoch in (0, 1, 2, 6, 10)]
     assert rates[0] < rates[1] < rates[2] == recipe.learning_rate > rates[3] > rates[4] == pytest.approx(0.0)
 
 
@@ -222,3 +222,11 @@ def test_a_recipe_explains_what_it_cannot_be(changes, message):
 
 def test_every_fault_can_be_asked_for():
     assert change(RECIPES["reference"], {"faults": ",".join(FAULTS)}).faults == tuple(FAULTS)
+
+
+def test_few_patients_are_trained_for_as_many_steps_as_many_patients():
+    recipe = RECIPES["default"]
+    assert epochs_of(recipe, 612) == 6  # 20 steps an epoch
+    assert epochs_of(recipe, 100) == 30  # 4 steps an epoch
+    assert epochs_of(recipe, 100_000) == 6
+    assert epochs_of(RECIPES["reference"], 100) == 100

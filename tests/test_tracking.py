@@ -92,6 +92,27 @@ def test_an_interrupted_run_is_marked_and_taken_up_again(twin, tmp_path, monkeyp
     assert len(runs(tmp_path, "fold")[1]) == 3
 
 
+def test_means_are_those_of_all_folds_whatever_was_logged_before(twin, tmp_path):
+    from milsurv.benchmark.tracking import Tracker
+
+    tracker = Tracker(
+        local_store(tmp_path), tmp_path, {}, {"milsurv.experiment": "e", "model": "m", "cohort": "c"}, print
+    )
+    rows = [{"status": "finished", "n_folds": 3, "c_index_selected": value} for value in (0.9, 0.8, 0.1)]
+    folder = tmp_path / "files"
+    folder.mkdir()
+    tracker.end("KILLED", rows[:2], folder)
+    tracker.end("FINISHED", rows, folder)
+    (parent,) = runs(tmp_path, "experiment")[1]
+    assert parent.data.metrics["mean_c_index_selected"] == pytest.approx(0.6)
+
+
+def test_reading_a_store_that_is_not_there_creates_none(tmp_path):
+    with pytest.raises(ValueError, match="no such database"):
+        fetch(f"sqlite:///{tmp_path / 'typo.db'}", tmp_path / "out")
+    assert not (tmp_path / "typo.db").exists()
+
+
 def test_a_locked_database_costs_no_result_and_is_caught_up_later(twin, tmp_path, capsys):
     Session(tmp_path, None).run(request(twin, out=tmp_path, epochs=1))
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
@@ -116,9 +137,11 @@ def test_a_server_that_is_gone_costs_no_result(twin, tmp_path, capsys, monkeypat
 
 
 def test_a_store_without_our_experiments_says_so(tmp_path):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="no finished fold"):
-        fetch(local_store(tmp_path / "empty"), tmp_path / "empty")
+    from mlflow.tracking import MlflowClient
+
+    MlflowClient(local_store(tmp_path)).create_experiment("another")
+    with pytest.raises(ValueError, match="no milsurv experiment"):
+        fetch(local_store(tmp_path), tmp_path)
 
 
 def test_no_tracking_is_possible(twin, tmp_path):

@@ -39,6 +39,7 @@ def ablate(
     seed: Annotated[str, typer.Option("--seed", help="Seeds, separated by commas.")] = "0",
     device: o.Device = "auto",
     missing: o.Missing = "error",
+    unusable_times: o.UnusableTimes = "error",
     strength: o.Strength = None,
     patients: o.Patients = None,
     tracking: o.Tracking = None,
@@ -71,6 +72,7 @@ def ablate(
             slides=slides,
             device=device,
             missing=missing,
+            unusable_times=unusable_times,
             strength=strength,
             patients=patients,
         )
@@ -80,10 +82,10 @@ def ablate(
             dry_run_(requests, session, as_json)
             return
         results, failures = session.run_all(requests)
-        session.publish()
+        published = session.publish()
         if as_json:
             print_json({"cells": [result.summary() for result in results], "failed": failures})
         else:
             session.show_tables()
-        if failures or not all(result.complete for result in results):
+        if failures or not published or not all(result.complete for result in results):
             raise typer.Exit(1)

@@ -34,9 +34,7 @@ Settings = Annotated[
 Endpoint = Annotated[str, typer.Option("--endpoint", help="os, dss, pfi or dfi, where the table has it.")]
 Columns = Annotated[
     str | None,
-    typer.Option(
-        "--columns", help="The columns of another table: patient=…,slide=…,time=…,event=…,unit=days."
-    ),
+    typer.Option("--columns", help="The columns of another table: patient=…,slide=…,time=…,event=…,unit=days."),
 ]
 Magnification = Annotated[
     int | None, typer.Option("--magnification", help="Of the features, where their files do not say it (CLAM).")
@@ -58,6 +56,9 @@ Folds = Annotated[int, typer.Option("--folds", help="Folds to draw where none ar
 Seed = Annotated[int, typer.Option("--seed", help="Seed of weights, batches and the inner validation part.", min=0)]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Missing = Annotated[str, typer.Option("--missing", help="error, or drop patients without features (they are listed).")]
+UnusableTimes = Annotated[
+    str, typer.Option("--unusable-times", help="error, or drop patients whose time is missing or not above zero.")
+]
 Strength = Annotated[
     str | None,
     typer.Option(

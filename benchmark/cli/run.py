@@ -39,6 +39,7 @@ def run(
     seed: o.Seed = 0,
     device: o.Device = "auto",
     missing: o.Missing = "error",
+    unusable_times: o.UnusableTimes = "error",
     strength: o.Strength = None,
     patients: o.Patients = None,
     tracking: o.Tracking = None,
@@ -76,6 +77,7 @@ def run(
             seed=seed,
             device=device,
             missing=missing,
+            unusable_times=unusable_times,
             strength=strength,
             patients=patients,
         )
@@ -84,12 +86,12 @@ def run(
             dry_run_([request], session, as_json)
             return
         result = session.run(request)
-        session.publish()
+        published = session.publish()
         if as_json:
             print_json(result.summary())
         else:
             session.show(result)
-        if not result.complete:
+        if not (result.complete and published):
             raise typer.Exit(1)
 
 
