@@ -27,7 +27,7 @@ class Recipe:
     batch: patients per optimizer step. max_norm: gradient norm at which steps are clipped; 0 = never.
     sampling: `shuffle` (every patient once an epoch), `classes` (with replacement, each (time bin, event) class
         equally likely) or `events` (every patient once, deaths dealt evenly over the batches).
-    epochs: at most so many; 0 = as many as make `steps` optimizer steps, but at least 6, so that a cohort of few
+    epochs: at most so many; 0 = as many as make `steps` optimizer steps, but at least 5, so that a cohort of few
         patients is trained as long as one of many.
     patience: epochs without improvement on the validation part before stopping, 0 = never.
     validation: share of the training part held out to choose the epoch; 0 = nothing is held out, and `selected` is
@@ -53,7 +53,7 @@ class Recipe:
     max_norm: float = 1.0
     sampling: str = "events"
     epochs: int = 0
-    steps: int = 120
+    steps: int = 100
     patience: int = 0
     validation: float = 0.2
     select_by: str = "loss"
@@ -122,7 +122,7 @@ RECIPES: dict[str, Recipe] = {
 
 def epochs_of(recipe: Recipe, patients: int) -> int:
     """How many epochs a training part of so many patients gets at most."""
-    return recipe.epochs or max(6, math.ceil(recipe.steps / math.ceil(patients / recipe.batch)))
+    return recipe.epochs or max(5, math.ceil(recipe.steps / math.ceil(patients / recipe.batch)))
 
 
 def title(recipe: Recipe) -> str:
