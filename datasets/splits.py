@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .cohorts import COHORTS
@@ -42,13 +42,19 @@ def read_splits(directory: str | Path, labels: Labels) -> Folds:
     to their patient). With a `test` column as well, that is the test part, and `val` joins `train`: the inner
     validation part is cut anew. PANTHER's folders of folds are read as well. Identifiers without a label, patients
     in no fold, never tested or tested twice are findings, and so are labels that changed since milsurv saved these
-    folds. DataError: no files, no such columns, a patient in train and test, a part without patients or without
-    events.
+    folds. Results count folds from 0, whatever the files' numbers. DataError: no files, no such columns, a patient in
+    train and test, a part without patients or without events.
     """
     folds, _, faults = survey_splits(directory, labels)
     if faults:
         raise DataError(faults[0].message)
-    return folds
+    numbers = [split.fold for split in folds.splits]
+    if numbers == list(range(len(numbers))):
+        return folds
+    splits = tuple(replace(split, fold=fold) for fold, split in enumerate(folds.splits))
+    message = "numbers of fold files are not 0, 1, 2, …; results count their folds from 0, in the same order"
+    note = finding("folds_renumbered", "info", message, [f"{old} is {new}" for new, old in enumerate(numbers)])
+    return replace(folds, splits=splits, findings=(*folds.findings, note), fingerprint=fingerprint_of(splits))
 
 
 def survey_splits(
@@ -69,11 +75,6 @@ def survey_splits(
         for i in (*part.train, *part.test, *part.joined)
     }
     findings: list[Finding] = []
-    named = {part.path.name: _FILE.match(part.path.name) for part in parts.values()}
-    moved = [p.path.name for k, p in parts.items() if (m := named[p.path.name]) and int(m[1]) != k]
-    if moved:
-        message = "fold files are numbered otherwise than 0, 1, 2, …; results count their folds from 0 in this order"
-        findings.append(finding("folds_renumbered", "info", message, moved))
     splits, labelled, sides = [], labels.by_id, {}
     for fold, part in parts.items():
         if part.joined:
@@ -125,8 +126,7 @@ def _parts(directory: Path, cohort: str, faults: list[Finding]) -> dict[int, Par
     else:
         raise DataError(f"{directory} holds no splits_<number>.csv.")
     parts = {}
-    # Folds count from 0 in every result, whatever the numbers of the files.
-    for fold, (_, path) in enumerate(sorted(files.items())):
+    for fold, path in sorted(files.items()):
         try:
             parts[fold] = read(path)
         except DataError as error:

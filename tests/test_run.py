@@ -300,3 +300,19 @@ def test_the_row_is_flat_json(twin, tmp_path):
     for row in rows:
         assert json.loads(json.dumps(row, allow_nan=False)) == row
         assert all(not isinstance(value, dict) for value in row.values())
+
+
+def test_folds_whose_files_count_from_one_reach_the_board(twin, tmp_path):
+    from milsurv.leaderboards.publish import publish
+
+    _, material = prepare(request(twin))
+    splits = tmp_path / "splits"
+    splits.mkdir()
+    for number, split in enumerate(material.splits, start=1):
+        pairs = [f"{a}," for a in split.train] + [f",{b}" for b in split.test]
+        (splits / f"splits_{number}.csv").write_text("\n".join(["train,val", *pairs]) + "\n")
+    asked = request(twin, splits=splits)
+    experiment, rows = run_it(asked, tmp_path / "out")
+    assert [row["fold"] for row in rows] == [0, 1, 2] and experiment.n_folds == 3
+    assert "folds_renumbered" in {finding.code for finding in prepare(asked)[1].findings}
+    assert not publish(tmp_path / "out" / "experiments", tmp_path / "board").problems
