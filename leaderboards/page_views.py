@@ -112,6 +112,7 @@ def _ranking(board: Board, ranking: Ranking, key: str, predictions: Mapping[str,
     sizes = sorted({(line.patients, line.events) for line in lines})
     facts = [f"{patients} patients, {events} events" for patients, events in sizes]
     facts += [f"{lines[0].n_folds} folds: {ranking.folds_name}"]
+    facts += [ranking.slides] if ranking.slides else []
     facts += [f"oracle C-index {oracle:.3f}"] if oracle else []
     control = ranking.control.selected.mean if ranking.control else None
     views = tuple(

@@ -76,9 +76,13 @@ class Line:
         return f"{self.model} ({self.variant})" if self.variant else self.model
 
 
+WHOLE_PATIENT = "concat"
+"""How slides count unless it is said otherwise: all slides of a patient are one bag."""
+
+
 @dataclass(frozen=True)
 class Ranking:
-    """Lines that may be compared: they share cohort, labels, folds (by fingerprint) and patients.
+    """Lines that may be compared: they share cohort, labels, folds (by fingerprint), patients and how slides count.
 
     `evidence`, where it was reckoned (see comparisons.py), is in the order of `lines`.
     """
@@ -88,6 +92,17 @@ class Ranking:
     folds_fingerprint: str
     lines: tuple[Line, ...]
     evidence: Evidence | None = None
+
+    @property
+    def slides(self) -> str:
+        """How several slides of a patient count, where it is not as one bag; else empty."""
+        said = {
+            "first-dx": "the first diagnostic slide of each patient",
+            "mean-risk": "every slide a bag, risks averaged by patient",
+            "slide": "SLIDE LEVEL: every slide is scored by itself, so patients with many slides count many times",
+        }
+        mode = self.lines[0].slides or WHOLE_PATIENT
+        return "" if mode == WHOLE_PATIENT else said.get(mode, mode)
 
     @property
     def control(self) -> Line | None:
@@ -138,14 +153,14 @@ def boards(rows: Iterable[Row]) -> tuple[Board, ...]:
 
 
 def _board(cohort: str, synthetic: bool, done: Sequence[Attempt], incomplete: tuple[Incomplete, ...]) -> Board:
-    groups: dict[tuple[str, str, int, int], list[Attempt]] = {}
+    groups: dict[tuple[str, str, str, int, int], list[Attempt]] = {}
     for item in done:
         # Where patients were left out (no features, no prediction), the labels are the same and the test parts not.
-        scored = (item.row["patients"], item.row["events"])
+        scored = (item.row.get("slides") or WHOLE_PATIENT, item.row["patients"], item.row["events"])
         groups.setdefault((item.labels_fingerprint, item.folds_fingerprint, *scored), []).append(item)
     rankings = [
         Ranking(group[0].row["folds_name"], labels, folds, _lines(group))
-        for (labels, folds, _, _), group in groups.items()
+        for (labels, folds, *_), group in groups.items()
     ]
     rankings.sort(
         key=lambda ranking: (

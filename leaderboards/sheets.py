@@ -86,7 +86,8 @@ def ranking_sheet(board: Board, ranking: Ranking, notes: tuple[str, ...] = (), w
     }
     columns = [column for column in columns if not empty.get(column[0])]
     told = (*notes, *control_notes(ranking))
-    return _sheet(f"{board.title}: folds {ranking.folds_name}", columns, told)
+    slides = f"; {ranking.slides}" if ranking.slides else ""
+    return _sheet(f"{board.title}: folds {ranking.folds_name}{slides}", columns, told)
 
 
 def marks(ranking: Ranking, place: int) -> tuple[str, ...]:

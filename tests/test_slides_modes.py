@@ -102,3 +102,15 @@ def test_another_table_is_read_with_named_columns(twin, tmp_path):
 def test_unknown_modes_name_the_known_ones(twin, field, value):
     with pytest.raises(UsageError, match="Known"):
         prepare(request(twin, **{field: value}))
+
+
+def test_the_board_says_how_slides_count_and_never_ranks_modes_together(twin, tmp_path):
+    from milsurv.leaderboards.publish import publish
+
+    for mode in ("concat", "slide"):
+        Session(tmp_path, "none").run(request(twin, slides=mode))
+    published = publish(tmp_path / "experiments", tmp_path / "board")
+    titles = [sheet.title for sheet in published.tables]
+    assert len(titles) == 2 and sum("SLIDE LEVEL" in title for title in titles) == 1
+    for kind in ("md", "html"):
+        assert published.paths[kind].read_text().count("SLIDE LEVEL") >= 1
