@@ -20,7 +20,7 @@ KINDS = {"stratified": stratified_folds, "site-preserving": site_preserving_fold
 
 def check_data(
     cohort: str, labels: Path | None, splits: Path | None, features: Path | None, backbone: str | None,
-    manifest: Path | None, data: Path, endpoint: str, columns: str | None,
+    manifest: Path | None, data: Path, endpoint: str, columns: str | None, told: Mapping[str, object] | None = None,
 ) -> Report:  # fmt: skip
     """The linter's report on what is given, and on what the data folder holds of the rest.
 
@@ -36,6 +36,7 @@ def check_data(
     return lint(
         chosen, table, splits or (look and find_splits(look, chosen.name)),
         features or (look and find_features(look, chosen.name)), manifest, backbone, endpoint, _columns(columns),
+        told=told,
     )  # fmt: skip
 
 

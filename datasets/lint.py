@@ -7,6 +7,7 @@ severity error, and the rest is checked as far as it can be.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from .findings import Finding
 from .labels import Counts, Labels, survey_labels
 from .lint_checks import censoring, few_events, gaps, half_width, sites
 from .manifest import compare_manifest, read_manifest
+from .nesting import check_nesting
 from .patient import Patient
 from .splits import stratified_folds, survey_splits
 
@@ -77,11 +79,13 @@ def lint(
     endpoint: str = "os",
     columns: Mapping[str, str] | None = None,
     magnifications: Sequence[int] | None = None,
+    told: Mapping[str, Any] | None = None,
 ) -> Report:
     """Check labels, and folds, features and a manifest where they are given; faults are findings, never raised.
 
     Without `splits` the folds that a run would deal out are checked. `magnifications` are those a slide must have;
-    by default all that the features hold.
+    by default all that the features hold. `told` is what feature files do not say, as `open_features` takes it:
+    magnification, patch_px, coords.
     """
     findings: list[Finding] = []
     listed: tuple[str, ...] = ()
@@ -91,7 +95,7 @@ def lint(
             findings += notes
         except DataError as error:
             findings.append(Finding("manifest_unreadable", "error", 1, str(error), (str(manifest),)))
-    reader = _open(features, backbone, findings)
+    reader = _open(features, backbone, told or {}, findings)
     known = _labels(labels, cohort, endpoint, columns, findings)
     if known.patients and known.without_slides:
         known = _attach(known, reader, listed, findings)
@@ -159,11 +163,13 @@ def _check(fold: int, by_id: Mapping[str, Patient], train: Sequence[str], test: 
     return FoldCheck(fold, len(train), len(test), int(event.sum()), pairs, chance_sd(event, time) if pairs else None)
 
 
-def _open(features: str | Path | None, backbone: str | None, findings: list[Finding]) -> Reader | None:
+def _open(
+    features: str | Path | None, backbone: str | None, told: Mapping[str, Any], findings: list[Finding]
+) -> Reader | None:
     if features is None:
         return None
     try:
-        return open_features(features, backbone)
+        return open_features(features, backbone, **told)
     except DataError as error:
         findings.append(Finding("features_unreadable", "error", 1, str(error), (str(features),)))
         return None
@@ -173,6 +179,8 @@ def _features(
     reader: Reader, patients: Sequence[Patient], magnifications: Sequence[int] | None, findings: list[Finding]
 ) -> None:
     try:
-        findings += Bags(reader, patients, magnifications or reader.magnifications, missing="drop").check()
+        bags = Bags(reader, patients, magnifications or reader.magnifications, missing="drop")
+        findings += bags.check()
+        findings += check_nesting(reader, bags.slides).findings
     except DataError as error:
         findings.append(Finding("features_faulty", "error", 1, str(error), (reader.folder,)))

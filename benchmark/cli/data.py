@@ -30,6 +30,9 @@ def check(
     splits: o.SplitsFolder = None,
     features: Annotated[Path | None, typer.Option("--features", help="Folder of patch features.")] = None,
     backbone: o.Backbone = None,
+    magnification: o.Magnification = None,
+    patch_px: o.PatchPx = None,
+    coords: o.Coords = None,
     manifest: Manifest = None,
     data: o.Data = Path("data"),
     endpoint: Endpoint = "os",
@@ -41,7 +44,8 @@ def check(
         from .. import console
         from ..data_check import check_data, fold_rows
 
-        report = check_data(cohort, labels, splits, features, backbone, manifest, data, endpoint, columns)
+        told = {"magnification": magnification, "patch_px": patch_px, "coords": coords}
+        report = check_data(cohort, labels, splits, features, backbone, manifest, data, endpoint, columns, told)
         if as_json:
             print_json(report.as_json())
         else:
