@@ -68,6 +68,9 @@ class Silent:
     def epoch(self, *_: object) -> None:
         pass
 
+    def begin(self) -> None:
+        pass
+
     def fold(self, *_: object) -> None:
         pass
 
