@@ -17,7 +17,7 @@ def row(fold=0, **changes):
     result = {
         "schema": 1, "status": "finished", "error": None, "experiment": "0123456789", "model": "abmil",
         "family": "single-scale", "scales": "20", "cohort": "blca", "synthetic": False, "backbone": "uni2-h",
-        "loss": "nll", "recipe": "default", "slides": "all", "folds_name": "official", "n_folds": 5, "fold": fold,
+        "loss": "nll", "recipe": "default", "slides": "concat", "folds_name": "official", "n_folds": 5, "fold": fold,
         "seed": 0, "hyperparameters": json.dumps({"embed_dim": 128, "dropout": 0.25, "scale": 20}),
         "n_train": 238, "n_val": 60, "n_test": 75, "events_train": 108, "events_val": 27, "events_test": 34,
         "patients": 373, "events": 169, "parameters": 263_426, "seconds": 41.5 + fold, "epochs": 20,
