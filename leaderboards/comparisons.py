@@ -92,6 +92,10 @@ class Resampling:
                 columns[place, reading] = [np.asarray(table["risk"], dtype=float) for table in mine]
         if patients is None or not columns:
             return
+        if ranking.lines[0].slides == "slide" or patients["patient"].duplicated().any():
+            # Resampled as if they were independent, they would make every interval too narrow.
+            self.left_out.append("no line was resampled: its patients are scored more than once (repeats, or by slide)")
+            return
         event, fold = np.asarray(patients["event"]), np.asarray(patients["fold"])
         ranked = {key: found for key, found in columns.items() if key[1] == "selected"}
         self.resamples = _affordable(event, fold, sum(len(found) for found in ranked.values()))

@@ -110,7 +110,18 @@ def test_the_board_says_how_slides_count_and_never_ranks_modes_together(twin, tm
     for mode in ("concat", "slide"):
         Session(tmp_path, "none").run(request(twin, slides=mode))
     published = publish(tmp_path / "experiments", tmp_path / "board")
-    titles = [sheet.title for sheet in published.tables]
+    titles = [sheet.title for sheet in published.tables if ": folds " in sheet.title]
     assert len(titles) == 2 and sum("SLIDE LEVEL" in title for title in titles) == 1
     for kind in ("md", "html"):
         assert published.paths[kind].read_text().count("SLIDE LEVEL") >= 1
+
+
+@pytest.mark.parametrize("changes", [{"slides": "slide"}, {"repeats": 2}])
+def test_no_interval_is_printed_where_patients_are_scored_more_than_once(twin, tmp_path, changes):
+    from milsurv.leaderboards.publish import publish
+
+    for model in ("meanpool", "maxpool"):
+        assert Session(tmp_path, "none").run(request(twin, model=model, **changes)).complete
+    text = publish(tmp_path / "experiments", tmp_path / "board").paths["md"].read_text()
+    assert "scored more than once" in text
+    assert "[0." not in text and "survives" not in text
