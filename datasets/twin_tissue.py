@@ -40,12 +40,8 @@ def draw_tissue(rng: np.random.Generator, tendency: float, cells: float) -> Tiss
     Rows of every magnification come parent by parent here: row i of 10x has the rows 4i to 4i+3 of 20x. The
     order in the files is another one, see `shuffled`.
     """
-    cells5 = _blob(rng, 1 + int(rng.poisson(max(cells - 1, 0))))
-    origin = rng.integers(1, 20, 2) * SIDE[5] + rng.integers(0, SIDE[5], 2)
-    coords = {5: origin + cells5 * SIDE[5]}
-    quarter = np.array([(0, 0), (1, 0), (0, 1), (1, 1)])
-    for m in (10, 20):
-        coords[m] = (coords[m // 2][:, None, :] + quarter * SIDE[m]).reshape(-1, 2)
+    cells5 = blob(rng, 1 + int(rng.poisson(max(cells - 1, 0))))
+    coords = nested(rng, cells5)
     n = len(cells5)
     fields = [rng.standard_normal((n * k, TYPES)) * np.sqrt(s) for k, s in zip((1, 4, 16), SHARES, strict=True)]
     field = np.repeat(fields[0], 16, axis=0) + np.repeat(fields[1], 4, axis=0) + fields[2]  # (n20, TYPES), variance 1
@@ -55,10 +51,10 @@ def draw_tissue(rng: np.random.Generator, tendency: float, cells: float) -> Tiss
     latent[np.arange(16 * n), kind] = 1
     stain = 0.3 * rng.standard_normal(FACTORS)  # of this slide
     latent[:, TYPES:] = stain + 0.3 * rng.standard_normal((16 * n, FACTORS))
-    return Tissue({m: c.astype(np.int32) for m, c in coords.items()}, aggressive, latent)
+    return Tissue(coords, aggressive, latent)
 
 
-def _blob(rng: np.random.Generator, n: int) -> np.ndarray:
+def blob(rng: np.random.Generator, n: int) -> np.ndarray:
     """`n` connected grid cells, (n, 2), grown one random neighbour at a time: an irregular outline."""
     cells = [(0, 0)]
     taken, edge = {(0, 0)}, [(1, 0), (0, 1), (-1, 0), (0, -1)]
@@ -70,6 +66,19 @@ def _blob(rng: np.random.Generator, n: int) -> np.ndarray:
         edge += [c for c in around if c not in taken and c not in edge]
     grid = np.array(cells)
     return grid - grid.min(axis=0)
+
+
+def nested(rng: np.random.Generator, cells: np.ndarray) -> dict[int, np.ndarray]:
+    """Level-0 corners int32 (n, 2) by magnification of 5x grid `cells` (n, 2), put somewhere on a slide.
+
+    Row i of a scale has the rows 4i to 4i+3 of the next finer one.
+    """
+    origin = rng.integers(1, 20, 2) * SIDE[5] + rng.integers(0, SIDE[5], 2)
+    coords = {5: origin + cells * SIDE[5]}
+    quarter = np.array([(0, 0), (1, 0), (0, 1), (1, 1)])
+    for m in (10, 20):
+        coords[m] = (coords[m // 2][:, None, :] + quarter * SIDE[m]).reshape(-1, 2)
+    return {m: corners.astype(np.int32) for m, corners in coords.items()}
 
 
 @dataclass(frozen=True)
