@@ -21,7 +21,7 @@ from .metrics import METRICS, Estimate, FollowUp, NotComputable, brier_null
 from .provenance import code_version, libraries
 from .results import table, write
 
-_NEEDS = {"ibs": "survival", "logrank_p": "high"}
+_OF_SURVIVAL = ("ibs", "ici", "d_calibration")
 
 
 @dataclass(frozen=True)
@@ -109,11 +109,11 @@ def _row(said: Said, readings: Sequence[str], why_not: str) -> dict[str, object]
     estimate = Estimate(said.risk, survival, edges, high)
     row: dict[str, object] = {"fold": said.fold}
     for metric in METRICS:
-        lacks = _NEEDS.get(metric.name)
         try:
-            if lacks and getattr(said, lacks) is None:
-                words = "survival probabilities" if lacks == "survival" else "risk groups"
-                raise NotComputable(f"no {words} were given")
+            if said.survival is None and metric.name.startswith(_OF_SURVIVAL):
+                raise NotComputable("no survival probabilities were given")
+            if said.high is None and metric.name == "logrank_p":
+                raise NotComputable("no risk groups were given")
             value: float | None = metric.score(said.train, said.test, estimate)
             why = None
         except NotComputable as reason:
