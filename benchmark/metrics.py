@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from sksurv.compare import compare_survival
 from sksurv.metrics import (
+    brier_score,
     concordance_index_censored,
     concordance_index_ipcw,
     cumulative_dynamic_auc,
@@ -148,6 +149,15 @@ def _brier(train: FollowUp, test: FollowUp, survival: np.ndarray, times: np.ndar
     watched = test.censored_after(np.nextafter(train.time.max(), 0))
     try:
         return float(integrated_brier_score(train.table(), watched.table(), survival, times))
+    except ValueError as error:
+        raise NotComputable(str(error)) from error
+
+
+def brier_at(train: FollowUp, test: FollowUp, alive: np.ndarray, months: float) -> float:
+    """The Brier score at `months` of survival probabilities `alive` `(n,)`, weighted by the inverse of censoring."""
+    watched = test.censored_after(np.nextafter(train.time.max(), 0))
+    try:
+        return float(brier_score(train.table(), watched.table(), alive[:, None], [months])[1][0])
     except ValueError as error:
         raise NotComputable(str(error)) from error
 

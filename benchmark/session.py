@@ -58,7 +58,7 @@ def _fold_summary(row: dict[str, object]) -> dict[str, object]:
     head = {key: row[key] for key in ("fold", "status", "error")}
     if row["status"] != "finished":
         return head
-    metrics = {name: {reading: row[f"{name}_{reading}"] for reading in READINGS} for name in REPORTED}
+    metrics = {name: {reading: row.get(f"{name}_{reading}") for reading in READINGS} for name in REPORTED}
     rest = (
         "ibs_km",
         "oracle_c_index",

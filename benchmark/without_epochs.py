@@ -1,7 +1,7 @@
 """Rows of what was never trained here by epochs: controls and imported predictions, in the ordinary layout.
 
 OUT/experiments/<id>/experiment.json, OUT/experiments/<id>/fold-<k>/{result.json,predictions.csv} and
-OUT/experiments/<id>/predictions.csv, as `bench run` writes them; only the readings that need epochs are null, and say
+the files of all folds together, as `bench run` writes them; only the readings that need epochs are null, and say
 why.
 """
 
@@ -19,7 +19,7 @@ from ..leaderboards.rows import RowError, read_row
 from .experiment import PROTOCOL
 from .metrics import METRICS, Estimate, FollowUp, NotComputable, brier_null
 from .provenance import code_version, libraries
-from .results import table, write
+from .results import summarise, table, write
 
 _OF_SURVIVAL = ("ibs", "ici", "d_calibration")
 
@@ -46,12 +46,16 @@ class Said:
 
 @dataclass(frozen=True)
 class Entry:
-    """One experiment ready to be written: its id, what all its rows share, and per fold a row and predictions."""
+    """One experiment ready to be written: its id, what all its rows share, and per fold a row and predictions.
+
+    known: follow-up of the training part of every fold.
+    """
 
     experiment: str
     shared: Mapping[str, object]
     rows: tuple[dict[str, object], ...]
     predictions: tuple[tuple[dict[str, object], ...], ...]
+    known: Mapping[int, FollowUp]
 
     def summary(self) -> dict[str, object]:
         """What `--json` prints: the C-index of every fold and their mean, None where a fold has none."""
@@ -99,7 +103,7 @@ def entry(
     }
     created = datetime.now(UTC).isoformat(timespec="seconds")
     rows = tuple({**shared, "created": created, **_row(one, readings, why_not)} for one in said)
-    return Entry(name, shared, rows, tuple(tuple(_lines(one)) for one in said))
+    return Entry(name, shared, rows, tuple(tuple(_lines(one)) for one in said), {one.fold: one.train for one in said})
 
 
 def _row(said: Said, readings: Sequence[str], why_not: str) -> dict[str, object]:
@@ -165,7 +169,7 @@ def _lines(said: Said) -> list[dict[str, object]]:
 
 
 def keep(made: Entry, out: Path) -> Path:
-    """Write an entry whole, rows last, and return its folder. The same entry again leaves the files as they are.
+    """Write an entry, and return its folder. The same entry again leaves the files as they are.
 
     Errors: `CannotWrite`.
     """
@@ -175,11 +179,12 @@ def keep(made: Entry, out: Path) -> Path:
     write(
         folder / "experiment.json", json.dumps({"id": made.experiment, **made.shared}, indent=2, sort_keys=True) + "\n"
     )
-    write(folder / "predictions.csv", table([line for lines in made.predictions for line in lines]))
     for row, lines in zip(made.rows, made.predictions, strict=True):
         place = folder / f"fold-{row['fold']}"
         write(place / "predictions.csv", table(lines))
         write(place / "result.json", json.dumps(row, indent=2, allow_nan=False) + "\n")
+    drawn = " (synthetic)" * bool(made.shared["synthetic"])
+    summarise(folder, made.known, f"{made.shared['model']} on {made.shared['cohort']}{drawn}")
     return folder
 
 
@@ -194,7 +199,7 @@ def _there(folder: Path, made: Entry) -> bool:
         {k: v for k, v in old.items() if k not in told} == {k: v for k, v in new.items() if k not in told}
         for old, new in zip(found, made.rows, strict=True)
     )
-    return same and (folder / "predictions.csv").is_file()
+    return same and all((folder / name).is_file() for name in ("predictions.csv", "clinical-curves.csv"))
 
 
 def versions() -> dict[str, object]:
