@@ -82,9 +82,8 @@ class ResultFolder:
         return lock
 
     def write_remarks(self, findings: Sequence[Mapping[str, object]], left_out: Mapping[str, str]) -> None:
-        """What was noticed in the data, and every patient of the label table that is not used, with the reason."""
-        remarks = {"findings": list(findings), "left_out": dict(sorted(left_out.items()))}
-        write(self.path / "remarks.json", json.dumps(remarks, indent=2) + "\n")
+        """What was noticed in the data, and who was left out."""
+        write_remarks(self.path, findings, left_out)
 
     def fold(self, fold: int) -> Path:
         """Where a fold's files lie."""
@@ -119,6 +118,12 @@ class ResultFolder:
         """What all finished folds say together; `known` is the follow-up of each fold's training part."""
         title = f"{self.experiment.model} on {self.experiment.cohort}" + " (synthetic)" * self.experiment.synthetic
         summarise(self.path, {fold: part for fold, part in known.items() if self.finished(fold)}, title)
+
+
+def write_remarks(folder: Path, findings: Sequence[Mapping[str, object]], left_out: Mapping[str, str]) -> None:
+    """What was noticed in the data, and every patient of the label table that is not used, with the reason."""
+    remarks = {"findings": list(findings), "left_out": dict(sorted(left_out.items()))}
+    write(folder / "remarks.json", json.dumps(remarks, indent=2) + "\n")
 
 
 def summarise(folder: Path, known: Mapping[int, FollowUp], title: str) -> None:

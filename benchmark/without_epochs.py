@@ -30,6 +30,7 @@ class Said:
 
     train, test: follow-up of the two parts. risk: (n,), higher = earlier death. survival: (n, m) at `edges` (m,)
     months, or None. high: (n,) bool, the risk groups, or None. parameters, seconds: of the fit, None where unknown.
+    oracle: the C-index of the true risks, None for patients who were observed and not drawn.
     """
 
     fold: int
@@ -42,6 +43,7 @@ class Said:
     high: NDArray[np.bool_] | None = None
     parameters: int | None = None
     seconds: float | None = None
+    oracle: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class Entry:
     rows: tuple[dict[str, object], ...]
     predictions: tuple[tuple[dict[str, object], ...], ...]
     known: Mapping[int, FollowUp]
+
+    @property
+    def title(self) -> str:
+        """The model and its cohort."""
+        return f"{self.shared['model']} on {self.shared['cohort']}" + " (synthetic)" * bool(self.shared["synthetic"])
 
     def summary(self) -> dict[str, object]:
         """What `--json` prints: the C-index of every fold and their mean, None where a fold has none."""
@@ -87,8 +94,7 @@ def entry(
         id, the others the rows too. facts: further keys of every row.
     readings: those that these numbers stand for; the others are null because of `why_not`.
     """
-    canonical = json.dumps({"protocol": PROTOCOL, **settled}, sort_keys=True, separators=(",", ":"))
-    name = hashlib.sha256(canonical.encode()).hexdigest()[:10]
+    name = id_of(settled)
     shared: dict[str, object] = {
         "schema": 1,
         "status": "finished",
@@ -104,6 +110,12 @@ def entry(
     created = datetime.now(UTC).isoformat(timespec="seconds")
     rows = tuple({**shared, "created": created, **_row(one, readings, why_not)} for one in said)
     return Entry(name, shared, rows, tuple(tuple(_lines(one)) for one in said), {one.fold: one.train for one in said})
+
+
+def id_of(settled: Mapping[str, object]) -> str:
+    """The id of the experiment whose numbers follow from `settled`: ten hexadecimal digits of its SHA-256."""
+    canonical = json.dumps({"protocol": PROTOCOL, **settled}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 
 
 def _row(said: Said, readings: Sequence[str], why_not: str) -> dict[str, object]:
@@ -142,7 +154,7 @@ def _row(said: Said, readings: Sequence[str], why_not: str) -> dict[str, object]
         "epoch_selected": None,
         "epoch_last": None,
         "epoch_best": None,
-        "oracle_c_index": None,
+        "oracle_c_index": said.oracle,
         "parameters": said.parameters,
         "seconds": said.seconds,
     }
@@ -183,8 +195,7 @@ def keep(made: Entry, out: Path) -> Path:
         place = folder / f"fold-{row['fold']}"
         write(place / "predictions.csv", table(lines))
         write(place / "result.json", json.dumps(row, indent=2, allow_nan=False) + "\n")
-    drawn = " (synthetic)" * bool(made.shared["synthetic"])
-    summarise(folder, made.known, f"{made.shared['model']} on {made.shared['cohort']}{drawn}")
+    summarise(folder, made.known, made.title)
     return folder
 
 

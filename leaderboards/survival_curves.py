@@ -78,7 +78,7 @@ def hazard_ratio(time: ArrayLike, event: ArrayLike, group: ArrayLike) -> HazardR
     row = np.repeat(np.arange(len(moments)), tied)
     gone = (np.arange(len(row)) - np.repeat(np.cumsum(tied) - tied, tied)) / tied[row]
     inside, outside = at[:, row] - gone * deaths[:, row]
-    beta = 0.0
+    beta, information = 0.0, 0.0
     for _ in range(50):
         share = inside * np.exp(beta) / (inside * np.exp(beta) + outside)
         information = float((share * (1 - share)).sum())
