@@ -13,8 +13,10 @@ Rows = list[dict[str, object]]
 
 
 def models() -> Rows:
-    """Every model of the registry."""
-    return [
+    """Every model of the registry, and every control."""
+    from .controls import CONTROLS, FAMILY
+
+    trained: Rows = [
         {
             "name": spec.name,
             "title": spec.title,
@@ -23,6 +25,16 @@ def models() -> Rows:
             "reference": spec.reference,
         }
         for spec in MODELS.values()
+    ]
+    return trained + [
+        {
+            "name": control.name,
+            "title": control.title,
+            "scales": "none",
+            "family": FAMILY,
+            "reference": "docs/controls.md",
+        }
+        for control in CONTROLS.values()
     ]
 
 

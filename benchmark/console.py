@@ -140,7 +140,7 @@ def folds_table(title: str, rows: Sequence[Mapping[str, object]]) -> None:
             str(row["n_test"]),
             str(row["events_test"]),
             *(number(row.get(key)) for key in shown),
-            f"{row['epoch_selected']} of {row['epochs']}",
+            f"{row['epoch_selected']} of {row['epochs']}" if row["epochs"] else "\N{EN DASH}",
             number(row["seconds"], 0),
         )
     done = [row for row in rows if row["status"] == "finished"]
@@ -152,14 +152,17 @@ def folds_table(title: str, rows: Sequence[Mapping[str, object]]) -> None:
             "",
             *(number(mean(done, key)) for key in shown),
             "",
-            number(sum(float(str(r["seconds"])) for r in done), 0),
+            number(sum(float(str(r["seconds"] or 0)) for r in done), 0),
         )
     OUT.print(table)
-    for row in done:
-        for metric in METRICS:
-            why = row.get(f"why_{metric.name}_selected")
-            if why:
-                ERR.print(f"[dim]fold {row['fold']}: {escape(metric.title)} has no value: {escape(str(why))}[/]")
+    for metric in METRICS:
+        lacking: dict[str, list[str]] = {}
+        for row in done:
+            if why := row.get(f"why_{metric.name}_selected"):
+                lacking.setdefault(str(why), []).append(str(row["fold"]))
+        for why, folds in lacking.items():
+            where = "all folds" if 1 < len(folds) == len(done) else f"fold {', '.join(folds)}"
+            ERR.print(f"[dim]{where}: {escape(metric.title)} has no value: {escape(why)}[/]")
 
 
 def mean(rows: Sequence[Mapping[str, object]], key: str) -> float | None:

@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ from .bins import fit_bins
 from .covariates import KNOWN, fit_columns
 from .cox import CannotFit, fit_cox
 from .experiment import seed_for
-from .metrics import FollowUp
+from .metrics import FollowUp, NotComputable, c_index
 from .without_epochs import Entry, Said, entry, versions
 
 FAMILY = "control"
@@ -36,11 +37,15 @@ WHY_NOT = "a control is fitted once: there are no epochs among which the best co
 
 @dataclass(frozen=True)
 class Control:
-    """A control: its `name`, its `title`, and the ridge penalty it has unless told otherwise (None: it has none)."""
+    """A control: its `name`, its `title`, and the ridge penalty it has unless told otherwise (None: it has none).
+
+    `drawn` says that it depends on the seed.
+    """
 
     name: str
     title: str
-    alpha: float | None
+    penalty: float | None
+    drawn: bool = False
 
 
 CONTROLS: dict[str, Control] = {
@@ -49,7 +54,7 @@ CONTROLS: dict[str, Control] = {
         Control("clinical-cox", "ridge Cox of clinical covariates", 1.0),
         Control("site-only", "ridge Cox of the tissue source site", 10.0),
         Control("bag-size", "Cox of the number of patches", 1.0),
-        Control("random", "risks drawn at random", None),
+        Control("random", "risks drawn at random", None, drawn=True),
     )
 }
 
@@ -59,45 +64,65 @@ def run_control(
     labels: Labels,
     folds: Folds,
     covariates: Sequence[str] = ("age", "is_female"),
-    alpha: float | None = None,
+    penalty: float | None = None,
     seed: int = 0,
     patches: Mapping[str, int] | None = None,
     features: str | None = None,
-    command: str = "",
+    slides: str = "concat",
+    facts: Mapping[str, object] = MappingProxyType({}),
 ) -> Entry:
     """Fit and score a control on every fold.
 
-    name: one of `CONTROLS`. covariates: of clinical-cox, some of `covariates.KNOWN`. alpha: the ridge penalty, the
+    name: one of `CONTROLS`. covariates: of clinical-cox, some of `covariates.KNOWN`. penalty: of the ridge, the
     control's own where None. seed: of `random`; the others do not depend on it, and are rows of seed 0.
     patches: patches by patient, and features: the fingerprint of what they were counted in, both for bag-size.
+    slides: how slides count, out of `milsurv.datasets.slides.MODES`; where they are scored, `labels` and `folds` are of
+    slides. facts: further keys of every row.
     Errors: `KeyError` for an unknown name, `DataError` where a fold cannot be fitted, a covariate is unknown or known
     of nobody, or patients have no patches.
     """
-    control = CONTROLS[name]
-    penalty = control.alpha if alpha is None else alpha
-    settings: dict[str, object] = {} if control.alpha is None else {"alpha": penalty}
+    settled = settle(name, labels, folds, covariates, penalty, seed, features, slides)
     if name == "clinical-cox":
         _check_covariates(labels, covariates)
-        settings["covariates"] = ",".join(covariates)
     if name == "bag-size":
         _check_patches(labels, folds, patches)
+    ridge = CONTROLS[name].penalty if penalty is None else penalty
     chosen = tuple(covariates) if name == "clinical-cox" else ("site",)
-    said = [_fold(name, labels, split, chosen, penalty or 0.0, seed, patches or {}) for split in folds.splits]
-    settled = {
+    said = [_fold(name, labels, split, chosen, ridge or 0.0, seed, patches or {}) for split in folds.splits]
+    counted = {"patients": len(labels.patients), "events": sum(patient.event for patient in labels.patients)}
+    told = {**counted, **versions(), "device": "cpu", "hardware": None, **facts}
+    return entry(settled, told, said, ("selected", "last"), WHY_NOT)
+
+
+def settle(
+    name: str,
+    labels: Labels,
+    folds: Folds,
+    covariates: Sequence[str] = ("age", "is_female"),
+    penalty: float | None = None,
+    seed: int = 0,
+    features: str | None = None,
+    slides: str = "concat",
+) -> dict[str, object]:
+    """What the numbers of a control follow from, and its experiment is named by; arguments as `run_control`."""
+    control = CONTROLS[name]
+    ridge = control.penalty if penalty is None else penalty
+    settings: dict[str, object] = {} if control.penalty is None else {"penalty": ridge}
+    if name == "clinical-cox":
+        settings["covariates"] = ",".join(covariates)
+    return {
         "model": name,
         "family": FAMILY,
         "hyperparameters": json.dumps(settings, sort_keys=True),
         "cohort": labels.cohort,
         "synthetic": labels.synthetic,
+        "slides": slides,
         "folds_name": folds.name,
-        "seed": seed if name == "random" else 0,
+        "seed": seed if control.drawn else 0,
         "labels_fingerprint": labels.fingerprint,
         "folds_fingerprint": folds.fingerprint,
         "features_fingerprint": features,
     }
-    counted = {"patients": len(labels.patients), "events": sum(patient.event for patient in labels.patients)}
-    facts = {**counted, **versions(), "device": "cpu", "hardware": None, "command": command}
-    return entry(settled, facts, said, ("selected", "last"), WHY_NOT)
 
 
 def _fold(
@@ -115,6 +140,7 @@ def _fold(
     known, asked = followup(train), followup(test)
     if not known.event.any():
         raise DataError(f"{labels.source}: nobody in the training part of fold {split.fold} died; use other folds")
+    oracle = None if labels.oracle is None else c_index_of(asked, [labels.oracle[i] for i in split.test])
     edges = np.asarray(fit_bins(known.time, known.event, BINS).upper)
     if name == "random":
         rng = np.random.default_rng(seed_for(seed, split.fold, "random"))
@@ -122,7 +148,7 @@ def _fold(
         curve = kaplan_meier_curve(known.time, known.event)
         alive = curve.survival[np.searchsorted(curve.times, edges, side="right") - 1]
         survival = np.tile(alive, (len(test), 1))
-        return Said(split.fold, split.test, known, asked, risk, survival, edges, risk > 0, 0, 0.0)
+        return Said(split.fold, split.test, known, asked, risk, survival, edges, risk > 0, 0, 0.0, oracle)
     if name == "bag-size":
         columns = [np.log10([[patches[p.id]] for p in part]) for part in (train, test)]
         centre, spread = columns[0].mean(), columns[0].std() or 1.0
@@ -151,7 +177,16 @@ def _fold(
         high=cox.risk(on_test) > np.median(cox.risk(on_train)),
         parameters=on_train.shape[1],
         seconds=round(time.perf_counter() - started, 2),
+        oracle=oracle,
     )
+
+
+def c_index_of(asked: FollowUp, risk: Sequence[float]) -> float | None:
+    """Harrell's C-index of these risks, None without a comparable pair."""
+    try:
+        return c_index(asked.time, asked.event, np.array(risk))
+    except NotComputable:
+        return None
 
 
 def followup(patients: Sequence[Patient]) -> FollowUp:

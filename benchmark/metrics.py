@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from sksurv.compare import compare_survival
 from sksurv.metrics import (
+    brier_score,
     concordance_index_censored,
     concordance_index_ipcw,
     cumulative_dynamic_auc,
@@ -19,7 +20,10 @@ from sksurv.metrics import (
 from sksurv.nonparametric import kaplan_meier_estimator
 from sksurv.util import Surv
 
-AUC_MONTHS = (12, 36, 60)
+from .calibration import CannotCalibrate, calibration_index, d_calibration_p
+
+MONTHS = (12, 36, 60)
+"""Months at which AUC and calibration are read."""
 
 
 class NotComputable(Exception):
@@ -62,6 +66,10 @@ class Estimate:
         x = np.concatenate([[0.0], self.edges])
         y = np.concatenate([np.ones((len(self.survival), 1)), self.survival], axis=1)
         return np.stack([np.interp(times, x, row) for row in y])
+
+    def survival_when_last_seen(self, test: FollowUp) -> np.ndarray:
+        """Survival of every patient at the end of their own follow-up, `(n,)`."""
+        return np.diagonal(self.survival_at(test.time))
 
 
 @dataclass(frozen=True)
@@ -145,6 +153,15 @@ def _brier(train: FollowUp, test: FollowUp, survival: np.ndarray, times: np.ndar
         raise NotComputable(str(error)) from error
 
 
+def brier_at(train: FollowUp, test: FollowUp, alive: np.ndarray, months: float) -> float:
+    """The Brier score at `months` of survival probabilities `alive` `(n,)`, weighted by the inverse of censoring."""
+    watched = test.censored_after(np.nextafter(train.time.max(), 0))
+    try:
+        return float(brier_score(train.table(), watched.table(), alive[:, None], [months])[1][0])
+    except ValueError as error:
+        raise NotComputable(str(error)) from error
+
+
 def brier(train: FollowUp, test: FollowUp, estimate: Estimate) -> float:
     """Integrated Brier score (Graf et al. 1999), weighted by the inverse of censoring; 0.25 is a coin."""
     times = brier_times(train, test)
@@ -157,6 +174,29 @@ def brier_null(train: FollowUp, test: FollowUp) -> float:
     months, alive = kaplan_meier_estimator(train.event, train.time)[:2]
     at = np.concatenate([[1.0], alive])[np.searchsorted(months, times, side="right")]
     return _brier(train, test, np.tile(at, (len(test.time), 1)), times)
+
+
+def calibration_at(months: int) -> Callable[[FollowUp, FollowUp, Estimate], float]:
+    """The integrated calibration index at `months` (Austin et al. 2020): how far predicted risks are from those that
+    came true, on average; 0 is right.
+    """
+
+    def score(train: FollowUp, test: FollowUp, estimate: Estimate) -> float:
+        dead = 1 - estimate.survival_at(np.array([months], dtype=float))[:, 0]
+        try:
+            return calibration_index(dead, test.time, test.event, months)
+        except CannotCalibrate as reason:
+            raise NotComputable(str(reason)) from reason
+
+    return score
+
+
+def d_calibration(train: FollowUp, test: FollowUp, estimate: Estimate) -> float:
+    """p of D-calibration (Haider et al. 2020); a small one says that the survival curves are wrong."""
+    try:
+        return d_calibration_p(estimate.survival_when_last_seen(test), test.event)
+    except CannotCalibrate as reason:
+        raise NotComputable(str(reason)) from reason
 
 
 def logrank_p(train: FollowUp, test: FollowUp, estimate: Estimate) -> float:
@@ -177,8 +217,13 @@ def logrank_p(train: FollowUp, test: FollowUp, estimate: Estimate) -> float:
 METRICS: tuple[Metric, ...] = (
     Metric("c_index", "Harrell's C", True, harrell_c),
     Metric("uno_c", "Uno's C", True, uno_c),
-    *(Metric(f"auc_{months}", f"AUC at {months} months", True, auc_at(months)) for months in AUC_MONTHS),
+    *(Metric(f"auc_{months}", f"AUC at {months} months", True, auc_at(months)) for months in MONTHS),
     Metric("ibs", "integrated Brier score", False, brier),
+    *(
+        Metric(f"ici_{months}", f"calibration index at {months} months", False, calibration_at(months))
+        for months in MONTHS
+    ),
+    Metric("d_calibration_p", "D-calibration p", True, d_calibration),
     Metric("logrank_p", "log-rank p", False, logrank_p),
 )
 

@@ -14,6 +14,7 @@ from ..datasets.cohort import Cohort
 from ..datasets.columns import parse_columns
 from ..datasets.errors import DataError
 from ..datasets.features.opening import open_features
+from ..datasets.features.reader import Reader
 from ..datasets.labels import Labels, read_labels
 from ..datasets.layout import find_features, find_labels, find_splits
 from ..datasets.site_folds import site_preserving_folds
@@ -21,6 +22,7 @@ from ..datasets.slides import MODES, select_slides
 from ..datasets.splits import Folds, Split, read_splits, stratified_folds
 from ..models import registry
 from ..models.spec import ModelSpec
+from .controls import CONTROLS
 from .experiment import Experiment
 from .losses import LOSSES
 from .recipe import RECIPES, Recipe, change
@@ -47,6 +49,7 @@ class Request:
     recipe: a name; settings: `key=value` pairs that change recipe fields or hyperparameters, as text.
     endpoint: `os`, `dss`, `pfi` or `dfi`, where the table has it; columns: what the columns of another table hold.
     magnification, patch_px, coords: of the features, where their files do not say them.
+    covariates: of the control clinical-cox, joined by commas; None for its default.
     folds, repeats, split_by: outer folds to draw where none are given: how many, how often, and whether `event`
         (stratified) or `site` (no tissue-source site in two parts) decides.
     slides: how several slides of a patient count, out of `milsurv.datasets.slides.MODES`.
@@ -71,6 +74,7 @@ class Request:
     magnification: int | None = None
     patch_px: int | None = None
     coords: Path | None = None
+    covariates: str | None = None
     folds: int = 5
     repeats: int = 1
     split_by: str = "event"
@@ -159,7 +163,8 @@ def command_of(request: Request) -> str:
         value = getattr(request, field.name)
         if field.name in ("model", "cohort", "settings", "out") or value == getattr(default, field.name):
             continue
-        words += [f"--{field.name.replace('_', '-')}", str(value)]
+        option = "seeds" if field.name == "seed" else field.name.replace("_", "-")
+        words += [f"--{option}", str(value)]
     for key, value in sorted((request.settings or {}).items()):
         words += ["--set", f"{key}={value}"]
     return shlex.join(words)
@@ -179,13 +184,11 @@ class Choice:
 
 def choose(request: Request) -> Choice:
     """Look up everything that a request names. Errors: `UsageError` and the registries' own unknown-name errors."""
+    known("model", request.model, (*registry.MODELS, *CONTROLS))
     spec, cohort = registry.get(request.model), cohorts.get(request.cohort)
-    if request.backbone is not None and request.features == SYNTHETIC:
-        backbones.get(request.backbone)
-    known("missing", request.missing, ("error", "drop"))
-    known("unusable-times", request.unusable_times, ("error", "drop"))
-    known("slides", request.slides, MODES)
-    known("split-by", request.split_by, ("event", "site"))
+    if request.covariates is not None:
+        raise UsageError(f"--covariates are those of the control clinical-cox; {spec.name} reads patches")
+    check_words(request)
     settings = dict(request.settings or {})
     if "scale" in settings and spec.family != "single-scale":
         raise UsageError(
@@ -194,13 +197,23 @@ def choose(request: Request) -> Choice:
     recipe, hyper = settings_of(spec, request.recipe, settings)
     if hyper.get("scale", 20) not in (5, 10, 20):
         raise UsageError(f"scale={hyper['scale']}: the magnifications are 5, 10 and 20")
-    strength_of(request)
     build_check(spec, hyper)
+    return Choice(spec, cohort, recipe, hyper, spec.reads(hyper), device_of(request.device))
+
+
+def check_words(request: Request) -> None:
+    """Errors: `UsageError` for a word that an option does not know, and for options that belong to drawn cohorts."""
+    if request.backbone is not None and request.features == SYNTHETIC:
+        backbones.get(request.backbone)
+    known("missing", request.missing, ("error", "drop"))
+    known("unusable-times", request.unusable_times, ("error", "drop"))
+    known("slides", request.slides, MODES)
+    known("split-by", request.split_by, ("event", "site"))
+    strength_of(request)
     if request.features == SYNTHETIC and (request.labels or request.splits):
         raise UsageError("--features synthetic draws its own patients; leave --labels and --splits out")
     if request.features != SYNTHETIC and (request.strength is not None or request.patients is not None):
         raise UsageError("--strength and --patients shape a drawn cohort; add --features synthetic")
-    return Choice(spec, cohort, recipe, hyper, spec.reads(hyper), device_of(request.device))
 
 
 def prepare(
@@ -214,22 +227,11 @@ def prepare(
     Errors: `UsageError`, and `DataError` for faults in the data.
     """
     choice = choose(request)
-    place = _locate(request, choice.cohort, drawing)
-    columns = parse_columns(request.columns) if request.columns else None
-    unusable = "drop" if request.unusable_times == "drop" else "error"
-    labels = read_labels(place.labels, choice.cohort, unusable, request.endpoint, columns)
-    reader = open_features(
-        place.features,
-        request.backbone,
-        magnification=request.magnification,
-        patch_px=request.patch_px,
-        coords=request.coords,
-    )
-    if labels.synthetic != reader.synthetic:
-        raise UsageError("synthetic features belong to synthetic labels only: measured and drawn data never mix")
+    place, labels = read_table(request, choice.cohort, drawing)
+    reader = reader_for(request, place.features or Path(), labels)
     if labels.without_slides:
         labels = attach_slides(labels, reader.slides)
-    folds = read_splits(place.splits, labels) if place.splits else _divide(request, labels)
+    folds = folds_for(request, place, labels)
     units = select_slides(labels, request.slides)
     missing = "drop" if request.missing == "drop" else "error"
     bags = Bags(reader, units.labels.patients, choice.magnifications, missing=missing)
@@ -237,7 +239,7 @@ def prepare(
     material = Material(labels, folds.splits, units, bags, reader.dim)
     if bags.absent:
         material = without(material, bags.absent)
-        _check_events(material.splits, material.labels)
+        check_events(material.splits, material.labels)
     material = replace(
         material,
         findings=(*labels.findings, *folds.findings, *units.findings, *noticed),
@@ -266,28 +268,57 @@ def prepare(
     return experiment, material
 
 
-def _divide(request: Request, labels: Labels) -> Folds:
-    """Outer folds of our own, where none are given. They do not depend on the seed: seeds share their folds."""
+def read_table(
+    request: Request, cohort: Cohort, drawing: Callable[[int, int], None] | None = None, needs_features: bool = True
+) -> "tuple[Place, Labels]":
+    """Where everything lies, and the labels. Errors: `UsageError`, `DataError`."""
+    place = _locate(request, cohort, drawing, needs_features)
+    columns = parse_columns(request.columns) if request.columns else None
+    unusable = "drop" if request.unusable_times == "drop" else "error"
+    return place, read_labels(place.labels, cohort, unusable, request.endpoint, columns)
+
+
+def reader_for(request: Request, features: Path, labels: Labels) -> Reader:
+    """The features of these labels. Errors: `UsageError` where one is drawn and the other measured; `DataError`."""
+    reader = open_features(
+        features,
+        request.backbone,
+        magnification=request.magnification,
+        patch_px=request.patch_px,
+        coords=request.coords,
+    )
+    if labels.synthetic != reader.synthetic:
+        raise UsageError("synthetic features belong to synthetic labels only: measured and drawn data never mix")
+    return reader
+
+
+def folds_for(request: Request, place: "Place", labels: Labels) -> Folds:
+    """The outer folds: those given, else folds of our own, which do not depend on the seed: seeds share their folds."""
+    if place.splits:
+        return read_splits(place.splits, labels)
     divide = site_preserving_folds if request.split_by == "site" else stratified_folds
     return divide(labels, request.folds, repeats=request.repeats)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the labels, the folds (None: draw some) and the features of a request lie."""
+    """Where the labels, the folds (None: draw some) and the features (None: there are none) of a request lie."""
 
     labels: Path
     splits: Path | None
-    features: Path
+    features: Path | None
 
 
-def _locate(request: Request, cohort: Cohort, drawing: Callable[[int, int], None] | None) -> "Place":
+def _locate(
+    request: Request, cohort: Cohort, drawing: Callable[[int, int], None] | None, needs_features: bool = True
+) -> "Place":
     """Where labels, folds and features lie: as given, else by the convention of the data folder."""
     if request.features == SYNTHETIC:
         folder = _draw(request, cohort, drawing)
         return Place(folder / "labels.csv", None, folder / "features")
     given = [request.labels, request.splits, request.features]
-    if not request.data.is_dir() and (request.labels is None or request.features is None):
+    lacks = request.labels is None or (needs_features and request.features is None)
+    if not request.data.is_dir() and lacks:
         raise UsageError(
             f"no data for {cohort.name}: there is no folder {request.data}/. Give --labels FILE and --features FOLDER "
             f"(and --splits FOLDER), or --data FOLDER that holds {cohort.name}/labels.csv and {cohort.name}/features/, "
@@ -298,7 +329,7 @@ def _locate(request: Request, cohort: Cohort, drawing: Callable[[int, int], None
             raise UsageError(f"--{option} {path}: there is no such file or folder")
     labels = request.labels or find_labels(request.data, cohort.name)
     features = Path(request.features) if request.features else find_features(request.data, cohort.name)
-    if features is None:
+    if features is None and needs_features:
         raise UsageError(
             f"no features of {cohort.name} in {request.data}: looked for {request.data / cohort.name / 'features'}. "
             "Give --features FOLDER, or try without data with --features synthetic"
@@ -337,7 +368,8 @@ def _draw(request: Request, cohort: Cohort, drawing: Callable[[int, int], None] 
     )
 
 
-def _check_events(splits: tuple[Split, ...], labels: Labels) -> None:
+def check_events(splits: tuple[Split, ...], labels: Labels) -> None:
+    """Errors: `DataError` where nobody died in a part of a fold any more."""
     died = {patient.id for patient in labels.patients if patient.event}
     for split in splits:
         for part, ids in (("train", split.train), ("test", split.test)):

@@ -6,6 +6,8 @@ OUT/experiments/<id>/fold-<k>/result.json        one flat row; written last, so 
 OUT/experiments/<id>/fold-<k>/predictions.csv    the test part at every reading
 OUT/experiments/<id>/fold-<k>/curves.csv         one line per epoch
 OUT/experiments/<id>/predictions.csv             all finished folds
+OUT/experiments/<id>/clinical-curves.csv         see clinical_curves.py
+OUT/experiments/<id>/kaplan-meier.svg
 """
 
 import csv
@@ -19,8 +21,10 @@ from filelock import FileLock, Timeout
 
 from ..leaderboards.rows import RowError, read_row
 from ..leaderboards.whole_files import write_whole
+from .clinical_curves import clinical_curves, read_fold
 from .experiment import Experiment
 from .fold import FoldOutcome
+from .metrics import FollowUp
 
 
 class CannotWrite(OSError):
@@ -78,9 +82,8 @@ class ResultFolder:
         return lock
 
     def write_remarks(self, findings: Sequence[Mapping[str, object]], left_out: Mapping[str, str]) -> None:
-        """What was noticed in the data, and every patient of the label table that is not used, with the reason."""
-        remarks = {"findings": list(findings), "left_out": dict(sorted(left_out.items()))}
-        write(self.path / "remarks.json", json.dumps(remarks, indent=2) + "\n")
+        """What was noticed in the data, and who was left out."""
+        write_remarks(self.path, findings, left_out)
 
     def fold(self, fold: int) -> Path:
         """Where a fold's files lie."""
@@ -111,24 +114,43 @@ class ResultFolder:
         write(folder / "error.txt", details)
         write(folder / "result.json", json.dumps(row, indent=2) + "\n")
 
-    def summarise(self, folds: Sequence[int]) -> None:
-        """All finished folds' predictions in one file, and their Kaplan-Meier curves at `selected` as a picture."""
-        done = [fold for fold in folds if self.finished(fold)]
-        if not done:
-            return
-        rows: list[dict[str, str]] = []
-        for fold in done:
-            with (self.fold(fold) / "predictions.csv").open(encoding="utf-8", newline="") as file:
-                rows += csv.DictReader(file)
-        write(self.path / "predictions.csv", table(rows))
-        from ..leaderboards import figures, style
-
-        chosen = [row for row in rows if row["reading"] == "selected"]
+    def summarise(self, known: Mapping[int, FollowUp]) -> None:
+        """What all finished folds say together; `known` is the follow-up of each fold's training part."""
         title = f"{self.experiment.model} on {self.experiment.cohort}" + " (synthetic)" * self.experiment.synthetic
+        summarise(self.path, {fold: part for fold, part in known.items() if self.finished(fold)}, title)
+
+
+def write_remarks(folder: Path, findings: Sequence[Mapping[str, object]], left_out: Mapping[str, str]) -> None:
+    """What was noticed in the data, and every patient of the label table that is not used, with the reason."""
+    remarks = {"findings": list(findings), "left_out": dict(sorted(left_out.items()))}
+    write(folder / "remarks.json", json.dumps(remarks, indent=2) + "\n")
+
+
+def summarise(folder: Path, known: Mapping[int, FollowUp], title: str) -> None:
+    """Write an experiment's predictions in one file, and of those at `selected` the clinical curves and a picture of
+    the risk groups' survival.
+
+    known: the follow-up of the training part of each fold that is taken; their predictions.csv lie in `folder`.
+    """
+    rows: list[dict[str, str]] = []
+    folds = []
+    for fold, train in known.items():
+        with (folder / f"fold-{fold}" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+            mine = list(csv.DictReader(file))
+        rows += mine
+        folds.append(read_fold(fold, train, [row for row in mine if row["reading"] == "selected"]))
+    if not folds:
+        return
+    write(folder / "predictions.csv", table(rows))
+    write(folder / "clinical-curves.csv", table(clinical_curves(folds)))
+    from ..leaderboards import figures, style
+
+    chosen = [row for row in rows if row["reading"] == "selected"]
+    if all(row["risk_group"] for row in chosen):
         figure = figures.kaplan_meier(
             [float(row["time"]) for row in chosen],
             [row["event"] == "1" for row in chosen],
             [row["risk_group"] for row in chosen],
             title,
         )
-        write(self.path / "kaplan-meier.svg", style.svg(figure))
+        write(folder / "kaplan-meier.svg", style.svg(figure))

@@ -203,7 +203,8 @@ def run(
             rows.append(row)
             watcher.fold(split.fold, row, computed)
             recorder.fold(row, folder.fold(split.fold))
-        folder.summarise([split.fold for split in material.splits])
+        trained = {split.fold: fold_parts(experiment, material, split).scored_train for split in material.splits}
+        folder.summarise({fold: part.followup for fold, part in trained.items()})
         status = "FINISHED" if all(row["status"] == "finished" for row in rows) else "FAILED"
     except CannotWrite:
         status = "FAILED"

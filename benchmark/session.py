@@ -1,29 +1,44 @@
 """One call of the command line: its experiments, its MLflow store, its leaderboard."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..datasets.errors import DataError
 from ..datasets.findings import Finding
 from ..leaderboards.publish import Published, publish
-from ..models import registry
-from ..models.registry import UnknownModel
 from . import console
+from .control_runs import choose_control, entry_of, name_of, prepare_control
+from .controls import CONTROLS
 from .experiment import Experiment
 from .fold import READINGS, REPORTED
 from .prepare import SYNTHETIC, Request, UsageError, choose, command_of, prepare
 from .provenance import code_version, hardware, libraries
 from .recipe import epochs_of
+from .results import write_remarks
 from .run import run
 from .tracking import Tracker, local_store
+from .without_epochs import Entry, keep
+
+
+@dataclass(frozen=True)
+class Named:
+    """What is told of every experiment, whether a model was trained in it or a control fitted."""
+
+    id: str
+    model: str
+    cohort: str
+    backbone: str | None
+    synthetic: bool
+    seed: int
+    n_folds: int
 
 
 @dataclass(frozen=True)
 class Finished:
     """An experiment and the rows of its folds."""
 
-    experiment: Experiment
+    experiment: Named | Experiment
     rows: list[dict[str, object]]
 
     @property
@@ -58,7 +73,7 @@ def _fold_summary(row: dict[str, object]) -> dict[str, object]:
     head = {key: row[key] for key in ("fold", "status", "error")}
     if row["status"] != "finished":
         return head
-    metrics = {name: {reading: row[f"{name}_{reading}"] for reading in READINGS} for name in REPORTED}
+    metrics = {name: {reading: row.get(f"{name}_{reading}") for reading in READINGS} for name in REPORTED}
     rest = (
         "ibs_km",
         "oracle_c_index",
@@ -86,6 +101,8 @@ class Session:
 
     def plan(self, request: Request) -> dict[str, object]:
         """What a request would run, without writing anything."""
+        if request.model in CONTROLS:
+            return self._plan_control(request)
         choice = choose(request)
         planned: dict[str, object] = {
             "model": choice.spec.name,
@@ -105,15 +122,60 @@ class Session:
         planned |= {"backbone": experiment.backbone, "folds": experiment.n_folds, "patients": patients}
         return planned | {"experiment": experiment.id}
 
+    def _plan_control(self, request: Request) -> dict[str, object]:
+        choice = choose_control(request)
+        planned: dict[str, object] = {
+            "model": choice.control.name,
+            "cohort": choice.cohort.name,
+            **dict.fromkeys(("backbone", "scales", "loss", "recipe", "epochs")),
+            "seed": request.seed if choice.control.drawn else 0,
+            "device": "cpu",
+        }
+        if request.features == SYNTHETIC:
+            return planned | {"folds": request.folds, "experiment": "known once the cohort is drawn"}
+        _, material = prepare_control(request)
+        planned |= {"folds": len(material.folds.splits), "patients": material.patients}
+        return planned | {"experiment": name_of(request, choice, material)}
+
     def run(self, request: Request) -> Finished:
         """Prepare and run one experiment, and tell people what was noticed on the way."""
+        return self._run_control(request) if request.model in CONTROLS else self._run_model(request)
+
+    def _tell(self, findings: Sequence[Finding]) -> None:
+        console.findings([finding for finding in findings if finding not in self._told])
+        self._told.update(findings)
+
+    def _run_control(self, request: Request) -> Finished:
+        with console.counting(f"drawing {request.cohort}") as drawing, console.counting("looking at slides") as seen:
+            choice, material = prepare_control(request, drawing, seen)
+        self._tell(material.findings)
+        made = entry_of(request, choice, material)
+        rows = list(made.rows)
+        name = Named(
+            made.experiment,
+            choice.control.name,
+            choice.cohort.name,
+            None,
+            material.labels.synthetic,
+            int(str(made.shared["seed"])),
+            len(rows),
+        )
+        tracker = Tracker(self.tracking, self.out, *_described_control(made), console.warn)
+        tracker.begin()
+        folder = keep(made, self.out)
+        write_remarks(folder, [asdict(finding) for finding in material.findings], material.left_out)
+        for row in rows:
+            tracker.fold(row, folder / f"fold-{row['fold']}")
+        tracker.end("FINISHED", rows, folder)
+        return Finished(name, rows)
+
+    def _run_model(self, request: Request) -> Finished:
         with (
             console.counting(f"drawing {request.cohort}") as drawing,
             console.counting("looking at slides") as checking,
         ):
             experiment, material = prepare(request, drawing, checking)
-        console.findings([finding for finding in material.findings if finding not in self._told])
-        self._told.update(material.findings)
+        self._tell(material.findings)
         command = command_of(request)
         tracker = Tracker(self.tracking, self.out, *_described(experiment, command), console.warn)
         with console.progress() as display:
@@ -134,8 +196,8 @@ class Session:
 
     def run_all(self, requests: list[Request]) -> tuple[list[Finished], list[dict[str, str]]]:
         """Run a grid. A cell that cannot run is told and listed, and the others still run."""
-        for request in requests:
-            choose(request)  # a wrong name ends the command before the first hour of computing
+        for request in requests:  # a wrong name ends the command before the first hour of computing
+            choose_control(request) if request.model in CONTROLS else choose(request)
         results, failures = [], []
         for request in requests:
             try:
@@ -160,7 +222,8 @@ class Session:
         """Print one experiment, fold by fold, and where its files lie."""
         e = result.experiment
         drawn = " (synthetic)" if e.synthetic else ""
-        console.folds_table(f"{e.model} on {e.cohort}{drawn}, {e.backbone}, experiment {e.id}", result.rows)
+        words = [f"{e.model} on {e.cohort}{drawn}", *[e.backbone] * bool(e.backbone), f"experiment {e.id}"]
+        console.folds_table(", ".join(words), result.rows)
         console.say(f"Results:     {self.out / 'experiments' / e.id}")
         self._show_places()
 
@@ -199,50 +262,15 @@ def _described(experiment: Experiment, command: str) -> tuple[dict[str, object],
     return plain | recipe | hyper, tags
 
 
-def grid(first: Request, **axes: str | None) -> list[Request]:
-    """All combinations of comma-separated values; `loss` and `scale` become settings, `scale` only where it fits."""
-
-    def values(name: str) -> list[str | None]:
-        text = axes.get(name)
-        found = [part.strip() for part in text.split(",") if part.strip()] if text else []
-        if text is not None and not found:
-            raise UsageError(f"--{name} names nothing")
-        return list(dict.fromkeys(found)) or [None]
-
-    def cells() -> Iterator[Request]:
-        for cohort in values("cohort"):
-            for backbone in values("backbone"):
-                for model in values("model"):
-                    for loss in values("loss"):
-                        for scale in _scales_of(str(model), values("scale")):
-                            for seed in values("seed"):
-                                chosen = {"loss": loss, "scale": scale}
-                                settings = {
-                                    **(first.settings or {}),
-                                    **{k: v for k, v in chosen.items() if v},
-                                }
-                                yield replace(
-                                    first,
-                                    model=str(model),
-                                    cohort=str(cohort),
-                                    backbone=backbone,
-                                    settings=settings,
-                                    seed=_integer("seed", seed),
-                                )
-
-    if axes.get("scale") and not any("scale" in registry.get(str(model)).defaults for model in values("model")):
-        raise UsageError("--scale is for single-scale models, and none of these is one")
-    return list(cells())
-
-
-def _scales_of(model: str, scales: list[str | None]) -> list[str | None]:
-    try:
-        return scales if registry.get(model).family == "single-scale" else [None]
-    except UnknownModel as error:
-        raise UsageError(str(error)) from error
-
-
-def _integer(name: str, text: str | None) -> int:
-    if text is not None and not text.isdecimal():
-        raise UsageError(f"--{name} {text}: expected whole numbers from 0, separated by commas")
-    return int(text or 0)
+def _described_control(made: Entry) -> tuple[dict[str, object], dict[str, str]]:
+    """(parameters, tags) for MLflow."""
+    told = ("model", "cohort", "code_version", "command")
+    tags = {
+        "milsurv.experiment": made.experiment,
+        **{key.removesuffix("_version"): str(made.shared[key]) for key in told},
+        "synthetic": str(made.shared["synthetic"]).lower(),
+        "labels": str(made.shared["labels_fingerprint"]),
+        "folds": str(made.shared["folds_fingerprint"]),
+    }
+    kept = ("model", "cohort", "hyperparameters", "seed", "slides", "endpoint", "folds_name", "n_folds")
+    return {key: made.shared[key] for key in kept}, tags

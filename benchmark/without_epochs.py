@@ -1,7 +1,7 @@
 """Rows of what was never trained here by epochs: controls and imported predictions, in the ordinary layout.
 
 OUT/experiments/<id>/experiment.json, OUT/experiments/<id>/fold-<k>/{result.json,predictions.csv} and
-OUT/experiments/<id>/predictions.csv, as `bench run` writes them; only the readings that need epochs are null, and say
+the files of all folds together, as `bench run` writes them; only the readings that need epochs are null, and say
 why.
 """
 
@@ -19,9 +19,9 @@ from ..leaderboards.rows import RowError, read_row
 from .experiment import PROTOCOL
 from .metrics import METRICS, Estimate, FollowUp, NotComputable, brier_null
 from .provenance import code_version, libraries
-from .results import table, write
+from .results import summarise, table, write
 
-_NEEDS = {"ibs": "survival", "logrank_p": "high"}
+_OF_SURVIVAL = ("ibs", "ici", "d_calibration")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Said:
 
     train, test: follow-up of the two parts. risk: (n,), higher = earlier death. survival: (n, m) at `edges` (m,)
     months, or None. high: (n,) bool, the risk groups, or None. parameters, seconds: of the fit, None where unknown.
+    oracle: the C-index of the true risks, None for patients who were observed and not drawn.
     """
 
     fold: int
@@ -42,16 +43,26 @@ class Said:
     high: NDArray[np.bool_] | None = None
     parameters: int | None = None
     seconds: float | None = None
+    oracle: float | None = None
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One experiment ready to be written: its id, what all its rows share, and per fold a row and predictions."""
+    """One experiment ready to be written: its id, what all its rows share, and per fold a row and predictions.
+
+    known: follow-up of the training part of every fold.
+    """
 
     experiment: str
     shared: Mapping[str, object]
     rows: tuple[dict[str, object], ...]
     predictions: tuple[tuple[dict[str, object], ...], ...]
+    known: Mapping[int, FollowUp]
+
+    @property
+    def title(self) -> str:
+        """The model and its cohort."""
+        return f"{self.shared['model']} on {self.shared['cohort']}" + " (synthetic)" * bool(self.shared["synthetic"])
 
     def summary(self) -> dict[str, object]:
         """What `--json` prints: the C-index of every fold and their mean, None where a fold has none."""
@@ -83,8 +94,7 @@ def entry(
         id, the others the rows too. facts: further keys of every row.
     readings: those that these numbers stand for; the others are null because of `why_not`.
     """
-    canonical = json.dumps({"protocol": PROTOCOL, **settled}, sort_keys=True, separators=(",", ":"))
-    name = hashlib.sha256(canonical.encode()).hexdigest()[:10]
+    name = id_of(settled)
     shared: dict[str, object] = {
         "schema": 1,
         "status": "finished",
@@ -99,7 +109,13 @@ def entry(
     }
     created = datetime.now(UTC).isoformat(timespec="seconds")
     rows = tuple({**shared, "created": created, **_row(one, readings, why_not)} for one in said)
-    return Entry(name, shared, rows, tuple(tuple(_lines(one)) for one in said))
+    return Entry(name, shared, rows, tuple(tuple(_lines(one)) for one in said), {one.fold: one.train for one in said})
+
+
+def id_of(settled: Mapping[str, object]) -> str:
+    """The id of the experiment whose numbers follow from `settled`: ten hexadecimal digits of its SHA-256."""
+    canonical = json.dumps({"protocol": PROTOCOL, **settled}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 
 
 def _row(said: Said, readings: Sequence[str], why_not: str) -> dict[str, object]:
@@ -109,11 +125,11 @@ def _row(said: Said, readings: Sequence[str], why_not: str) -> dict[str, object]
     estimate = Estimate(said.risk, survival, edges, high)
     row: dict[str, object] = {"fold": said.fold}
     for metric in METRICS:
-        lacks = _NEEDS.get(metric.name)
         try:
-            if lacks and getattr(said, lacks) is None:
-                words = "survival probabilities" if lacks == "survival" else "risk groups"
-                raise NotComputable(f"no {words} were given")
+            if said.survival is None and metric.name.startswith(_OF_SURVIVAL):
+                raise NotComputable("no survival probabilities were given")
+            if said.high is None and metric.name == "logrank_p":
+                raise NotComputable("no risk groups were given")
             value: float | None = metric.score(said.train, said.test, estimate)
             why = None
         except NotComputable as reason:
@@ -138,7 +154,7 @@ def _row(said: Said, readings: Sequence[str], why_not: str) -> dict[str, object]
         "epoch_selected": None,
         "epoch_last": None,
         "epoch_best": None,
-        "oracle_c_index": None,
+        "oracle_c_index": said.oracle,
         "parameters": said.parameters,
         "seconds": said.seconds,
     }
@@ -165,7 +181,7 @@ def _lines(said: Said) -> list[dict[str, object]]:
 
 
 def keep(made: Entry, out: Path) -> Path:
-    """Write an entry whole, rows last, and return its folder. The same entry again leaves the files as they are.
+    """Write an entry, and return its folder. The same entry again leaves the files as they are.
 
     Errors: `CannotWrite`.
     """
@@ -175,11 +191,11 @@ def keep(made: Entry, out: Path) -> Path:
     write(
         folder / "experiment.json", json.dumps({"id": made.experiment, **made.shared}, indent=2, sort_keys=True) + "\n"
     )
-    write(folder / "predictions.csv", table([line for lines in made.predictions for line in lines]))
     for row, lines in zip(made.rows, made.predictions, strict=True):
         place = folder / f"fold-{row['fold']}"
         write(place / "predictions.csv", table(lines))
         write(place / "result.json", json.dumps(row, indent=2, allow_nan=False) + "\n")
+    summarise(folder, made.known, made.title)
     return folder
 
 
@@ -194,7 +210,7 @@ def _there(folder: Path, made: Entry) -> bool:
         {k: v for k, v in old.items() if k not in told} == {k: v for k, v in new.items() if k not in told}
         for old, new in zip(found, made.rows, strict=True)
     )
-    return same and (folder / "predictions.csv").is_file()
+    return same and all((folder / name).is_file() for name in ("predictions.csv", "clinical-curves.csv"))
 
 
 def versions() -> dict[str, object]:

@@ -16,13 +16,14 @@ from numpy.typing import ArrayLike
 from . import style
 from .across import Across
 from .ranking import CONTROL, Line
-from .survival_curves import at_risk, kaplan_meier_curve, logrank_p
+from .survival_curves import at_risk, hazard_ratio, kaplan_meier_curve, logrank_p
 
 
 def kaplan_meier(
     time: ArrayLike, event: ArrayLike, group: ArrayLike, title: str = "", size: tuple[float, float] = (5.4, 3.7)
 ) -> Figure:
-    """Survival of the high-risk and the low-risk group, with log-rank p and the numbers at risk.
+    """Survival of the high-risk and the low-risk group, with the hazard ratio between them, log-rank p and the
+    numbers at risk.
 
     `time` (n,) in months, `event` (n,) True = died, `group` (n,) holds "high" or "low". Raises ValueError for other
     words.
@@ -46,7 +47,10 @@ def kaplan_meier(
                 axes.text(moment, height, str(count), transform=axes.get_xaxis_transform(), ha="center", fontsize=8)
         axes.text(-0.045, -0.26, "at risk", transform=axes.transAxes, color=style.SOFT, fontsize=8, ha="right")
         p = logrank_p(time, event, group == "high")
+        ratio = hazard_ratio(time, event, group == "high")
         words = "log-rank test: not possible" if p is None else f"log-rank p {p_text(p)}"
+        if ratio is not None:
+            words = f"hazard ratio {ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}], {words}"
         axes.text(1.0, -0.26, words, transform=axes.transAxes, ha="right", fontsize=8, weight="bold")
         # Above the axes: inside them no corner is free in every cohort.
         place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.2}

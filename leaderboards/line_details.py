@@ -18,6 +18,9 @@ _FOLD_COLUMNS = (
     ("AUC 60", "auc_60_selected", 2),
     ("IBS", "ibs_selected", 3),
     ("IBS of KM", "ibs_km", 3),
+    ("ICI 12", "ici_12_selected", 3),
+    ("ICI 36", "ici_36_selected", 3),
+    ("ICI 60", "ici_60_selected", 3),
 )
 
 
@@ -29,13 +32,22 @@ def folds_sheet(line: Line) -> sheets.Sheet:
         numbered = [row.get(f"epoch_{kind}") for kind in READINGS]
         known = any(epoch is not None for epoch in numbered)
         epochs = "/".join(str(epoch) for epoch in numbered) if known else sheets.NONE
-        p = row.get("logrank_p_selected")
-        p_cell = sheets.NONE if p is None else p_text(p).removeprefix("= ")
+        tests = [row.get(f"{name}_selected") for name in ("d_calibration_p", "logrank_p")]
+        p_cells = [sheets.NONE if p is None else p_text(p).removeprefix("= ") for p in tests]
         test = f"{row['n_test']} ({row['events_test']})"
         rows.append(
-            (str(row["seed"]), str(row["fold"]), test, *numbers, p_cell, epochs, sheets.seconds(row.get("seconds")))
+            (str(row["seed"]), str(row["fold"]), test, *numbers, *p_cells, epochs, sheets.seconds(row.get("seconds")))
         )
-    names = ("Seed", "Fold", "Test (died)", *(name for name, _, _ in _FOLD_COLUMNS), "Log-rank p", "Epochs s/l/b", "s")
+    names = (
+        "Seed",
+        "Fold",
+        "Test (died)",
+        *(name for name, _, _ in _FOLD_COLUMNS),
+        "D-cal. p",
+        "Log-rank p",
+        "Epochs s/l/b",
+        "s",
+    )
     return sheets.Sheet("Folds", names, (True,) * len(names), tuple(rows))
 
 

@@ -218,7 +218,7 @@ def _cells(line: Line, intervals: Mapping[str, str]) -> tuple[Cell, ...]:
         metric("Uno's C", "uno_c_selected"),
         Cell(
             "AUC 12/36/60",
-            sheets.aucs(line).replace(" ", ""),
+            sheets.at_months(line, "auc", 2).replace(" ", ""),
             line.spreads["auc_36_selected"].mean,
             "sorted by 36 months",
         ),

@@ -10,7 +10,10 @@ from collections.abc import Iterator
 
 SCHEMA = 1
 READINGS = ("selected", "last", "best")
-METRICS = ("c_index", "uno_c", "auc_12", "auc_36", "auc_60", "ibs", "logrank_p")
+METRICS = (
+    "c_index", "uno_c", "auc_12", "auc_36", "auc_60", "ibs", "ici_12", "ici_36", "ici_60", "d_calibration_p",
+    "logrank_p",
+)  # fmt: skip
 STATUSES = ("finished", "failed", "running")
 
 # Known for every fold that was ever started.

@@ -31,7 +31,8 @@ def tables(boards: Sequence[Board]) -> tuple[Sheet, ...]:
 
 def board_sheets(board: Board, wide: bool = False) -> tuple[Sheet, ...]:
     """One sheet per ranking of the board, each followed by its comparisons where they were reckoned, then one of the
-    incomplete experiments where there are any. `wide` sheets show the intervals of all readings."""
+    incomplete experiments where there are any. `wide` sheets show the intervals of all readings,
+    and calibration."""
     sheets = []
     for number, ranking in enumerate(board.rankings):
         sheets.append(ranking_sheet(board, ranking, board.notes if number == 0 else (), wide))
@@ -70,8 +71,9 @@ def ranking_sheet(board: Board, ranking: Ranking, notes: tuple[str, ...] = (), w
         ("Best", True, reading("best")),
         ("Optimism", True, [signed(line.gap) for line in lines]),
         ("Uno's C", True, [mean(line.spreads["uno_c_selected"]) for line in lines]),
-        ("AUC 12/36/60", True, [aucs(line) for line in lines]),
+        ("AUC 12/36/60", True, [at_months(line, "auc", 2) for line in lines]),
         ("IBS (KM)", True, [ibs(line) for line in lines]),
+        ("ICI 12/36/60", True, [at_months(line, "ici", 3) for line in lines]),
         ("Oracle C", True, [mean(line.spreads["oracle_c_index"]) for line in lines]),
         ("Parameters", True, [quantity(line.parameters) for line in lines]),
         ("s/fold", True, [seconds(line.seconds) for line in lines]),
@@ -83,6 +85,7 @@ def ranking_sheet(board: Board, ranking: Ranking, notes: tuple[str, ...] = (), w
         "Mark": not any(marks(ranking, place) for place in range(len(lines))),
         "95 % interval": not any(intervals),
         "SD fold / seed": not any(line.split for line in lines),
+        "ICI 12/36/60": not wide,
     }
     columns = [column for column in columns if not empty.get(column[0])]
     told = (*notes, *control_notes(ranking))
@@ -217,13 +220,13 @@ def _share(spread: Spread) -> str:
     return "" if spread.n == spread.of else f" ({spread.n} of {spread.of} folds)"
 
 
-def aucs(line: Line) -> str:
-    """Time-dependent AUC at 12, 36 and 60 months; `0.61*` is a mean over fewer than all folds."""
-    spreads = [line.spreads[f"auc_{months}_selected"] for months in (12, 36, 60)]
+def at_months(line: Line, metric: str, digits: int) -> str:
+    """A metric (`auc` or `ici`) at 12, 36 and 60 months; `0.61*` is a mean over fewer than all folds."""
+    spreads = [line.spreads[f"{metric}_{months}_selected"] for months in (12, 36, 60)]
     if all(spread.mean is None for spread in spreads):
         return NONE
     return " / ".join(
-        NONE if spread.mean is None else f"{spread.mean:.2f}{'' if spread.n == spread.of else '*'}"
+        NONE if spread.mean is None else f"{spread.mean:.{digits}f}{'' if spread.n == spread.of else '*'}"
         for spread in spreads
     )
 

@@ -9,7 +9,9 @@ import pandas as pd
 from milsurv.leaderboards.concordance import concordance
 
 READINGS = ("selected", "last", "best")
-METRICS = ("uno_c", "auc_12", "auc_36", "auc_60", "ibs", "logrank_p")
+METRICS = (
+    "uno_c", "auc_12", "auc_36", "auc_60", "ibs", "ici_12", "ici_36", "ici_60", "d_calibration_p", "logrank_p",
+)  # fmt: skip
 
 
 def row(fold=0, **changes):
@@ -24,7 +26,9 @@ def row(fold=0, **changes):
         "epoch_selected": 7, "epoch_last": 19, "epoch_best": 11,
         "c_index_selected": 0.60 + 0.01 * fold, "c_index_last": 0.59 + 0.01 * fold, "c_index_best": 0.64 + 0.01 * fold,
         **{f"{metric}_{reading}": 0.58 for metric in METRICS for reading in READINGS},
-        **{f"ibs_{reading}": 0.19 for reading in READINGS}, "ibs_km": 0.21, "oracle_c_index": None,
+        **{f"ibs_{reading}": 0.19 for reading in READINGS},
+        **{f"ici_{months}_{reading}": 0.06 for months in (12, 36, 60) for reading in READINGS},
+        "ibs_km": 0.21, "oracle_c_index": None,
         "labels_fingerprint": "labels-1f3a9c", "folds_fingerprint": "folds-77be02",
         "features_fingerprint": "features-a90d",
         "code_version": "0.1.0", "torch_version": "2.8.0", "device": "cpu", "hardware": "2 cores, 24 GiB",

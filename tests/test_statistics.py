@@ -1,6 +1,7 @@
 """Statistics between models agree with scikit-survival, with brute force and with closed forms, and are valid."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from milsurv.leaderboards.statistics import (
     minimum_detectable_difference,
     paired_bootstrap,
 )
-from milsurv.leaderboards.survival_curves import at_risk, kaplan_meier_curve, logrank_p
+from milsurv.leaderboards.survival_curves import at_risk, hazard_ratio, kaplan_meier_curve, logrank_p
 from scipy import stats
 from sksurv.compare import compare_survival
 from sksurv.metrics import concordance_index_censored
@@ -264,6 +265,33 @@ def test_logrank_is_scikit_survivals():
 @pytest.mark.parametrize(("event", "group"), [([0, 0, 0], [1, 0, 1]), ([1, 1, 1], [1, 1, 1]), ([1, 1, 1], [0, 0, 0])])
 def test_logrank_of_nothing_is_none(event, group):
     assert logrank_p([1, 2, 3], event, group) is None
+
+
+@pytest.mark.parametrize("unit", [1e-6, 3.0])
+def test_the_hazard_ratio_is_that_of_lifelines_with_and_without_ties(unit):
+    from lifelines import CoxPHFitter
+
+    truth, time, event, _ = cohort(200)
+    time = np.ceil(time / unit) * unit
+    group = truth + np.random.default_rng(1).normal(size=200) > 0
+    table = pd.DataFrame({"time": time, "event": event, "group": group.astype(float)})
+    expected = CoxPHFitter().fit(table, "time", "event")
+    found = hazard_ratio(time, event, group)
+    assert found is not None and np.log(found.value) == pytest.approx(expected.params_["group"], abs=1e-4)
+    limits = expected.confidence_intervals_.to_numpy()[0]
+    assert np.log([found.low, found.high]) == pytest.approx(limits, abs=1e-4)
+
+
+def test_the_hazard_ratio_turns_over_with_the_groups():
+    truth, time, event, _ = cohort(200)
+    there, back = (hazard_ratio(time, event, group) for group in (truth > 0, truth <= 0))
+    assert there is not None and back is not None
+    assert (there.value, there.low) == pytest.approx((1 / back.value, 1 / back.high), rel=1e-4)
+
+
+@pytest.mark.parametrize(("event", "group"), [([0, 1, 1], [1, 0, 0]), ([1, 1, 1], [1, 1, 1]), ([1, 1, 1], [1, 1, 0])])
+def test_a_hazard_ratio_that_is_no_number_is_none(event, group):
+    assert hazard_ratio([1, 2, 3], event, group) is None
 
 
 def test_numbers_at_risk_count_those_still_observed():

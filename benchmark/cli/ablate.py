@@ -7,12 +7,11 @@ import typer
 
 from . import options as o
 from .mistakes import explained
-from .output import print_json
-from .run import dry_run_, settings_from
+from .run import finish, settings_from
 
 
 def ablate(
-    model: Annotated[str, typer.Option("--model", help="Models, separated by commas.")],
+    model: Annotated[str, typer.Option("--model", help="Models and controls, separated by commas.")],
     cohort: Annotated[str, typer.Option("--cohort", help="Cohorts, separated by commas.")],
     backbone: Annotated[str | None, typer.Option("--backbone", help="Backbones, separated by commas.")] = None,
     features: o.Features = None,
@@ -36,7 +35,8 @@ def ablate(
     repeats: o.Repeats = 1,
     split_by: o.SplitBy = "event",
     slides: o.Slides = "concat",
-    seed: Annotated[str, typer.Option("--seed", help="Seeds, separated by commas.")] = "0",
+    covariates: o.Covariates = None,
+    seeds: o.Seeds = "0",
     device: o.Device = "auto",
     missing: o.Missing = "error",
     unusable_times: o.UnusableTimes = "error",
@@ -48,8 +48,9 @@ def ablate(
 ) -> None:
     """Run a grid of models, backbones, losses, scales and seeds; finished cells are skipped, one table ends it."""
     with explained():
+        from ..grid import grid
         from ..prepare import Request
-        from ..session import Session, grid
+        from ..session import Session
 
         first = Request(
             "",
@@ -66,6 +67,7 @@ def ablate(
             magnification=magnification,
             patch_px=patch_px,
             coords=coords,
+            covariates=covariates,
             folds=folds,
             repeats=repeats,
             split_by=split_by,
@@ -76,16 +78,5 @@ def ablate(
             strength=strength,
             patients=patients,
         )
-        requests = grid(first, model=model, cohort=cohort, backbone=backbone, loss=loss, scale=scale, seed=seed)
-        session = Session(out, tracking)
-        if dry_run:
-            dry_run_(requests, session, as_json)
-            return
-        results, failures = session.run_all(requests)
-        published = session.publish()
-        if as_json:
-            print_json({"cells": [result.summary() for result in results], "failed": failures})
-        else:
-            session.show_tables()
-        if failures or not published or not all(result.complete for result in results):
-            raise typer.Exit(1)
+        requests = grid(first, model, cohort, backbone, loss, scale, seeds)
+        finish(requests, Session(out, tracking), as_json, dry_run, one=False)

@@ -13,7 +13,6 @@ import typer
 from .ablate import ablate
 from .checkpoint import import_checkpoint
 from .compare import compare
-from .controls import control
 from .data import data_app
 from .features import features_app
 from .leaderboard import leaderboard
@@ -38,7 +37,6 @@ app.command("import-checkpoint")(import_checkpoint)
 app.add_typer(data_app)
 app.add_typer(features_app)
 app.command("import-predictions")(import_predictions)
-app.command("control")(control)
 app.command("compare")(compare)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-Model = Annotated[str, typer.Option("--model", help="A model; `bench list models` names them.")]
+Model = Annotated[str, typer.Option("--model", help="A model or a control; `bench list models` names them.")]
 CohortName = Annotated[str, typer.Option("--cohort", help="A cohort; `bench list cohorts` names them.")]
 Backbone = Annotated[
     str | None, typer.Option("--backbone", help="The patch encoder; not needed where only one lies there.")
@@ -53,7 +53,16 @@ Slides = Annotated[
     str, typer.Option("--slides", help="Several slides a patient: concat, first-dx, mean-risk or slide.")
 ]
 Folds = Annotated[int, typer.Option("--folds", help="Folds to draw where none are given.", min=2, max=100)]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of weights, batches and the inner validation part.", min=0)]
+Seeds = Annotated[
+    str,
+    typer.Option(
+        "--seeds", "--seed", help="Seeds of weights, batches and the inner validation part, separated by commas."
+    ),
+]
+Covariates = Annotated[
+    str | None,
+    typer.Option("--covariates", help="Of clinical-cox: some of age, is_female, oncotree_code, site."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Missing = Annotated[str, typer.Option("--missing", help="error, or drop patients without features (they are listed).")]
 UnusableTimes = Annotated[

@@ -1,13 +1,17 @@
 """`bench import-predictions`: what others predicted, checked and put on the board."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import options as o
 from .mistakes import explained
 from .output import print_json
+
+if TYPE_CHECKING:
+    from ...datasets.cohort import Cohort
+    from ..without_epochs import Entry
 
 
 def import_predictions(
@@ -37,10 +41,9 @@ def import_predictions(
         from ..imported import check, folds_of, imported, labels_of
         from ..prepare import known
         from ..without_epochs import keep
-        from .controls import cohort_named, show
 
         known("missing", missing, ("error", "drop"))
-        name, entry_of_registry = cohort_named(cohort)
+        name, entry_of_registry = _cohort_named(cohort)
         table = read_foreign(file, model, cohort)
         truth = read_labels(labels, entry_of_registry or name) if labels else labels_of(table, name)
         folds = read_splits(splits, truth) if splits else folds_of(table)
@@ -57,4 +60,43 @@ def import_predictions(
         words += ["--missing", missing] if missing != "error" else []
         made = imported(checked, model, shlex.join(words))
         folder = keep(made, out)
-        show(made, folder, out, as_json, print_json)
+        _show(made, folder, out, as_json)
+
+
+def _cohort_named(name: str) -> "tuple[str, Cohort | None]":
+    """The registry's name and entry of a cohort; a name it does not hold is kept as given, with a warning."""
+    from ...datasets import cohorts
+    from ...datasets.errors import UnknownCohort
+    from .. import console
+
+    try:
+        found = cohorts.get(name)
+    except UnknownCohort as error:
+        console.warn(f"{error} It is taken as a cohort of your own.")
+        return name, None
+    return found.name, found
+
+
+def _show(made: "Entry", folder: Path, out: Path, as_json: bool) -> None:
+    """Render the leaderboard, and print the C-index of every fold as a table or as JSON."""
+    from ...leaderboards.publish import publish
+    from .. import console
+
+    published = publish(out / "experiments", out / "leaderboard")
+    for problem in published.problems:
+        console.warn(f"{problem.where}: {problem.message}")
+    summary = made.summary()
+    if as_json:
+        print_json(summary)
+        return
+    folds = [{**fold, "c_index": console.number(fold["c_index"])} for fold in _folds(summary)]
+    folds.append({"fold": "mean", "patients": "", "events": "", "c_index": console.number(summary["mean"])})
+    console.listing(f"{summary['model']} on {summary['cohort']}, experiment {made.experiment}", folds)
+    console.say(f"Results:     {folder}")
+    console.say(f"Leaderboard: {published.paths['html']}")
+
+
+def _folds(summary: dict[str, object]) -> list[dict[str, object]]:
+    folds = summary["folds"]
+    assert isinstance(folds, list)
+    return folds

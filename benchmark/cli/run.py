@@ -11,6 +11,7 @@ from .output import print_json
 
 if TYPE_CHECKING:
     from ..prepare import Request
+    from ..session import Session
 
 
 def run(
@@ -36,7 +37,8 @@ def run(
     repeats: o.Repeats = 1,
     split_by: o.SplitBy = "event",
     slides: o.Slides = "concat",
-    seed: o.Seed = 0,
+    covariates: o.Covariates = None,
+    seeds: o.Seeds = "0",
     device: o.Device = "auto",
     missing: o.Missing = "error",
     unusable_times: o.UnusableTimes = "error",
@@ -46,11 +48,13 @@ def run(
     as_json: o.AsJson = False,
     dry_run: o.DryRun = False,
 ) -> None:
-    """Run one cross-validated experiment, log it to MLflow and render the leaderboard.
+    """Run a model, or a control, in cross-validation, log it to MLflow and render the leaderboard.
 
+    Several seeds are as many experiments and one line of the leaderboard.
     Finished folds are kept: an interrupted command, typed again, goes on where it stopped.
     """
     with explained():
+        from ..grid import seeded
         from ..prepare import Request
         from ..session import Session
 
@@ -70,29 +74,53 @@ def run(
             magnification=magnification,
             patch_px=patch_px,
             coords=coords,
+            covariates=covariates,
             folds=folds,
             repeats=repeats,
             split_by=split_by,
             slides=slides,
-            seed=seed,
             device=device,
             missing=missing,
             unusable_times=unusable_times,
             strength=strength,
             patients=patients,
         )
-        session = Session(out, tracking)
-        if dry_run:
-            dry_run_([request], session, as_json)
-            return
-        result = session.run(request)
-        published = session.publish()
+        finish(seeded(request, seeds), Session(out, tracking), as_json, dry_run)
+
+
+def finish(
+    requests: "list[Request]", session: "Session", as_json: bool, dry_run: bool, one: bool | None = None
+) -> None:
+    """Run what was asked for, publish and print it; exit status 1 where something failed.
+
+    one: whether it is a single experiment, shown fold by fold, or cells of a grid, shown as a board; by their number
+    where None.
+    """
+    one = len(requests) == 1 if one is None else one
+    if dry_run:
+        plan = [session.plan(request) for request in requests]
         if as_json:
-            print_json(result.summary())
+            print_json({"would_run": plan})
         else:
-            session.show(result)
-        if not (result.complete and published):
-            raise typer.Exit(1)
+            from .. import console
+
+            console.listing(f"Would run {len(plan)} experiment{'s' * (len(plan) != 1)}", plan)
+        return
+    if one:
+        results, failures = [session.run(requests[0])], []
+    else:
+        results, failures = session.run_all(requests)
+    published = session.publish()
+    if as_json and one:
+        print_json(results[0].summary())
+    elif as_json:
+        print_json({"cells": [result.summary() for result in results], "failed": failures})
+    elif one:
+        session.show(results[0])
+    else:
+        session.show_tables()
+    if failures or not published or not all(result.complete for result in results):
+        raise typer.Exit(1)
 
 
 def settings_from(pairs: list[str] | None, **named: object) -> dict[str, str]:
@@ -106,14 +134,3 @@ def settings_from(pairs: list[str] | None, **named: object) -> dict[str, str]:
             raise UsageError(f"--set {pair}: expected KEY=VALUE")
         found[key.replace("-", "_")] = value
     return found
-
-
-def dry_run_(requests: "list[Request]", session, as_json: bool) -> None:
-    """Say what would run, and write nothing."""
-    from .. import console
-
-    plan = [session.plan(request) for request in requests]
-    if as_json:
-        print_json({"would_run": plan})
-    else:
-        console.listing(f"Would run {len(plan)} experiment{'s' * (len(plan) != 1)}", plan)

@@ -1,0 +1,93 @@
+"""Several experiments from one command: seeds, and all combinations of what `bench ablate` varies."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+
+from ..models import registry
+from .controls import CONTROLS
+from .prepare import Request, UsageError, command_of, known
+
+
+def values_of(option: str, text: str) -> tuple[str, ...]:
+    """The words of a comma-separated option, each once. Errors: `UsageError` where there are none."""
+    found = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not found:
+        raise UsageError(f"--{option} names nothing")
+    return found
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
+    """Seeds, separated by commas. Errors: `UsageError` for what is no whole number from 0 on."""
+    words = values_of("seeds", text)
+    if not all(word.isascii() and word.isdigit() for word in words):
+        raise UsageError(f"--seeds {text}: expected whole numbers from 0, separated by commas")
+    return tuple(dict.fromkeys(int(word) for word in words))
+
+
+def seeded(request: Request, seeds: str) -> list[Request]:
+    """The request once by seed; a control in which nothing is drawn, once. Errors: `UsageError`."""
+    known("model", request.model, (*registry.MODELS, *CONTROLS))
+    of = seeds_of(seeds)
+    drawn = request.model not in CONTROLS or CONTROLS[request.model].drawn
+    return [replace(request, seed=seed) for seed in (of if drawn else (0,))]
+
+
+def grid(
+    first: Request,
+    model: str,
+    cohort: str,
+    backbone: str | None = None,
+    loss: str | None = None,
+    scale: str | None = None,
+    seeds: str = "0",
+) -> list[Request]:
+    """All combinations of comma-separated values, on top of `first`; `loss` and `scale` become settings.
+
+    A model takes no part in an axis that it does not have: only single-scale models are multiplied by `scale`, and a
+    control is fitted once by cohort, by seed where it is drawn. With models and controls in one grid, settings and
+    covariates go to those who know them. Errors: `UsageError` for unknown models and values that cannot be.
+    """
+
+    def axis(option: str, text: str | None) -> Sequence[str | None]:
+        return (None,) if text is None else values_of(option, text)
+
+    models = values_of("model", model)
+    for name in models:
+        known("model", name, (*registry.MODELS, *CONTROLS))
+    trained = [registry.get(name) for name in models if name not in CONTROLS]
+    if scale is not None and not any("scale" in spec.defaults for spec in trained):
+        raise UsageError("--scale is for single-scale models, and none of these is one")
+    mixed = 0 < len(trained) < len(models)
+    cells: dict[str, Request] = {}
+    backbones = axis("backbone", backbone)
+    axes = (values_of("cohort", cohort), backbones, models, axis("loss", loss), axis("scale", scale), seeds_of(seeds))
+    for of, encoder, name, by, at, seed in product(*axes):
+        varied = {"loss": by, "scale": at}
+        if name in CONTROLS:
+            # Of several backbones the first is drawn, or counted: a control reads none.
+            cell = _control(replace(first, model=name, cohort=of, backbone=backbones[0], seed=seed), mixed)
+        else:
+            one = replace(first, model=name, cohort=of, backbone=encoder, seed=seed)
+            cell = _trained(one, {key: value for key, value in varied.items() if value is not None}, mixed)
+        cells.setdefault(command_of(cell), cell)  # an axis that a model does not have gives the same cell again
+    return list(cells.values())
+
+
+def _control(request: Request, mixed: bool) -> Request:
+    control = CONTROLS[request.model]
+    seed = request.seed if control.drawn else 0
+    if not mixed:
+        return replace(request, seed=seed)
+    own = {} if control.penalty is None else {k: v for k, v in (request.settings or {}).items() if k == "penalty"}
+    covariates = request.covariates if request.model == "clinical-cox" else None
+    return replace(request, seed=seed, settings=own, covariates=covariates, recipe="default")
+
+
+def _trained(request: Request, varied: Mapping[str, str], mixed: bool) -> Request:
+    settings = {**(request.settings or {}), **varied}
+    if registry.get(request.model).family != "single-scale":
+        settings.pop("scale", None)
+    if mixed:
+        settings.pop("penalty", None)
+    return replace(request, settings=settings, covariates=None if mixed else request.covariates)
