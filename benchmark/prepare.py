@@ -33,6 +33,8 @@ SYNTHETIC_BACKBONE = "uni2-h"
 """Whose width a drawn cohort has when none is named."""
 SYNTHETIC_CELLS = 2.0
 """Mean 5x patches of a drawn slide; few, so that a first experiment takes two minutes and not an hour."""
+PLANTED_BACKBONE, PLANTED_DIM, PLANTED_CELLS = "planted", 64, 2.5
+"""What planted cohorts are shown by where no backbone is named, its width, and the mean 5x patches of their slides."""
 
 
 class UsageError(ValueError):
@@ -56,7 +58,8 @@ class Request:
     seed: see `Experiment`. device: `cpu`, `cuda` or `auto`.
     missing: what to do about patients without features, `error` or `drop`; unusable_times: about times that are missing
         or not above zero, likewise.
-    strength, patients: of a synthetic cohort, the planted hazard (a word or a number) and how many patients.
+    strength, patients, cohort_seed: of a drawn cohort, the planted hazard (a word or a number), how many patients, and
+        which draw.
     """
 
     model: str
@@ -85,6 +88,13 @@ class Request:
     unusable_times: str = "error"
     strength: str | None = None
     patients: int | None = None
+    cohort_seed: int = 0
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the cohort is drawn: a synthetic twin was asked for, or a planted cohort, which is never observed."""
+        planted = cohorts.get(self.cohort).planted is not None
+        return self.features == SYNTHETIC or (planted and self.features is None and self.labels is None)
 
 
 def known(kind: str, name: str, names: object) -> None:
@@ -203,17 +213,17 @@ def choose(request: Request) -> Choice:
 
 def check_words(request: Request) -> None:
     """Errors: `UsageError` for a word that an option does not know, and for options that belong to drawn cohorts."""
-    if request.backbone is not None and request.features == SYNTHETIC:
+    if request.backbone is not None and request.drawn:
         backbones.get(request.backbone)
     known("missing", request.missing, ("error", "drop"))
     known("unusable-times", request.unusable_times, ("error", "drop"))
     known("slides", request.slides, MODES)
     known("split-by", request.split_by, ("event", "site"))
     strength_of(request)
-    if request.features == SYNTHETIC and (request.labels or request.splits):
-        raise UsageError("--features synthetic draws its own patients; leave --labels and --splits out")
-    if request.features != SYNTHETIC and (request.strength is not None or request.patients is not None):
-        raise UsageError("--strength and --patients shape a drawn cohort; add --features synthetic")
+    if request.drawn and (request.labels or request.splits):
+        raise UsageError("a drawn cohort has its own patients; leave --labels and --splits out")
+    if not request.drawn and (request.strength is not None or request.patients is not None or request.cohort_seed):
+        raise UsageError("--strength, --patients and --cohort-seed shape a drawn cohort; add --features synthetic")
 
 
 def prepare(
@@ -313,7 +323,7 @@ def _locate(
     request: Request, cohort: Cohort, drawing: Callable[[int, int], None] | None, needs_features: bool = True
 ) -> "Place":
     """Where labels, folds and features lie: as given, else by the convention of the data folder."""
-    if request.features == SYNTHETIC:
+    if request.drawn:
         folder = _draw(request, cohort, drawing)
         return Place(folder / "labels.csv", None, folder / "features")
     given = [request.labels, request.splits, request.features]
@@ -343,7 +353,7 @@ def strength_of(request: Request) -> str | float:
     """The planted hazard, a word or a number. Errors: `UsageError`."""
     from ..datasets.synthetic import STRENGTHS
 
-    strength = request.strength or "strong"
+    strength = request.strength or ("stronger" if request.cohort == "planted-cross" else "strong")
     if strength in STRENGTHS:
         return strength
     try:
@@ -356,15 +366,24 @@ def strength_of(request: Request) -> str | float:
 
 
 def _draw(request: Request, cohort: Cohort, drawing: Callable[[int, int], None] | None) -> Path:
-    """The folder of the cohort's synthetic twin; every strength and size has one of its own."""
+    """The folder of the drawn cohort; every strength, size and draw has one of its own."""
     from ..datasets.synthetic import draw_twin
 
     strength = strength_of(request)
-    backbone = backbones.get(request.backbone or SYNTHETIC_BACKBONE).name
+    of_its_own = cohort.planted is not None and request.backbone is None
+    backbone = PLANTED_BACKBONE if of_its_own else backbones.get(request.backbone or SYNTHETIC_BACKBONE).name
     name = f"{cohort.name}-{backbone}-{strength}" + (f"-{request.patients}" if request.patients else "")
-    folder = request.out / SYNTHETIC / name
+    name += f"-draw{request.cohort_seed}" if request.cohort_seed else ""
     return draw_twin(
-        cohort, backbone, folder, strength=strength, patients=request.patients, cells=SYNTHETIC_CELLS, progress=drawing
+        cohort,
+        backbone,
+        request.out / SYNTHETIC / name,
+        seed=request.cohort_seed,
+        strength=strength,
+        patients=request.patients,
+        cells=PLANTED_CELLS if cohort.planted else SYNTHETIC_CELLS,
+        dim=PLANTED_DIM if of_its_own else None,
+        progress=drawing,
     )
 
 

@@ -12,7 +12,7 @@ from .control_runs import choose_control, entry_of, name_of, prepare_control
 from .controls import CONTROLS
 from .experiment import Experiment
 from .fold import READINGS, REPORTED
-from .prepare import SYNTHETIC, Request, UsageError, choose, command_of, prepare
+from .prepare import Request, UsageError, choose, command_of, prepare
 from .provenance import code_version, hardware, libraries
 from .recipe import epochs_of
 from .results import write_remarks
@@ -115,7 +115,7 @@ class Session:
             "seed": request.seed,
             "device": choice.device,
         }
-        if request.features == SYNTHETIC:
+        if request.drawn:
             return planned | {"folds": request.folds, "experiment": "known once the cohort is drawn"}
         experiment, material = prepare(request)
         patients = len(material.labels.patients)
@@ -131,7 +131,7 @@ class Session:
             "seed": request.seed if choice.control.drawn else 0,
             "device": "cpu",
         }
-        if request.features == SYNTHETIC:
+        if request.drawn:
             return planned | {"folds": request.folds, "experiment": "known once the cohort is drawn"}
         _, material = prepare_control(request)
         planned |= {"folds": len(material.folds.splits), "patients": material.patients}

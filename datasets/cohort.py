@@ -12,6 +12,8 @@ class Cohort:
     the patients (event or censored, whichever came first), `female` the share of women where the table says
     (else None). Both shape the synthetic twin. `official_folds` is the fingerprint of the official folds'
     identifiers. A corrected cohort is a new `version`; rows of results that were made with the old one stay.
+    `planted` says where the hazard lives in a cohort that exists only once it is drawn (one of `planted.KINDS`); it is
+    None for all others.
     """
 
     name: str
@@ -30,4 +32,5 @@ class Cohort:
     folds_source: str
     official_folds: str
     zero_time_slides: int = 0
+    planted: str | None = None
     version: str = "1"

@@ -1,9 +1,9 @@
 """What the slides of a planted cohort hold, and the score on which its hazard rests: docs/planted.md has the model.
 
 Every slide is half of one kind of tissue and half of another, and all scales show which is which. One kind of every
-patient lies in a *region* of disturbed architecture, too large to be seen in a 10x or 20x patch. Some 20x patches hold a
-*fine* pattern, too small to be seen at 10x or 5x, and one kind of tissue holds more of it. In which of these the hazard
-lives is what tells the cohorts apart.
+patient lies in a *region* of disturbed architecture, too large to be seen in a 10x or 20x patch. Some 20x patches hold
+a *fine* pattern, too small to be seen at 10x or 5x, and one kind of tissue holds more of it. In which of these the
+hazard lives is what tells the cohorts apart.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ FEW, MANY = 2, 10  # 20x patches with the fine pattern, of the sixteen in a 5x p
 # A patch shows its kind of tissue, and each kind in a region, or with the fine pattern, looks in a way of its own.
 PLAIN, REGION, FINE = 0, TISSUES, 2 * TISSUES
 LATENT = 3 * TISSUES + STAIN
+
 NOISE = 0.4  # of every feature, in units of a latent's weight
 STAIN_SLIDE, STAIN_PATCH, STAIN_SITE = 0.1, 0.1, 0.5  # SD of the stain: of a slide, of a patch, and of a site's scanner
 
@@ -81,7 +82,7 @@ def _section(
     scanner: NDArray[np.float64],
     cells: float,
 ) -> Section:
-    """region, fine: (TISSUES,), how disturbed each kind is, and how many of its sixteen 20x patches hold the pattern."""
+    """region, fine: (TISSUES,), how disturbed a kind is, and how many of its sixteen 20x patches hold the pattern."""
     pairs = 1 + int(rng.poisson(max(cells / TISSUES - 1, 0)))
     grid = blob(rng, TISSUES * pairs)
     tissue = np.empty(len(grid), int)

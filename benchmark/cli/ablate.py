@@ -42,6 +42,7 @@ def ablate(
     unusable_times: o.UnusableTimes = "error",
     strength: o.Strength = None,
     patients: o.Patients = None,
+    cohort_seed: o.CohortSeed = 0,
     tracking: o.Tracking = None,
     as_json: o.AsJson = False,
     dry_run: o.DryRun = False,
@@ -77,6 +78,7 @@ def ablate(
             unusable_times=unusable_times,
             strength=strength,
             patients=patients,
+            cohort_seed=cohort_seed,
         )
         requests = grid(first, model, cohort, backbone, loss, scale, seeds)
         finish(requests, Session(out, tracking), as_json, dry_run, one=False)

@@ -75,6 +75,7 @@ Strength = Annotated[
     ),
 ]
 Patients = Annotated[int | None, typer.Option("--patients", help="Patients drawn by `--features synthetic`.", min=20)]
+CohortSeed = Annotated[int, typer.Option("--cohort-seed", help="Which draw of a drawn cohort.", min=0)]
 Tracking = Annotated[
     str | None,
     typer.Option("--tracking", help="MLflow address; by default a local file in --out; `none` = off."),

@@ -44,6 +44,7 @@ def run(
     unusable_times: o.UnusableTimes = "error",
     strength: o.Strength = None,
     patients: o.Patients = None,
+    cohort_seed: o.CohortSeed = 0,
     tracking: o.Tracking = None,
     as_json: o.AsJson = False,
     dry_run: o.DryRun = False,
@@ -84,6 +85,7 @@ def run(
             unusable_times=unusable_times,
             strength=strength,
             patients=patients,
+            cohort_seed=cohort_seed,
         )
         finish(seeded(request, seeds), Session(out, tracking), as_json, dry_run)
 
