@@ -49,11 +49,11 @@ class Recipe:
     weight_decay: float = 1e-2
     schedule: str = "cosine"
     warmup_epochs: int = 1
-    batch: int = 32
+    batch: int = 16
     max_norm: float = 1.0
     sampling: str = "events"
     epochs: int = 0
-    steps: int = 100
+    steps: int = 300
     patience: int = 0
     validation: float = 0.2
     select_by: str = "loss"

@@ -226,7 +226,7 @@ def test_every_fault_can_be_asked_for():
 
 def test_few_patients_are_trained_for_as_many_steps_as_many_patients():
     recipe = RECIPES["default"]
-    assert epochs_of(recipe, 612) == 5  # 20 steps an epoch
-    assert epochs_of(recipe, 100) == 25  # 4 steps an epoch
+    assert epochs_of(recipe, 612) == 8  # 39 steps an epoch
+    assert epochs_of(recipe, 100) == 43  # 7 steps an epoch
     assert epochs_of(recipe, 100_000) == 5
     assert epochs_of(RECIPES["reference"], 100) == 100
