@@ -219,6 +219,8 @@ def check_words(request: Request) -> None:
     known("unusable-times", request.unusable_times, ("error", "drop"))
     known("slides", request.slides, MODES)
     known("split-by", request.split_by, ("event", "site"))
+    if request.splits and (request.split_by != "event" or request.repeats > 1):
+        raise UsageError("--splits names the folds, --split-by and --repeats draw others: give one of them")
     strength_of(request)
     if request.drawn and (request.labels or request.splits):
         raise UsageError("a drawn cohort has its own patients; leave --labels and --splits out")
@@ -344,8 +346,9 @@ def _locate(
             f"no features of {cohort.name} in {request.data}: looked for {request.data / cohort.name / 'features'}. "
             "Give --features FOLDER, or try without data with --features synthetic"
         )
-    # Folds found beside other labels than those given would be the wrong ones.
-    splits = request.splits or (None if request.labels else find_splits(request.data, cohort.name))
+    # Folds found beside other labels than those given would be the wrong ones; where others are asked for, any would.
+    ours = request.labels is not None or request.split_by != "event" or request.repeats > 1
+    splits = request.splits or (None if ours else find_splits(request.data, cohort.name))
     return Place(labels, splits, features)
 
 
