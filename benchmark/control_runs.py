@@ -49,6 +49,7 @@ class ControlMaterial:
     """What a control is fitted on: who is scored (patients, or slides where slides are), by fold.
 
     patches: by who is scored, of bag-size; features: the fingerprint of what they were counted in.
+    owner: the patient of each slide, where slides are scored; else empty.
     patients, events: how many patients there are, and how many of them died, whatever is scored.
     """
 
@@ -56,6 +57,7 @@ class ControlMaterial:
     folds: Folds
     patches: Mapping[str, int] | None
     features: str | None
+    owner: Mapping[str, str]
     patients: int
     events: int
     findings: tuple[Finding, ...]
@@ -130,7 +132,8 @@ def prepare_control(
         folds = replace(folds, splits=tuple(units.split(split) for split in folds.splits))
     died = sum(patient.event for patient in labels.patients)
     features = reader.fingerprint(bags.slides) if counts and reader is not None and bags is not None else None
-    material = ControlMaterial(scored, folds, patches, features, len(labels.patients), died, findings, left_out)
+    owner = units.owner if units.level == "slide" else {}
+    material = ControlMaterial(scored, folds, patches, features, owner, len(labels.patients), died, findings, left_out)
     return choice, material
 
 
@@ -176,5 +179,6 @@ def entry_of(request: Request, choice: ControlChoice, material: ControlMaterial)
         material.patches,
         material.features,
         request.slides,
+        material.owner,
         facts,
     )

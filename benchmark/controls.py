@@ -12,7 +12,7 @@ cut) and scored on its test part: the readings `selected` and `last` are the sam
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -69,6 +69,7 @@ def run_control(
     patches: Mapping[str, int] | None = None,
     features: str | None = None,
     slides: str = "concat",
+    owner: Mapping[str, str] = MappingProxyType({}),
     facts: Mapping[str, object] = MappingProxyType({}),
 ) -> Entry:
     """Fit and score a control on every fold.
@@ -77,7 +78,7 @@ def run_control(
     control's own where None. seed: of `random`; the others do not depend on it, and are rows of seed 0.
     patches: patches by patient, and features: the fingerprint of what they were counted in, both for bag-size.
     slides: how slides count, out of `milsurv.datasets.slides.MODES`; where they are scored, `labels` and `folds` are of
-    slides. facts: further keys of every row.
+    slides, and `owner` says whose each is. facts: further keys of every row.
     Errors: `KeyError` for an unknown name, `DataError` where a fold cannot be fitted, a covariate is unknown or known
     of nobody, or patients have no patches.
     """
@@ -89,6 +90,7 @@ def run_control(
     ridge = CONTROLS[name].penalty if penalty is None else penalty
     chosen = tuple(covariates) if name == "clinical-cox" else ("site",)
     said = [_fold(name, labels, split, chosen, ridge or 0.0, seed, patches or {}) for split in folds.splits]
+    said = [replace(one, owner=owner) for one in said]
     counted = {"patients": len(labels.patients), "events": sum(patient.event for patient in labels.patients)}
     told = {**counted, **versions(), "device": "cpu", "hardware": None, **facts}
     return entry(settled, told, said, ("selected", "last"), WHY_NOT)

@@ -3,7 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -39,6 +39,7 @@ class FoldParts:
     scored_train, scored_test: who is scored: the same, or the patients whose slides are bags of their own.
     units: turns predictions of the former into predictions of the latter.
     cohort: everyone, for the one fault of the reference that needs it.
+    owner: the patient of each slide, where slides are scored; else empty.
     """
 
     fold: int
@@ -49,6 +50,7 @@ class FoldParts:
     scored_test: Part
     units: Aggregation
     cohort: FollowUp
+    owner: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,7 @@ def _lines(parts: FoldParts, reading: str, estimate: Estimate) -> list[dict[str,
     return [
         {
             "patient": patient,
+            **({"owner": parts.owner[patient]} if parts.owner else {}),
             "fold": parts.fold,
             "reading": reading,
             "time": float(parts.scored_test.followup.time[i]),

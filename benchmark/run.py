@@ -106,6 +106,7 @@ def fold_parts(experiment: Experiment, material: Material, split: Split) -> Fold
         scored_test=material.scored(split.test),
         units=material.units,
         cohort=material.bags_of([p.id for p in material.labels.patients]).followup,
+        owner=material.units.owner if material.units.level == "slide" else {},
     )
 
 

@@ -8,7 +8,7 @@ why.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,6 +31,7 @@ class Said:
     train, test: follow-up of the two parts. risk: (n,), higher = earlier death. survival: (n, m) at `edges` (m,)
     months, or None. high: (n,) bool, the risk groups, or None. parameters, seconds: of the fit, None where unknown.
     oracle: the C-index of the true risks, None for patients who were observed and not drawn.
+    owner: the patient of each slide, where slides are scored and `patients` are slides; else empty.
     """
 
     fold: int
@@ -44,6 +45,7 @@ class Said:
     parameters: int | None = None
     seconds: float | None = None
     oracle: float | None = None
+    owner: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,7 @@ def _lines(said: Said) -> list[dict[str, object]]:
     for i, patient in enumerate(said.patients):
         line: dict[str, object] = {
             "patient": patient,
+            **({"owner": said.owner[patient]} if said.owner else {}),
             "fold": said.fold,
             "reading": "selected",
             "time": float(said.test.time[i]),

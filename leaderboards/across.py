@@ -79,9 +79,11 @@ def friedman(scores: ArrayLike) -> Friedman:
     """Friedman (1937) with Nemenyi's post-hoc test (1963) on `scores` (N blocks, k models), higher is better.
 
     Ties share the mean of their ranks. Two mean ranks differ where they lie q * sqrt(k (k + 1) / (6 N)) apart, q the
-    studentized range with infinite degrees of freedom over sqrt(2) (Demšar 2006, sec. 3.2.2). Raises ValueError for
-    fewer than three blocks or models, or scores that are not finite.
+    studentized range with infinite degrees of freedom over sqrt(2) (Demšar 2006, sec. 3.2.2); pairs by
+    scikit-posthocs. Raises ValueError for fewer than three blocks or models, or scores that are not finite.
     """
+    from scikit_posthocs import posthoc_nemenyi_friedman  # seconds of imports, for boards of several cohorts alone
+
     values = np.asarray(scores, dtype=float)
     if values.ndim != 2 or min(values.shape) < LEAST or not np.isfinite(values).all():
         raise ValueError(f"needs finite scores of at least {LEAST} blocks and {LEAST} models, not {values.shape}")
@@ -93,9 +95,9 @@ def friedman(scores: ArrayLike) -> Friedman:
         statistic, p = 0.0, 1.0
     mean = ranks.mean(axis=0)
     error = np.sqrt(k * (k + 1) / (6 * blocks))
-    apart = np.abs(mean[:, None] - mean[None, :]) / error * np.sqrt(2)
     q = stats.studentized_range.ppf(1 - ALPHA, k, np.inf) / np.sqrt(2)
-    return Friedman(mean, float(statistic), float(p), float(q * error), stats.studentized_range.sf(apart, k, np.inf))
+    pairs = posthoc_nemenyi_friedman(-values).to_numpy()
+    return Friedman(mean, float(statistic), float(p), float(q * error), pairs)
 
 
 def across(boards: Sequence[Board]) -> tuple[Across, ...]:

@@ -92,9 +92,8 @@ class Resampling:
                 columns[place, reading] = [np.asarray(table["risk"], dtype=float) for table in mine]
         if patients is None or not columns:
             return
-        if ranking.lines[0].slides == "slide" or patients["patient"].duplicated().any():
-            # Resampled as if they were independent, they would make every interval too narrow.
-            self.left_out.append("no line was resampled: its patients are scored more than once (repeats, or by slide)")
+        if ranking.lines[0].slides == "slide" and "owner" not in patients.columns:
+            self.left_out.append("no line was resampled: the predictions do not say whose the slides are; run it again")
             return
         event, fold = np.asarray(patients["event"]), np.asarray(patients["fold"])
         ranked = {key: found for key, found in columns.items() if key[1] == "selected"}
@@ -110,8 +109,11 @@ class Resampling:
         if not columns:
             return
         time, event, fold = (np.asarray(patients[name]) for name in ("time", "event", "fold"))
+        # Scores of one patient are no independent ones: they are drawn together, or every interval would be too narrow.
+        owner = np.asarray(patients["owner" if "owner" in patients.columns else "patient"], dtype=str)
+        several = owner if len(set(owner)) < len(owner) else None
         risks = np.stack([risk for found in columns.values() for risk in found])
-        found, start = means_over_folds(time, event, risks, fold, resamples), 0
+        found, start = means_over_folds(time, event, risks, fold, resamples, patient=several), 0
         for (place, reading), mine in columns.items():
             at, start = slice(start, start + len(mine)), start + len(mine)
             line = self.ranking.lines[place]

@@ -128,7 +128,7 @@ def how(resamples: int, leader: bool = False) -> str:
     """How pairs are compared, in a sentence or two; with `leader`, what they are adjusted for."""
     family = "all pairs of lines, the leader being chosen among them" if leader else "all pairs of the table"
     return (
-        f"Difference: paired bootstrap, {resamples:,} resamples of the patients within folds, 95 % interval. t-test: "
+        f"Difference: paired bootstrap, {resamples:,} resamples of the patients, 95 % interval. t-test: "
         f"Nadeau and Bengio's on the folds. p-values are adjusted by Holm for {family}. Survives: "
         "both are at most 0.05; as trained: only the bootstrap's is."
     )

@@ -52,14 +52,16 @@ def bootstrap_interval(
     resamples: int = 10_000,
     seed: int = 0,
     level: float = 0.95,
+    patient: ArrayLike | None = None,
 ) -> Estimate:
     """Percentile interval of the mean C-index over folds: patients are resampled within each fold (Efron 1979).
 
-    All arrays are (n,): `time`, `event` True = died, `risk`, and the test `fold` of each patient. Raises ValueError
-    where a fold has no comparable pair.
+    All arrays are (n,): `time`, `event` True = died, `risk`, the test `fold` of each patient, and whose score it is
+    (`patient`) where patients are scored more than once: then they are drawn with all of their scores. Raises
+    ValueError where a fold has no comparable pair.
     """
     risks = np.asarray(risk, dtype=float)[None]
-    found = means_over_folds(time, event, risks, fold, resamples, seed)
+    found = means_over_folds(time, event, risks, fold, resamples, seed, patient)
     return percentile(float(found.values[0]), found.draws[:, 0], level)
 
 
@@ -72,16 +74,17 @@ def paired_bootstrap(
     resamples: int = 10_000,
     seed: int = 0,
     level: float = 0.95,
+    patient: ArrayLike | None = None,
 ) -> Estimate:
     """C-index of `first` minus that of `second`, mean over folds, with percentile interval and p-value.
 
     Both risks (n,) are of the same patients, and every resample draws the same patients for both, within each fold; so
     what is hard for both cancels (Efron and Tibshirani 1993, ch. 8). The p-value inverts the interval: twice the
     smaller share of resamples on either side of 0, each with one added (Davison and Hinkley 1997, sec. 4.4), hence
-    never 0.
+    never 0. `patient` as in `bootstrap_interval`.
     """
     risks = np.stack([np.asarray(first, dtype=float), np.asarray(second, dtype=float)])
-    found = means_over_folds(time, event, risks, fold, resamples, seed)
+    found = means_over_folds(time, event, risks, fold, resamples, seed, patient)
     return percentile(float(found.values[0] - found.values[1]), found.draws[:, 0] - found.draws[:, 1], level, test=True)
 
 
@@ -150,10 +153,19 @@ def variance_split(scores: ArrayLike) -> tuple[float, float]:
 
 
 def means_over_folds(
-    time: ArrayLike, event: ArrayLike, risks: NDArray[np.float64], fold: ArrayLike, resamples: int, seed: int = 0
+    time: ArrayLike,
+    event: ArrayLike,
+    risks: NDArray[np.float64],
+    fold: ArrayLike,
+    resamples: int,
+    seed: int = 0,
+    patient: ArrayLike | None = None,
 ) -> Draws:
-    """Mean C-index over folds of each of m `risks` (m, n), observed and resampled within folds.
+    """Mean C-index over folds of each of m `risks` (m, n), observed and resampled.
 
+    patient: (n,) whose score it is, where patients are scored more than once (by slide, in repeats of the
+    cross-validation); None where every score is another patient's. Patients are what is drawn, with all of their
+    scores: within each fold, or among all where a patient is tested in several folds, as repeats have it.
     Raises ValueError where a fold has no comparable pair.
     """
     fold = np.asarray(fold)
@@ -163,19 +175,31 @@ def means_over_folds(
     if resamples < 1:
         raise ValueError("resamples must be at least 1")
     names = np.unique(fold)
+    owner = np.arange(len(fold)) if patient is None else np.unique(np.asarray(patient), return_inverse=True)[1]
+    if owner.shape != fold.shape:
+        raise ValueError(f"patient {owner.shape} must have one entry per score {fold.shape}")
+    # Together are drawn: the patients of one fold, or all of them where they come back in other folds.
+    apart = len({(who, where) for who, where in zip(owner.tolist(), fold.tolist(), strict=True)}) == len(set(owner))
+    together = [(name,) for name in names] if apart else [tuple(names)]
     observed, draws = np.zeros(len(risks)), np.zeros((resamples, len(risks)))
-    for name, rng in zip(names, np.random.default_rng(seed).spawn(len(names)), strict=True):
-        mine = fold == name
-        try:
-            observed += [concordance(t[mine], e[mine], r[mine]) for t, e, r in arrays]
-        except ValueError as error:
-            raise ValueError(f"fold {name}: {error}") from error
-        made = [pairs(t[mine], e[mine], r[mine]) for t, e, r in arrays]
+    for group, rng in zip(together, np.random.default_rng(seed).spawn(len(together)), strict=True):
+        drawn, place = np.unique(owner[np.isin(fold, group)], return_inverse=True)
+        where = fold[np.isin(fold, group)]
+        made = []
+        for name in group:
+            mine = fold == name
+            try:
+                observed += [concordance(t[mine], e[mine], r[mine]) for t, e, r in arrays]
+            except ValueError as error:
+                raise ValueError(f"fold {name}: {error}") from error
+            made.append((place[where == name], [pairs(t[mine], e[mine], r[mine]) for t, e, r in arrays]))
         start = 0
-        for counts in draw_counts(int(mine.sum()), resamples, rng):
-            n_pairs = resampled_pairs(made[0], counts)  # (c,): who can be compared does not depend on the risks
-            scores = [resampled(one, counts, n_pairs) for one in made]
-            draws[start : start + len(counts)] += np.stack(scores, axis=1)
+        for counts in draw_counts(len(drawn), resamples, rng):
+            for at, of_risks in made:
+                here = counts if patient is None else counts[:, at]  # who is drawn comes with all scores
+                n_pairs = resampled_pairs(of_risks[0], here)  # who can be compared does not depend on the risks
+                scores = [resampled(one, here, n_pairs) for one in of_risks]
+                draws[start : start + len(counts)] += np.stack(scores, axis=1)
             start += len(counts)
     return Draws(observed / len(names), draws / len(names))
 

@@ -1,6 +1,7 @@
 """A small synthetic cohort that the tests of the experiment and of the command line share."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,3 +18,19 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("twin") / "blca"
     return draw_twin("blca", "tiny", folder, patients=60, cells=1.5, dim=32)
+
+
+@pytest.fixture
+def bench(capsys, monkeypatch):
+    """Call `bench` as a shell would: (status, standard output, standard error)."""
+
+    from milsurv.benchmark.cli import main as cli
+
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(end.value.code or 0), out, err
+
+    return call

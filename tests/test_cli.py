@@ -12,20 +12,6 @@ from milsurv.benchmark.cli import main as cli
 SMALL = ["--set", "epochs=2", "--folds", "3", "--tracking", "none"]
 
 
-@pytest.fixture
-def bench(capsys, monkeypatch):
-    """Call `bench` as a shell would: (status, standard output, standard error)."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["bench", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return call
-
-
 def on(twin: Path, out: Path) -> list[object]:
     return ["--cohort", "blca", "--labels", twin / "labels.csv", "--features", twin / "features", "--out", out, *SMALL]
 

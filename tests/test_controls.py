@@ -160,7 +160,7 @@ def test_equal_requests_have_equal_ids_and_other_settings_other_ones(labels, fol
     def name(**options):
         return run_control("clinical-cox", labels, folds, **options).experiment
 
-    ids = {name(), name(alpha=2.0), name(covariates=("age",))}
+    ids = {name(), name(penalty=2.0), name(covariates=("age",))}
     assert len(ids) == 3
     assert name() in ids
     assert name(seed=3) == name()  # nothing in it is drawn

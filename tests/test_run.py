@@ -292,7 +292,7 @@ def test_a_gpu_that_is_not_there_is_a_clear_error(twin):
 def test_the_command_of_a_request_asks_for_it_again(twin):
     command = command_of(request(twin, seed=3, settings={"epochs": "2", "loss": "cox"}))
     assert command.startswith("bench run --model abmil --cohort blca")
-    assert "--seed 3" in command and "--set epochs=2 --set loss=cox" in command and "--out" not in command
+    assert "--seeds 3" in command and "--set epochs=2 --set loss=cox" in command and "--out" not in command
 
 
 def test_the_row_is_flat_json(twin, tmp_path):

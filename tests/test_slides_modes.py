@@ -117,11 +117,21 @@ def test_the_board_says_how_slides_count_and_never_ranks_modes_together(twin, tm
 
 
 @pytest.mark.parametrize("changes", [{"slides": "slide"}, {"repeats": 2}])
-def test_no_interval_is_printed_where_patients_are_scored_more_than_once(twin, tmp_path, changes):
-    from milsurv.leaderboards.publish import publish
+def test_where_patients_are_scored_more_than_once_they_are_drawn_with_all_their_scores(twin, tmp_path, changes):
+    from milsurv.leaderboards.publish import gather
+    from milsurv.leaderboards.statistics import bootstrap_interval
 
     for model in ("meanpool", "maxpool"):
         assert Session(tmp_path, "none").run(request(twin, model=model, **changes)).complete
-    text = publish(tmp_path / "experiments", tmp_path / "board").paths["md"].read_text()
-    assert "scored more than once" in text
-    assert "[0." not in text and "survives" not in text
+    found = gather(tmp_path / "experiments")
+    (ranking,) = found.boards[0].rankings
+    assert ranking.evidence is not None and len(ranking.evidence.pairs) == 1 and not ranking.evidence.left_out
+    table = found.predictions[ranking.lines[0].experiments[0]]
+    mine = table[table.reading == "selected"]
+    whose = mine["owner" if "owner" in mine else "patient"]
+    assert whose.nunique() == 60 < len(mine)
+    apart = bootstrap_interval(mine.time, mine.event, mine.risk, mine.fold, resamples=2000)
+    printed = ranking.evidence.intervals[0]["selected"]
+    assert printed.value == pytest.approx(apart.value)
+    if "repeats" in changes:
+        assert printed.standard_error > 1.1 * apart.standard_error  # taken as independent, they look twice as many

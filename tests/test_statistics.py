@@ -267,6 +267,48 @@ def test_logrank_of_nothing_is_none(event, group):
     assert logrank_p([1, 2, 3], event, group) is None
 
 
+def repeated(n, seed, repeats=3, ability=(1.0, 1.0)):
+    """Patients who are tested once in each of several cross-validations by two models, whose errors partly stay."""
+    rng = np.random.default_rng(seed)
+    truth, time, event, _ = cohort(n, seed)
+    stays = [truth * a + 0.8 * rng.normal(size=n) for a in ability]
+    risks = np.stack([np.concatenate([s + 0.5 * rng.normal(size=n) for _ in range(repeats)]) for s in stays])
+    folds = np.concatenate([5 * r + rng.permutation(np.arange(n) % 5) for r in range(repeats)])
+    whose = np.tile(np.arange(n), repeats)
+    return np.tile(time, repeats), np.tile(event, repeats), risks, folds, whose
+
+
+def test_patients_who_are_scored_once_are_drawn_as_ever():
+    truth, time, event, fold = cohort(100)
+    risk = truth + np.random.default_rng(1).normal(size=100)
+    names = np.array([f"P{i:03d}" for i in range(100)])
+    one, other = (bootstrap_interval(time, event, risk, fold, 500, patient=who) for who in (None, names))
+    assert one == other
+
+
+def test_scores_told_twice_say_no_more_than_once():
+    truth, time, event, fold = cohort(200)
+    risk = truth + np.random.default_rng(1).normal(size=200)
+    once = bootstrap_interval(time, event, risk, fold, 2000)
+    twice = [np.tile(column, 2) for column in (time, event, risk)]
+    # By slide: both scores lie in one fold. In repeats: they lie in two.
+    for folds in (np.tile(fold, 2), np.concatenate([fold, fold + 5])):
+        told = bootstrap_interval(*twice, folds, 2000, patient=np.tile(np.arange(200), 2))
+        naive = bootstrap_interval(*twice, folds, 2000)
+        assert told.value == pytest.approx(once.value)
+        assert told.standard_error == pytest.approx(once.standard_error, rel=0.12)
+        assert naive.standard_error < 0.8 * once.standard_error
+
+
+def test_two_equal_models_in_repeats_differ_no_more_often_than_a_test_may():
+    called = 0
+    for seed in range(60):
+        time, event, (first, second), fold, whose = repeated(60, seed, repeats=2)
+        found = paired_bootstrap(time, event, first, second, fold, resamples=400, seed=seed, patient=whose)
+        called += found.p <= 0.05
+    assert called <= 8  # binomial(60, 0.05) exceeds it in 0.3 % of cases
+
+
 @pytest.mark.parametrize("unit", [1e-6, 3.0])
 def test_the_hazard_ratio_is_that_of_lifelines_with_and_without_ties(unit):
     from lifelines import CoxPHFitter
