@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from ..datasets.backbones import BACKBONES
-from ..datasets.cohorts import COHORTS
+from ..datasets.cohorts import COHORTS, DRAWN
 from ..models.registry import MODELS
 from .losses import LOSSES
 from .recipe import RECIPES
@@ -27,7 +27,7 @@ def models() -> Rows:
 
 
 def cohorts() -> Rows:
-    """Every cohort, with the counts of its public label table."""
+    """Every cohort, with the counts of its public label table; then those that are drawn, with their own."""
     return [
         {
             "name": cohort.name,
@@ -40,7 +40,7 @@ def cohorts() -> Rows:
             "labels": cohort.labels_source,
             "folds": cohort.folds_source,
         }
-        for cohort in COHORTS.values()
+        for cohort in (*COHORTS.values(), *DRAWN.values())
     ]
 
 

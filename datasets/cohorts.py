@@ -73,11 +73,22 @@ COHORTS: dict[str, Cohort] = {
 }  # fmt: skip
 
 
+DRAWN: dict[str, Cohort] = {
+    "demo": Cohort(
+        name="demo", title="Rendered adenocarcinoma (drawn, not observed)", projects=(), endpoint="OS", patients=40,
+        slides=43, events=28, multi_slide_patients=3, max_slides=2, median_months=20.0, female=None,
+        months="days / 30.44", labels_source="bench data render", folds_source="bench data render", official_folds="",
+    ),
+}  # fmt: skip
+"""Cohorts that exist only once they are drawn; the counts are those of the default size."""
+
+
 def get(name: str) -> Cohort:
     """The cohort called `name` ("brca", "BRCA" or "tcga_brca"); UnknownCohort lists the known and the nearest."""
     wanted = name.strip().lower().removeprefix("tcga").lstrip("-_")
-    if wanted in COHORTS:
-        return COHORTS[wanted]
-    near = difflib.get_close_matches(wanted, COHORTS, n=1)
+    known = COHORTS | DRAWN
+    if wanted in known:
+        return known[wanted]
+    near = difflib.get_close_matches(wanted, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise UnknownCohort(f"Unknown cohort {name!r}.{hint} Known: {', '.join(COHORTS)}.")
+    raise UnknownCohort(f"Unknown cohort {name!r}.{hint} Known: {', '.join(known)}.")
