@@ -29,7 +29,7 @@ def render(
         float, typer.Option("--strength", help="SD of the log hazard over patients.", min=0, max=10)
     ] = 3.0,
     area: Annotated[
-        float, typer.Option("--area", help="Mean tissue of a slide, square millimetres.", min=0.3, max=2.0)
+        float, typer.Option("--area", help="Mean tissue of a slide, square millimetres.", min=0.1, max=20)
     ] = 1.35,
     workers: Workers = None,
     as_json: o.AsJson = False,

@@ -18,7 +18,7 @@ from ..stratify import stratified_folds
 from ..truth import FILE, Truth, read_truth, write_truth
 from .plan import Plan, plan_cohort
 from .slide import MPP
-from .slide_files import SHAPE, draw_slides
+from .slide_files import draw_slides, shape_of
 
 GENERATOR = 1  # raise when the same parameters give another cohort
 COLUMNS = ("case_id", "slide_id", "site", "oncotree_code", "age", "survival_months", "censorship")
@@ -49,15 +49,15 @@ def render(
     """
     cohort = cohort if isinstance(cohort, Cohort) else cohorts.get(cohort)
     plan = plan_cohort(cohort, patients, seed, strength, area)
-    folder = Path(folder)
+    folder, shape = Path(folder), shape_of(area)
     parameters = {
         "generator": GENERATOR, "rendered": True, "cohort": cohort.name, "cohort_version": cohort.version, "seed": seed,
         "strength": strength, "patients": len(plan.people), "slides": len(plan.slides) - 1, "area": area, "mpp": MPP,
-        "shape": list(SHAPE),
+        "shape": list(shape),
     }  # fmt: skip
     try:
         _describe(folder, cohort, plan, parameters)
-        draw_slides(folder / "slides", plan.slides, seed, workers, progress)
+        draw_slides(folder / "slides", plan.slides, shape, seed, workers, progress)
     except OSError as error:
         why = error.strerror or error
         raise DataError(f"{folder} cannot be written ({why}): free space or choose another folder.") from error

@@ -20,8 +20,8 @@ def mark(rng: np.random.Generator, image: np.ndarray, ink: str = "green") -> np.
     ring = np.stack([size[0] * (0.5 + 0.36 * wave * np.cos(t)), size[1] * (0.5 + 0.38 * wave * np.sin(t))], 1)
     x = size[0] * rng.uniform(0.72, 0.8)
     stroke = np.array([[x, size[1] * 0.08], [x + size[0] * 0.12, size[1] * 0.3]])
-    for line, thick in ((ring, 150), (stroke, 190)):
-        brush.line([tuple(point) for point in line], fill=255, width=thick // STEP, joint="curve")
+    for line, thick in ((ring, 0.05), (stroke, 0.06)):
+        brush.line([tuple(point) for point in line], fill=255, width=round(thick * size[1]), joint="curve")
     paper = paper.filter(ImageFilter.GaussianBlur(1.2))
     cover = np.array(paper.resize((width, height), Image.Resampling.BICUBIC), np.float32) / 255
     cover *= np.clip(0.85 + 0.12 * smooth(rng, (height, width), 160), 0.5, 1)  # ink runs

@@ -20,13 +20,15 @@ from .plan import Slide
 from .slide import MPP, blank, draw
 from .stain import stain_of
 
-SHAPE = (3072, 3584)  # level-0 pixels, height and width: 1.5 by 1.8 mm
+CELL = 1024  # pixels: a tile of 256 at 5x
+FILLED = 0.49  # of a slide is tissue, on average
 NOTE = "milsurv rendered slide (drawn, not observed)"
 
 
 def draw_slides(
     folder: Path,
     slides: tuple[Slide, ...],
+    shape: tuple[int, int],
     seed: int,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -45,12 +47,12 @@ def draw_slides(
     workers = min(workers or os.cpu_count() or 1, len(left))
     if workers <= 1:
         for slide in left:
-            _write(folder, slide, seed)
+            _write(folder, slide, shape, seed)
             count()
         return
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         try:
-            for drawn in as_completed([pool.submit(_write, folder, slide, seed) for slide in left]):
+            for drawn in as_completed([pool.submit(_write, folder, slide, shape, seed) for slide in left]):
                 drawn.result()
                 count()
         except BrokenProcessPool as error:
@@ -62,14 +64,24 @@ def draw_slides(
             raise
 
 
-def draw_slide(slide: Slide, seed: int) -> np.ndarray:
+def shape_of(area: float) -> tuple[int, int]:
+    """Level-0 pixels, height and width, of a slide with `area` square millimetres of tissue.
+
+    Whole multiples of CELL: tiles of 256 pixels at 5x, 10x and 20x then cover the slide to its edges.
+    """
+    cells = area / FILLED / (CELL * MPP / 1000) ** 2
+    rows = max(1, round(np.sqrt(cells * 6 / 7)))
+    return rows * CELL, max(1, round(cells / rows)) * CELL
+
+
+def draw_slide(slide: Slide, shape: tuple[int, int], seed: int) -> np.ndarray:
     """The image of one slide, uint8 (h, w, 3)."""
     site = np.random.default_rng([seed, zlib.crc32(slide.site.encode()), 3])
     rng = np.random.default_rng([seed, zlib.crc32(slide.name.encode()), 4])
     stain = stain_of(site, rng)
     if slide.content is None:
-        return blank(rng, stain, SHAPE)
-    image = draw(rng, slide.content, stain, SHAPE)
+        return blank(rng, stain, shape)
+    image = draw(rng, slide.content, stain, shape)
     return pen.mark(rng, image) if slide.pen else image
 
 
@@ -77,5 +89,5 @@ def _path(folder: Path, slide: Slide) -> Path:
     return folder / f"{slide.name}.tif"
 
 
-def _write(folder: Path, slide: Slide, seed: int) -> None:
-    pyramid.write(_path(folder, slide), draw_slide(slide, seed), MPP, NOTE)
+def _write(folder: Path, slide: Slide, shape: tuple[int, int], seed: int) -> None:
+    pyramid.write(_path(folder, slide), draw_slide(slide, shape, seed), MPP, NOTE)
