@@ -75,8 +75,8 @@ COHORTS: dict[str, Cohort] = {
 
 DRAWN: dict[str, Cohort] = {
     "demo": Cohort(
-        name="demo", title="Rendered adenocarcinoma (drawn, not observed)", projects=(), endpoint="OS", patients=40,
-        slides=43, events=28, multi_slide_patients=3, max_slides=2, median_months=20.0, female=None,
+        name="demo", title="Rendered adenocarcinoma (drawn, not observed)", projects=(), endpoint="OS", patients=80,
+        slides=86, events=56, multi_slide_patients=6, max_slides=2, median_months=20.0, female=None,
         months="days / 30.44", labels_source="bench data render", folds_source="bench data render", official_folds="",
     ),
 }  # fmt: skip

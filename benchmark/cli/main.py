@@ -15,6 +15,7 @@ from .checkpoint import import_checkpoint
 from .compare import compare
 from .controls import control
 from .data import data_app
+from .demo import demo
 from .extract import extract
 from .features import features_app
 from .leaderboard import leaderboard
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.command("run")(run)
 app.command("ablate")(ablate)
+app.command("demo")(demo)
 app.command("leaderboard")(leaderboard)
 app.command("extract")(extract)
 app.command("list")(list_)

@@ -13,6 +13,9 @@ RenderedPatients = Annotated[
     int | None, typer.Option("--patients", help="How many patients; the cohort's own number by default.", min=10)
 ]
 RenderedSeed = Annotated[int, typer.Option("--seed", help="Another seed gives another cohort.", min=0)]
+RenderedArea = Annotated[
+    float, typer.Option("--area", help="Mean tissue of a slide, square millimetres.", min=0.1, max=20)
+]
 Workers = Annotated[int | None, typer.Option("--workers", help="Processes; one a core by default.", min=1)]
 
 
@@ -28,9 +31,7 @@ def render(
     strength: Annotated[
         float, typer.Option("--strength", help="SD of the log hazard over patients.", min=0, max=10)
     ] = 3.0,
-    area: Annotated[
-        float, typer.Option("--area", help="Mean tissue of a slide, square millimetres.", min=0.1, max=20)
-    ] = 1.35,
+    area: RenderedArea = 0.5,
     workers: Workers = None,
     as_json: o.AsJson = False,
 ) -> None:

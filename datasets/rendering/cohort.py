@@ -25,7 +25,7 @@ COLUMNS = ("case_id", "slide_id", "site", "oncotree_code", "age", "survival_mont
 CONTENTS = "slides.csv"
 """What was drawn on each slide; beside the labels, and read by no model."""
 STRENGTH = 3.0
-AREA = 1.35
+AREA = 0.5
 
 
 def render(
