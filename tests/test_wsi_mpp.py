@@ -8,6 +8,7 @@ from milsurv.datasets.wsi.mpp import resolution
 
 VENDOR = {"openslide.vendor": "aperio", "openslide.mpp-x": "0.25", "openslide.mpp-y": "0.25"}
 TIFF = {"tiff.XResolution": "40000", "tiff.YResolution": "40000", "tiff.ResolutionUnit": "centimeter"}
+INCH = {"tiff.XResolution": "101600", "tiff.YResolution": "101600", "tiff.ResolutionUnit": "inch"}
 POWER = {"openslide.objective-power": "40"}
 
 
@@ -19,8 +20,7 @@ POWER = {"openslide.objective-power": "40"}
         (POWER, None, 0.25, "objective power"),
         ({}, 0.25, 0.25, "--mpp"),
         (POWER, 0.23, 0.23, "--mpp"),
-        ({**TIFF, "tiff.ResolutionUnit": "inch", "tiff.XResolution": "101600", "tiff.YResolution": "101600"}, None, 0.25,
-         "TIFF resolution"),
+        ({**TIFF, **INCH}, None, 0.25, "TIFF resolution"),
     ],
 )  # fmt: skip
 def test_statements_are_asked_in_their_order(properties, told, mpp, source):
