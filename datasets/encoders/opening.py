@@ -22,7 +22,7 @@ def intake_of(name: str) -> Intake:
     """What an encoder takes in, known without its weights. DataError for one that cannot be run here."""
     backbone = backbones.get(name)
     if backbone.name == EMBEDDED:
-        return Intake(filter="bicubic")
+        return Intake()
     if backbone.name in REFUSED:
         raise DataError(
             f"{backbone.title} cannot be run by milsurv: {REFUSED[backbone.name]}. Extract with its authors' tool, or "
@@ -36,7 +36,7 @@ def intake_of(name: str) -> Intake:
 
 
 def open_encoder(name: str, weights: Path | None = None) -> Encoder:
-    """The encoder of that name or alias, on the CPU, with `weights` (file or folder) or those in the Hugging Face cache.
+    """The encoder of that name or alias, on the CPU, with `weights` (file or folder) or those of your cache.
 
     UnknownBackbone for other names; DataError where it cannot be run, or its weights are missing, damaged or of another
     network.

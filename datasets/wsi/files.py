@@ -42,7 +42,7 @@ def find_slides(places: Iterable[Path], series: Callable[[Path], str | None]) ->
     """
     places = list(places)
     files = sorted({path for place in places for path in _files(place)})
-    slides = [path for path in files if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    slides = [path for path in files if path.suffix.lower() in SUFFIXES and not _hidden(path.name)]
     if not slides:
         where = ", ".join(map(str, places))
         raise DataError(f"{where} holds no slides: files that end in {', '.join(sorted(SUFFIXES))} are looked for.")
@@ -82,7 +82,7 @@ def content_of(path: Path) -> list[object]:
     try:
         digest, size = hashlib.sha256(), path.stat().st_size
         with path.open("rb") as file:
-            for at in sorted({min(size, i * size // (PIECES - 1)) // PIECE * PIECE for i in range(PIECES)}):
+            for at in sorted({i * max(0, size - 1) // (PIECES - 1) // PIECE * PIECE for i in range(PIECES)}):
                 file.seek(at)
                 digest.update(file.read(PIECE))
         beside = path.with_suffix("")  # the folder of a MIRAX slide
@@ -108,6 +108,11 @@ def _files(place: Path) -> Iterable[Path]:
             continue
         seen.add(real)
         yield from (Path(folder, name) for name in names)
+
+
+def _hidden(name: str) -> bool:
+    """Such as `._a.svs`, which macOS leaves beside `a.svs` on foreign disks."""
+    return name.startswith(".") and not name.startswith("..")
 
 
 def _one_a_series(

@@ -38,50 +38,76 @@ def reading_order(grid: Grid, tiles: Tiles) -> list[list[tuple[int, int]]]:
     return [blocks[place] for place in sorted(blocks)]
 
 
+@dataclass(frozen=True)
+class Cut:
+    """Where a tile lies in a region of a level, in its pixels; `whole` of them make one of the tile, 0 if no whole
+    number does.
+    """
+
+    magnification: int
+    row: int
+    whole: int
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Region:
+    """What is read at once: level-0 `corner`, level, size in pixels of the level, and the tiles cut from it."""
+
+    corner: tuple[int, int]
+    level: int
+    size: tuple[int, int]
+    cuts: tuple[Cut, ...]
+
+
 def read_tiles(slide: Slide, grid: Grid, tiles: Tiles) -> Iterator[Tile]:
     """All tiles in reading order. DataError where the slide cannot be read."""
+    for order, block in zip(reading_order(grid, tiles), regions(slide, grid, tiles), strict=True):
+        cut = {}
+        for region in block.values():
+            pixels = slide.region(*region.corner, region.level, *region.size)
+            for one in region.cuts:
+                cut[one.magnification, one.row] = _cut(pixels, one, grid.patch_px)
+        for m, row in order:
+            yield Tile(m, row, cut[m, row])
+
+
+def regions(slide: Slide, grid: Grid, tiles: Tiles) -> Iterator[dict[int, Region]]:
+    """For every block, the regions that are read, by level."""
     corners = {m: grid.corners(m, at) for m, at in tiles.at.items()}
     for block in reading_order(grid, tiles):
         wanted: dict[int, list[tuple[int, int]]] = {}
         for m, row in block:
             wanted.setdefault(slide.level_for(grid.side_of(m) / grid.patch_px), []).append((m, row))
-        cut = {}
-        for level, some in wanted.items():
-            for tile in _of_level(slide, grid, corners, level, some):
-                cut[tile.magnification, tile.row] = tile
-        yield from (cut[key] for key in block)
+        yield {level: _region(slide, grid, corners, level, some) for level, some in wanted.items()}
 
 
-def _of_level(
+def _region(
     slide: Slide, grid: Grid, corners: dict[int, np.ndarray], level: int, wanted: list[tuple[int, int]]
-) -> Iterator[Tile]:
-    """Tiles that one region of a level gives."""
+) -> Region:
+    """The smallest region of a level that holds these tiles."""
     downsample = slide.downsamples[level]
     origin = np.min([corners[m][row] for m, row in wanted], 0)
-    boxes = []
+    cuts = []
     for m, row in wanted:
         factor = grid.side_of(m) / grid.patch_px / downsample  # pixels of the level for one of the tile
         whole = round(factor)
-        left, top = (corners[m][row] - origin) / downsample
+        left, top = (float(v) for v in (corners[m][row] - origin) / downsample)
         if whole and abs(factor / whole - 1) <= WHOLE:
-            boxes.append(
-                (m, row, whole, (round(left), round(top), *(round(v) + whole * grid.patch_px for v in (left, top))))
-            )
+            left, top, side = round(left), round(top), whole * grid.patch_px
         else:
-            length = factor * grid.patch_px
-            boxes.append((m, row, 0, (left, top, left + length, top + length)))
-    width, height = (int(np.ceil(max(box[i] for *_, box in boxes))) for i in (2, 3))
-    region = slide.region(int(origin[0]), int(origin[1]), level, width, height)
-    for m, row, whole, box in boxes:
-        yield Tile(m, row, _cut(region, whole, box, grid.patch_px))
+            whole, side = 0, factor * grid.patch_px
+        cuts.append(Cut(m, row, whole, (left, top, left + side, top + side)))
+    width, height = (int(np.ceil(max(cut.box[i] for cut in cuts))) for i in (2, 3))
+    return Region((int(origin[0]), int(origin[1])), level, (width, height), tuple(cuts))
 
 
-def _cut(region: Image.Image, whole: int, box: tuple[float, float, float, float], px: int) -> Image.Image:
-    if whole == 1:
-        return region.crop(tuple(map(int, box)))  # type: ignore[arg-type]
-    if whole:
-        return region.reduce(whole, tuple(map(int, box)))  # type: ignore[arg-type]
-    left, top = (int(np.floor(v)) for v in box[:2])
-    inner = region.crop((left, top, int(np.ceil(box[2])), int(np.ceil(box[3]))))  # no pixel of a neighbour
-    moved = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)
+def _cut(region: Image.Image, cut: Cut, px: int) -> Image.Image:
+    left, top, right, bottom = (int(f(v)) for f, v in zip((np.floor, np.floor, np.ceil, np.ceil), cut.box, strict=True))
+    if cut.whole == 1:
+        return region.crop((left, top, right, bottom))
+    if cut.whole:
+        return region.reduce(cut.whole, (left, top, right, bottom))
+    inner = region.crop((left, top, right, bottom))  # no pixel of a neighbour
+    moved = (cut.box[0] - left, cut.box[1] - top, cut.box[2] - left, cut.box[3] - top)
     return inner.resize((px, px), Image.Resampling.LANCZOS, box=moved)

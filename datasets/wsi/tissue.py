@@ -6,10 +6,10 @@ strongly stained part would hide a pale one. Ink is told from stain by how it ab
 and blue; haematoxylin and eosin both absorb green most. Excluded are
 
     green, blue ink     red is absorbed 1.15 times as much as green, or more
-    red ink             blue is absorbed 0.85 times as much as green, or more, and red less than 0.3 times
+    red ink             blue is absorbed 0.7 times as much as green, or more, and red less than 0.12 times (blood: 0.17)
     black ink, shadow   no channel is brighter than 0.25
 
-and what lies within 3 pixels of strokes of 0.01 mm2 or more. Then gaps up to 2 pixels are closed, pieces below 0.02
+and what lies within 3 pixels of strokes of 0.004 mm2 or more. Then gaps up to 2 pixels are closed, pieces below 0.02
 mm2 (about one tile at 20x) are specks and go, and holes below 0.06 mm2 are filled.
 """
 
@@ -23,10 +23,10 @@ from .slide import Slide
 
 MICRONS = 8.0
 SATURATION = (0.05, 0.12)
-COLD_INK, RED_INK, RED_OF_RED_INK, DARK = 1.15, 0.85, 0.3, 0.25
-INK_DENSITY = 0.25  # optical density from which the ratio of two channels says anything
+COLD_INK, RED_INK, RED_OF_RED_INK, DARK = 1.15, 0.7, 0.12, 0.25
+COLD_DENSITY, RED_DENSITY = 0.25, 0.5  # optical densities from which the ratio of two channels says anything
 INK_MARGIN, CLOSING = 3, 2  # pixels
-SPECK, HOLE, STROKE = 0.02, 0.06, 0.01  # mm2
+SPECK, HOLE, STROKE = 0.02, 0.06, 0.004  # mm2
 BLOCK = 2048  # pixels of a level that are read at once
 
 
@@ -99,8 +99,8 @@ def mask_of(picture: np.ndarray, pixel: float) -> tuple[np.ndarray, np.ndarray]:
 
 def _ink(rgb: np.ndarray) -> np.ndarray:
     red, green, blue = (-np.log10(np.maximum(rgb[..., i], 1 / 255)) for i in range(3))
-    cold = (red > COLD_INK * green) & (red > INK_DENSITY)
-    warm = (blue > RED_INK * green) & (red < RED_OF_RED_INK * green) & (green > INK_DENSITY)
+    cold = (red > COLD_INK * green) & (red > COLD_DENSITY)
+    warm = (blue > RED_INK * green) & (red < RED_OF_RED_INK * green) & (green > RED_DENSITY)
     return cold | warm | (rgb.max(2) < DARK)
 
 
