@@ -141,8 +141,8 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_a_real_cohort_is_not_rendered(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"brca.*real.*demo"):
+def test_a_cohort_of_real_slides_is_not_rendered(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"brca cannot be rendered.*demo"):
         render("brca", tmp_path / "brca")
 
 

@@ -45,7 +45,7 @@ def render(
     processes draw (by default one a core). Slides that are there already stay. `progress(done, total)` is called once
     a slide.
 
-    DataError for a cohort whose slides are real, and for a folder that holds another cohort or anything else.
+    DataError for a cohort that cannot be rendered, and for a folder that holds another cohort or anything else.
     """
     cohort = cohort if isinstance(cohort, Cohort) else cohorts.get(cohort)
     plan = plan_cohort(cohort, patients, seed, strength, area)

@@ -19,11 +19,12 @@ SHUFFLES = 64
 
 
 def weights_of(cohort: str) -> tuple[float, float]:
-    """The weights of `cohort`, of length 1 (or 0 where there is no hazard). DataError for one that cannot be drawn."""
+    """The weights of `cohort`, of length 1 (or 0 where there is no hazard). DataError for one that cannot
+    be rendered."""
     if cohort not in HAZARDS:
         near = difflib.get_close_matches(cohort, HAZARDS, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise DataError(f"{cohort} cannot be rendered: its slides are real.{hint} Rendered: {', '.join(HAZARDS)}.")
+        raise DataError(f"{cohort} cannot be rendered.{hint} These can: {', '.join(HAZARDS)}.")
     fine, coarse = HAZARDS[cohort]
     length = float(np.hypot(fine, coarse)) or 1.0
     return fine / length, coarse / length

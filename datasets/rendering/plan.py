@@ -50,7 +50,7 @@ class Plan:
 def plan_cohort(cohort: Cohort, patients: int | None, seed: int, strength: float, area: float) -> Plan:
     """Draw who there is. `strength` is the SD of the log hazard over patients, `area` a slide's mean tissue in mm2.
 
-    DataError for a cohort whose slides are real.
+    DataError for a cohort that cannot be rendered.
     """
     weights, size = weights_of(cohort.name), size_of(cohort, patients)
     rng = np.random.default_rng([seed, zlib.crc32(cohort.name.encode()), 2])
