@@ -19,8 +19,7 @@ SHUFFLES = 64
 
 
 def weights_of(cohort: str) -> tuple[float, float]:
-    """The weights of `cohort`, of length 1 (or 0 where there is no hazard). DataError for one that cannot
-    be rendered."""
+    """The weights of `cohort`, of length 1, or 0 where there is no hazard. DataError if it cannot be rendered."""
     if cohort not in HAZARDS:
         near = difflib.get_close_matches(cohort, HAZARDS, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
