@@ -4,8 +4,11 @@ Progress and messages go to standard error, results to standard output; without 
 """
 
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -107,6 +110,72 @@ def counting(title: str):
     with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as display:
         task = display.add_task(escape(title), total=None)
         yield lambda done, total: display.update(task, completed=done, total=total)
+
+
+class SlideProgress:
+    """Slides, tiles, speed and the time left. Without a terminal there is a line for every slide: cluster logs."""
+
+    def __init__(self, progress: Progress, title: str) -> None:
+        self.progress = progress
+        self.task = progress.add_task(escape(title), total=None, status="")
+        self.total, self.done, self.worked, self.tiles, self.start = 0, 0, 0, 0, time.monotonic()
+
+    def started(self, slides: int) -> None:
+        """So many slides there are."""
+        self.total, self.start = slides, time.monotonic()
+        self.progress.update(self.task, total=slides)
+
+    def slide(self, row: Mapping[str, object]) -> None:
+        """One slide is over."""
+        named, skipped = bool(row["slide"]), row["status"] == "finished before"
+        tiles = sum(n for key, n in row.items() if key.startswith("tiles_") and isinstance(n, int))
+        self.done += named
+        self.worked += named and not skipped
+        self.tiles += 0 if skipped else tiles
+        hours = (time.monotonic() - self.start) / 3600
+        speed = f"{self.worked / hours:,.0f} slides/h, {self.tiles / hours / 3600:,.0f} tiles/s"
+        self.progress.update(self.task, completed=self.done, status=speed)
+        if row["status"] == "failed":
+            fail(f"{row['slide'] or row['file']}: {row['reason']}")
+        elif not ERR.is_terminal and not skipped:
+            left = (self.total - self.done) * hours / max(self.worked, 1)
+            say(f"{self.done}/{self.total} {row['slide']}: {tiles:,} tiles; {speed}, {left:.1f} h left")
+
+
+@contextmanager
+def extracting(title: str):
+    """A display of slides on their way."""
+    columns = (
+        TextColumn("[bold]{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[status]}"),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as display:
+        yield SlideProgress(display, title)
+
+
+def extracted(rows: Sequence[Mapping[str, object]], out: Path, report: Path) -> None:
+    """What became of slides, and what to type next."""
+    counts = Counter(str(row["status"]) for row in rows)
+    tiles: Counter[str] = Counter()
+    for row in rows:
+        tiles.update(
+            {k.removeprefix("tiles_"): n for k, n in row.items() if k.startswith("tiles_") and isinstance(n, int)}
+        )
+    listing("Slides", [{**counts, **{f"tiles at {m}": f"{n:,}" for m, n in tiles.items()}}])
+    remarks = Counter(remark for row in rows for remark in row["remarks"])  # type: ignore[attr-defined]
+    for remark, n in remarks.most_common(10):
+        say(f"{n} slide{'s' * (n != 1)}: {remark}")
+    if blank := [str(row["slide"]) for row in rows if row["status"] == "no tissue"]:
+        warn(f"no tissue was found in {len(blank)} slides ({', '.join(blank[:5])}{', …' if len(blank) > 5 else ''})")
+    say(f"Report:   {report}")
+    if counts["previewed"]:
+        say(f"Pictures: {out / 'previews'}")
+    else:
+        say(f"Features: {out}\nNext:     bench run --model abmil --cohort … --labels … --features {out}")
 
 
 def folds_table(title: str, rows: Sequence[Mapping[str, object]]) -> None:

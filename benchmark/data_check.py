@@ -54,7 +54,10 @@ def make_folds(
 
 def fetch_data(cohort: str, out: Path, api: str, refresh: bool, count: Callable[[int, int], None]) -> Fetched:
     """Fetch a cohort from the GDC. Errors: the registry's for an unknown cohort, `DataError` for everything else."""
-    return fetch(cohorts.get(cohort), out, Api(api), refresh, lambda what, done, total: count(done, total))
+    chosen = cohorts.get(cohort)
+    if not chosen.projects:
+        raise UsageError(f"{chosen.name} is drawn, not observed: `bench data render --cohort {chosen.name}` makes it")
+    return fetch(chosen, out, Api(api), refresh, lambda what, done, total: count(done, total))
 
 
 def fold_rows(report: Report) -> list[dict[str, object]]:

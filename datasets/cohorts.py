@@ -89,8 +89,13 @@ DRAWN: dict[str, Cohort] = {
         _planted("cross", "Known truth: a fine pattern inside a coarse region; no single scale tells"),
         _planted("site", "Known truth: the hazard belongs to the site, whose scanner leaves its mark"),
         _planted("null", "Known truth: there is nothing to find"),
+        Cohort(
+            name="demo", title="Rendered adenocarcinoma (drawn, not observed)", projects=(), endpoint="OS", patients=80,
+            slides=86, events=56, multi_slide_patients=6, max_slides=2, median_months=20.0, female=None, months=_DAYS,
+            labels_source="bench data render", folds_source="bench data render", official_folds="",
+        ),
     )
-}
+}  # fmt: skip
 """Cohorts that exist only once they are drawn; the counts are those of the default size."""
 
 

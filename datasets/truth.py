@@ -1,6 +1,7 @@
 """The truth of a synthetic cohort: a file beside its labels which no model ever reads."""
 
 import json
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ def read_truth(folder: Path) -> Truth | None:
 
 
 def write_truth(folder: Path, truth: Truth) -> None:
-    """Write `truth` into `folder`, which nobody else reads yet."""
+    """Write `truth` into `folder`, whole or not at all."""
     content = {
         "format": FORMAT,
         "version": VERSION,
@@ -48,4 +49,6 @@ def write_truth(folder: Path, truth: Truth) -> None:
         "oracle_c_index": truth.oracle_c_index,
         "risk": dict(truth.risk),
     }
-    (folder / FILE).write_text(json.dumps(content, indent=1), "utf-8")
+    partial = folder / f".{FILE}.{uuid.uuid4().hex[:8]}.partial"
+    partial.write_text(json.dumps(content, indent=1), "utf-8")
+    partial.replace(folder / FILE)

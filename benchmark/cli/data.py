@@ -1,4 +1,4 @@
-"""`bench data`: check, fetch and divide the data of a cohort."""
+"""`bench data`: check, fetch, divide and render the data of a cohort."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +8,10 @@ import typer
 from . import options as o
 from .mistakes import explained
 from .output import print_json
+from .render import render
 
-data_app = typer.Typer(name="data", help="Check, fetch and divide the data of a cohort.", no_args_is_help=True)
+data_app = typer.Typer(name="data", help="Check, fetch, divide and render the data of a cohort.", no_args_is_help=True)
+data_app.command("render")(render)
 
 Endpoint = Annotated[str, typer.Option("--endpoint", help="os, dss, pfi or dfi, where the table has it.")]
 Columns = Annotated[

@@ -14,6 +14,8 @@ from .ablate import ablate
 from .checkpoint import import_checkpoint
 from .compare import compare
 from .data import data_app
+from .demo import demo
+from .extract import extract
 from .features import features_app
 from .leaderboard import leaderboard
 from .listing import list_
@@ -31,7 +33,9 @@ app = typer.Typer(
 )
 app.command("run")(run)
 app.command("ablate")(ablate)
+app.command("demo")(demo)
 app.command("leaderboard")(leaderboard)
+app.command("extract")(extract)
 app.command("list")(list_)
 app.command("import-checkpoint")(import_checkpoint)
 app.add_typer(data_app)

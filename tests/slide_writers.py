@@ -1,0 +1,35 @@
+"""Small pyramidal slides that openslide opens, drawn for tests."""
+
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+GLASS = (243, 241, 242)
+PINK, PURPLE = (214, 140, 180), (120, 70, 140)
+
+
+def tissue_image(width: int, height: int, parts: list[tuple[int, int, int, int]], seed: int = 0) -> np.ndarray:
+    """Glass with stained rectangles (x0, y0, x1, y1): pink ground, purple grains."""
+    rng = np.random.default_rng(seed)
+    image = np.full((height, width, 3), GLASS, np.int16)
+    for x0, y0, x1, y1 in parts:
+        grains = rng.random((y1 - y0, x1 - x0)) < 0.4
+        image[y0:y1, x0:x1] = np.where(grains[..., None], PURPLE, PINK)
+    return np.clip(image + rng.integers(-4, 5, image.shape), 0, 255).astype(np.uint8)
+
+
+def write_tiff(path: Path, image: np.ndarray, mpp: float | None = 0.5, factors: tuple[int, ...] = (1, 4)) -> Path:
+    """A tiled TIFF with one level a factor (exact means of the pixels), and its resolution where `mpp` is given."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tifffile.TiffWriter(path) as tiff:
+        for i, factor in enumerate(factors):
+            height, width = (side // factor for side in image.shape[:2])
+            blocks = image[: height * factor, : width * factor].reshape(height, factor, width, factor, 3)
+            tiff.write(
+                blocks.mean((1, 3)).round().astype(np.uint8), tile=(128, 128), photometric="rgb", compression="deflate",
+                subfiletype=int(i > 0), metadata=None,
+                resolution=None if mpp is None else (1e4 / (mpp * factor),) * 2,
+                resolutionunit=None if mpp is None else "CENTIMETER",
+            )  # fmt: skip
+    return path
