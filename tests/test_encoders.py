@@ -1,4 +1,4 @@
-"""Encoders: the embedded one computes what its authors' code computes; weights that are not of a network are refused."""
+"""Encoders: the embedded one gives what its authors' code gives; weights that are not of a network are refused."""
 
 import subprocess
 import sys
@@ -17,7 +17,8 @@ from torch import nn
 
 TILES = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), np.uint8)
 PARAMETERS = {  # millions, as the papers and model cards state them
-    "resnet50": 25.6, "uni": 303, "uni2-h": 681, "virchow": 631, "virchow2": 631, "prov-gigapath": 1135, "hoptimus-0": 1135,
+    "resnet50": 25.6, "uni": 303, "uni2-h": 681, "virchow": 631, "virchow2": 631, "prov-gigapath": 1135,
+    "hoptimus-0": 1135,
 }  # fmt: skip
 
 
@@ -113,7 +114,7 @@ def test_missing_weights_say_where_to_ask_and_where_to_log_in(tmp_path, monkeypa
         open_encoder("uni2-h")
     with pytest.raises(DataError, match=r"From https://huggingface.co/owkin/phikon: run `hf download owkin/phikon`"):
         open_encoder("phikon")
-    with pytest.raises(DataError, match="--weights .*: no such file"):
+    with pytest.raises(DataError, match=r"--weights .*: no such file"):
         open_encoder("uni2-h", tmp_path / "nowhere")
 
 
