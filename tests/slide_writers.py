@@ -6,7 +6,7 @@ import numpy as np
 import tifffile
 
 GLASS = (243, 241, 242)
-PINK, PURPLE = (214, 140, 180), (120, 70, 140)
+PINK, PURPLE, INK = (214, 140, 180), (120, 70, 140), (40, 90, 190)
 
 
 def tissue_image(width: int, height: int, parts: list[tuple[int, int, int, int]], seed: int = 0) -> np.ndarray:

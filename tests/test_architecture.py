@@ -15,8 +15,15 @@ ONE_IMPORTER = {
     "mlflow": {"benchmark/tracking.py"},
     "sksurv": {"benchmark/metrics.py", "benchmark/cox.py"},
     "rich": {"benchmark/console.py"},
+    "openslide": {"datasets/wsi/slide.py"},
+    "skimage": {"datasets/wsi/tissue.py"},
 }
-ONE_FOLDER = {"h5py": "datasets/features", "typer": "benchmark/cli"}
+ONE_FOLDER = {
+    "h5py": "datasets/features",
+    "typer": "benchmark/cli",
+    "timm": "datasets/encoders",
+    "transformers": "datasets/encoders",
+}
 
 
 def imports(path: Path) -> set[str]:
@@ -72,7 +79,8 @@ def test_no_file_is_called_utils_common_base_or_helpers():
 
 
 def test_importing_the_command_line_loads_nothing_heavy():
-    heavy = "{'torch', 'mlflow', 'sksurv', 'pandas', 'optuna', 'h5py', 'matplotlib', 'scipy', 'numpy'}"
+    heavy = {"torch", "mlflow", "sksurv", "pandas", "optuna", "h5py", "matplotlib", "scipy", "numpy"}
+    heavy |= {"openslide", "PIL", "skimage", "timm"}
     code = f"import sys, milsurv.benchmark.cli.main; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

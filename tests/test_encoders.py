@@ -1,4 +1,4 @@
-"""Encoders: the embedded one computes what its authors' code computes; weights that are not of a network are refused."""
+"""Encoders: the embedded one gives what its authors' code gives; weights that are not of a network are refused."""
 
 import subprocess
 import sys
@@ -17,7 +17,8 @@ from torch import nn
 
 TILES = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), np.uint8)
 PARAMETERS = {  # millions, as the papers and model cards state them
-    "resnet50": 25.6, "uni": 303, "uni2-h": 681, "virchow": 631, "virchow2": 631, "prov-gigapath": 1135, "hoptimus-0": 1135,
+    "resnet50": 25.6, "uni": 303, "uni2-h": 681, "virchow": 631, "virchow2": 631, "prov-gigapath": 1135,
+    "hoptimus-0": 1135,
 }  # fmt: skip
 
 
@@ -107,11 +108,13 @@ def test_every_backbone_of_the_table_is_run_or_refused_by_name():
 
 def test_missing_weights_say_where_to_ask_and_where_to_log_in(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(DataError, match=r"Request access at https://huggingface.co/MahmoodLab/UNI2-h, log in with `hf auth"):
+    with pytest.raises(
+        DataError, match=r"Request access at https://huggingface.co/MahmoodLab/UNI2-h, log in with `hf auth"
+    ):
         open_encoder("uni2-h")
     with pytest.raises(DataError, match=r"From https://huggingface.co/owkin/phikon: run `hf download owkin/phikon`"):
         open_encoder("phikon")
-    with pytest.raises(DataError, match="--weights .*: no such file"):
+    with pytest.raises(DataError, match=r"--weights .*: no such file"):
         open_encoder("uni2-h", tmp_path / "nowhere")
 
 
@@ -123,13 +126,16 @@ def test_architectures_have_as_many_parameters_as_their_authors_say(name):
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(PARAMETERS[name], rel=0.005)
 
 
+@pytest.mark.slow
 def test_architectures_give_features_of_the_width_in_the_table():
     mend()
     for name, recipe in pathology.RECIPES.items():
         if recipe.architecture.startswith("transformers:"):
             continue
         with torch.device("meta"), torch.inference_mode():
-            found = recipe.feature(pathology.build(recipe).eval(), torch.empty(2, 3, recipe.intake.crop, recipe.intake.crop))
+            found = recipe.feature(
+                pathology.build(recipe).eval(), torch.empty(2, 3, recipe.intake.crop, recipe.intake.crop)
+            )
         assert found.shape == (2, backbones.get(name).dim), name
 
 
@@ -155,7 +161,9 @@ def test_a_checkpoint_of_the_true_architecture_is_loaded_and_a_torn_one_refused(
     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, tmp_path / "model.safetensors")
     encoder = open_encoder(name, tmp_path).on("cpu")
     with torch.inference_mode():
-        maps = network.forward_intermediates(normal(TILES), indices=[3 if "trunc" in name else 4], intermediates_only=True)
+        maps = network.forward_intermediates(
+            normal(TILES), indices=[3 if "trunc" in name else 4], intermediates_only=True
+        )
     assert np.abs(encoder.features(TILES) - maps[0].mean((2, 3)).numpy()).max() < 1e-3
     whole = (tmp_path / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(whole[:-100])

@@ -1,0 +1,231 @@
+"""Extraction: slides in, a store out; resumable, the same from any number of workers, and no slide stops another."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from milsurv.benchmark.extract import Extraction, extract
+from milsurv.benchmark.prepare import UsageError
+from milsurv.datasets.errors import DataError
+from milsurv.datasets.features.opening import open_features
+from milsurv.datasets.nesting import check_nesting
+from milsurv.datasets.wsi.reader import Wanted, running
+
+from .slide_writers import INK, tissue_image, write_tiff
+
+BENCH = [sys.executable, "-m", "milsurv.benchmark.cli.main"]
+SMALL = {"patch_px": 64, "device": "cpu", "workers": 1}
+TILES = {20: 20, 10: 6, 5: 2}  # of a slide with tissue in its left 330 of 512 pixels
+
+
+def draw(folder: Path, names: list[str], side: int = 512) -> Path:
+    for seed, name in enumerate(names):
+        write_tiff(folder / name, tissue_image(side, side, [(0, 0, side * 330 // 512, side)], seed))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def slides(tmp_path_factory) -> Path:
+    """Two good slides, in folders, one blank, one with pen and tissue, one torn, one of another kind."""
+    folder = draw(tmp_path_factory.mktemp("slides"), ["one/a.tiff", "two/b c.TIF"])
+    write_tiff(folder / "blank.tiff", tissue_image(512, 512, []))
+    penned = tissue_image(512, 512, [(0, 0, 330, 512)])
+    penned[:, 200:330] = INK
+    write_tiff(folder / "penned.tiff", penned)
+    (folder / "torn.tiff").write_bytes((folder / "one/a.tiff").read_bytes()[:5000])
+    (folder / "words.svs").write_text("no slide")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def extracted(slides, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    return out, extract(Extraction((slides,), out, **SMALL))
+
+
+def store(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.h5"))}
+
+
+def test_every_slide_is_in_the_report_and_no_bad_one_stops_another(extracted):
+    out, report = extracted
+    status = {row["slide"]: row["status"] for row in report.rows}
+    assert status == {
+        "a": "written", "b c": "written", "blank": "no tissue", "penned": "written", "torn": "failed", "words": "failed"
+    }  # fmt: skip
+    assert "cannot be" in report.failed["torn"] and "no slide of a format" in report.failed["words"]
+    with (out / "extract-report.csv").open(newline="") as file:
+        rows = {row["slide"]: row for row in csv.DictReader(file)}
+    assert rows["a"]["tiles_20x"] == str(TILES[20]) and rows["a"]["full_20x"] == "64" and rows["a"]["mpp"] == "0.5"
+    assert rows["torn"]["reason"] == report.failed["torn"]
+
+
+def test_the_store_holds_three_scales_that_nest(extracted):
+    out, _ = extracted
+    reader = open_features(out)
+    assert (reader.backbone, reader.dim, reader.magnifications) == ("efficientnet-lite0", 1280, (5, 10, 20))
+    assert reader.counts("a") == TILES and reader.counts("blank") == {20: 0, 10: 0, 5: 0}
+    found = check_nesting(reader)
+    assert [(p.coarse, p.fine, p.orphans, p.childless) for p in found.pairs] == [(5, 10, 0, 0), (10, 20, 0, 0)]
+    assert not found.findings
+    features, coords = reader.read("b c", 20)
+    assert np.isfinite(features).all() and features.std() > 0.1
+    assert coords is not None and (coords % 64 == 0).all()
+
+
+def test_pen_is_not_read(extracted):
+    out, _ = extracted
+    assert open_features(out).counts("penned")[20] < TILES[20] / 2
+
+
+def test_features_are_those_of_the_pixels_at_their_coordinates(extracted, slides):
+    from milsurv.datasets.encoders.opening import open_encoder
+    from PIL import Image
+
+    out, _ = extracted
+    image = tissue_image(512, 512, [(0, 0, 330, 512)], 0)
+    features, coords = open_features(out).read("a", 20)
+    assert coords is not None
+    x, y = coords[7]
+    tile = Image.fromarray(image[y : y + 64, x : x + 64]).resize((224, 224), Image.Resampling.BILINEAR)
+    own = open_encoder("efficientnet-lite0").on("cpu").features(np.asarray(tile)[None])[0]
+    assert np.abs(features[7] - own).max() < 0.01
+
+
+def test_finished_slides_are_skipped_and_two_workers_give_the_bytes_of_one(extracted, slides, tmp_path):
+    out, _ = extracted
+    before = store(out)
+    stamps = {path.name: path.stat().st_mtime_ns for path in out.glob("*.h5")}
+    again = extract(Extraction((slides,), out, **SMALL))
+    assert sorted(row["slide"] for row in again.of("finished before")) == ["a", "b c", "blank", "penned"]
+    assert stamps == {path.name: path.stat().st_mtime_ns for path in out.glob("*.h5")}
+    two = extract(Extraction((slides,), tmp_path / "two", **{**SMALL, "workers": 2}))
+    assert store(tmp_path / "two") == before and len(two.failed) == 2
+
+
+def test_a_torn_file_and_a_changed_slide_are_done_again(slides, tmp_path):
+    draw(tmp_path / "slides", ["a.tiff"])
+    asked = Extraction((tmp_path / "slides",), tmp_path / "out", magnifications=(5,), **SMALL)
+    extract(asked)
+    whole = store(tmp_path / "out")
+    (tmp_path / "out" / "a.h5").write_bytes(whole["a.h5"][:4000])
+    (tmp_path / "out" / ".a.01234567.partial").write_bytes(b"left by a killed one")
+    assert extract(asked).of("written") and store(tmp_path / "out") == whole
+    assert not list((tmp_path / "out").glob(".*.partial"))
+    write_tiff(tmp_path / "slides" / "a.tiff", tissue_image(512, 512, [(0, 0, 512, 300)], 9))
+    assert extract(asked).of("written") and store(tmp_path / "out") != whole
+
+
+def test_other_settings_and_other_features_are_refused(extracted, slides, tmp_path):
+    out, _ = extracted
+    with pytest.raises(DataError, match=r"least 0.5 instead of 0.9.*choose another --out"):
+        extract(Extraction((slides,), out, min_tissue=0.9, **SMALL))
+    (tmp_path / "other.h5").write_bytes(b"of another tool")
+    with pytest.raises(DataError, match=r"other\.h5, which milsurv did not write"):
+        extract(Extraction((slides,), tmp_path, **SMALL))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"magnifications": (7,)}, "--magnifications"),
+        ({"overlap": 64}, "--overlap 64"),
+        ({"shard": (3, 2)}, "--shard 3/2"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(slides, tmp_path, wrong, message):
+    with pytest.raises(UsageError, match=message):
+        extract(Extraction((slides,), tmp_path, **{**SMALL, **wrong}))
+
+
+def test_shards_share_the_slides_and_previews_show_them(slides, tmp_path):
+    for i in (1, 2):
+        report = extract(Extraction((slides,), tmp_path, shard=(i, 2), preview=True, **SMALL))
+        assert report.path.name == f"extract-report-{i}-of-2.csv"
+    assert {path.name for path in (tmp_path / "previews").iterdir()} == {
+        "a.png", "b c.png", "blank.png", "penned.png"
+    }  # fmt: skip
+    assert not list(tmp_path.glob("*.h5"))
+
+
+def test_a_reader_that_dies_fails_its_slide_and_the_next_one_is_read(slides):
+    wanted = Wanted(patch_px=64, batch=4)
+    with running() as reader:
+        _, order, batches = reader.read(slides / "one" / "a.tiff", wanted)
+        next(batches)
+        assert reader._process is not None
+        reader._process.kill()
+        with pytest.raises(DataError, match=r"crashed the process that read it \(status -9\)"):
+            list(batches)
+        _, again, batches = reader.read(slides / "one" / "a.tiff", wanted)
+        assert sum(len(batch) for batch in batches) == len(order) == len(again)
+
+
+def test_a_reader_that_is_silent_is_ended(slides, monkeypatch):
+    monkeypatch.setattr("milsurv.datasets.wsi.reader.SECONDS", 0.05)  # no slide is opened so quickly
+    with running() as reader, pytest.raises(DataError, match=r"nothing could be read for 0\.05 seconds"):
+        reader.read(slides / "one" / "a.tiff", Wanted(patch_px=64))
+
+
+def test_the_command_line_says_what_failed_and_ends_with_status_1(slides, tmp_path):
+    words = [
+        "extract",
+        "--slides",
+        slides / "one",
+        "--slides",
+        slides / "words.svs",
+        "--out",
+        tmp_path,
+        "--patch-px",
+        64,
+    ]
+    done = subprocess.run([*BENCH, *map(str, words), "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    said = json.loads(done.stdout)
+    assert list(said["failed"]) == ["words"] and (tmp_path / "a.h5").exists()
+    assert "2/2" in done.stderr and "slides/h" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_what_was_stopped_in_the_middle_ends_with_the_bytes_of_a_fresh_run(tmp_path, how):
+    slides = draw(tmp_path / "slides", [f"{i}.tiff" for i in range(6)])
+    fresh, broken = tmp_path / "fresh", tmp_path / "broken"
+    words = [*BENCH, "extract", "--slides", str(slides), "--patch-px", "64", "--device", "cpu"]
+    process = subprocess.Popen([*words, "--out", str(broken)], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 300
+    while not list(broken.glob("*.h5")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(how)
+    _, said = process.communicate(timeout=120)
+    if how != signal.SIGKILL:
+        assert process.returncode in (1, 130) and "interrupted" in said and "Traceback" not in said
+    kept = store(broken)
+    assert 0 < len(kept) < 6
+    subprocess.run([*words, "--out", str(broken)], check=True, capture_output=True)
+    subprocess.run([*words, "--out", str(fresh), "--workers", "2"], check=True, capture_output=True)
+    assert store(broken) == store(fresh) and len(store(fresh)) == 6
+    assert all(store(broken)[name] == data for name, data in kept.items())
+
+
+@pytest.mark.slow
+def test_slides_become_a_result_on_the_board(tmp_path):
+    names = [f"P{i:02d}-01" for i in range(24)]
+    draw(tmp_path / "slides", [f"{name}.tiff" for name in names], side=256)
+    lines = ["case_id,slide_id,survival_months,censorship"]
+    lines += [f"{name[:3]},{name}.tiff,{3 + 2 * i},{i % 3 == 0:d}" for i, name in enumerate(names)]
+    (tmp_path / "labels.csv").write_text("\n".join(lines).replace(".tiff", ".svs") + "\n")
+    features, out = tmp_path / "features", tmp_path / "results"
+    words = ["extract", "--slides", tmp_path / "slides", "--out", features, "--patch-px", 64]
+    assert subprocess.run([*BENCH, *map(str, words)], check=False).returncode == 0
+    words = ["run", "--model", "crossfusion", "--cohort", "blca", "--labels", tmp_path / "labels.csv", "--folds", 2]
+    words += ["--features", features, "--out", out, "--epochs", 1, "--tracking", "none", "--json"]
+    done = subprocess.run([*BENCH, *map(str, words)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert [fold["status"] for fold in json.loads(done.stdout)["folds"]] == ["finished", "finished"]
