@@ -7,6 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from .comparisons import judged
+from .group_curve_plots import Plot, plot
+from .group_curves import curves_of
 from .html import html
 from .latex import latex
 from .markdown import markdown
@@ -82,6 +84,18 @@ def write(
         "md": markdown(ranked, problems),
         "csv": table_csv(ranked),
         "tex": latex(ranked),
-        "html": html(ranked, predictions, problems),
+        "html": html(ranked, _plots(ranked, predictions), problems),
     }
     return {kind: write_whole(folder / f"leaderboard.{kind}", text) for kind, text in texts.items()}
+
+
+def _plots(ranked: Sequence[Board], predictions: Mapping[str, pd.DataFrame]) -> dict[str, Plot]:
+    """The curves of every line's risk groups, of its first seed that has any, by experiment."""
+    found = {}
+    for line in (line for board in ranked for ranking in board.rankings for line in ranking.lines):
+        kept = (name for name in line.experiments if name in predictions)
+        name = next(kept, None)
+        curves = None if name is None else curves_of(predictions[name])
+        if name is not None and curves is not None:
+            found[name] = plot(curves)
+    return found

@@ -1,0 +1,63 @@
+"""Every ranking in one row: who leads, by how much, and what that is worth."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from . import sheets
+from .evidence import NOT_SHOWN
+from .ranking import CONTROL, Board, Line, Ranking
+
+
+@dataclass(frozen=True)
+class Glance:
+    """One ranking. `leader` and `control` are the best model and the best control as (name, address, C-index);
+    `shown` says over how many of the other lines the lead of the first line is shown."""
+
+    key: str
+    title: str
+    synthetic: bool
+    folds: str
+    size: str
+    leader: tuple[str, str, str, str] | None
+    control: tuple[str, str, str] | None
+    below: bool
+    shown: str
+    detectable: str
+
+
+def glance(boards: Sequence[Board], keys: Sequence[str], links: Mapping[str, str]) -> tuple[Glance, ...]:
+    """All rankings, in the order of the page."""
+    return tuple(
+        _glance(board, key, ranking, links)
+        for board, key in zip(boards, keys, strict=True)
+        for ranking in board.rankings
+    )
+
+
+def _glance(board: Board, key: str, ranking: Ranking, links: Mapping[str, str]) -> Glance:
+    model = next((place for place, line in enumerate(ranking.lines) if line.family != CONTROL), None)
+    evidence, control = ranking.evidence, ranking.control
+    pairs = () if evidence is None else evidence.pairs
+    shown = sum(pair.verdict != NOT_SHOWN for pair in pairs)
+    detectable = None if evidence is None else evidence.detectable
+    leader = None
+    if model is not None:
+        interval = sheets.interval(None if evidence is None else evidence.intervals[model].get("selected"))
+        leader = (*_named(ranking.lines[model], links), interval)
+    first = ranking.lines[0]
+    return Glance(
+        key,
+        board.cohort,
+        board.synthetic,
+        ranking.folds_name,
+        f"{first.patients} ({first.events})",
+        leader,
+        None if control is None else _named(control, links),
+        model is not None and model in ranking.below_control,
+        f"{shown} of {len(pairs)}" if pairs else sheets.NONE,
+        sheets.NONE if detectable is None else f"{detectable:.3f}",
+    )
+
+
+def _named(line: Line, links: Mapping[str, str]) -> tuple[str, str, str]:
+    return line.label, links[line.experiments[0]], sheets.mean(line.selected)
