@@ -10,8 +10,11 @@ from .ranking import CONTROL, Board, Line, Ranking
 
 @dataclass(frozen=True)
 class Glance:
-    """One ranking. `leader` and `control` are the best model and the best control as (name, address, C-index);
-    `shown` says over how many of the other lines the lead of the first line is shown."""
+    """One ranking.
+
+    `leader` and `control` are the best model and the best control as (name, address, C-index), of the leader also its
+    interval; `shown` says over how many of the other lines the lead of the first line is shown.
+    """
 
     key: str
     title: str
@@ -28,13 +31,14 @@ class Glance:
 def glance(boards: Sequence[Board], keys: Sequence[str], links: Mapping[str, str]) -> tuple[Glance, ...]:
     """All rankings, in the order of the page."""
     return tuple(
-        _glance(board, key, ranking, links)
+        glance_at(board, key, ranking, links)
         for board, key in zip(boards, keys, strict=True)
         for ranking in board.rankings
     )
 
 
-def _glance(board: Board, key: str, ranking: Ranking, links: Mapping[str, str]) -> Glance:
+def glance_at(board: Board, key: str, ranking: Ranking, links: Mapping[str, str]) -> Glance:
+    """One ranking of the board at the address `key`."""
     model = next((place for place, line in enumerate(ranking.lines) if line.family != CONTROL), None)
     evidence, control = ranking.evidence, ranking.control
     pairs = () if evidence is None else evidence.pairs

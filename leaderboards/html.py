@@ -15,6 +15,7 @@ from .filters import choices
 from .glance import glance
 from .group_curve_plots import SIZE, Plot
 from .links import OVERVIEW, READ, board_key, line_key
+from .memory import Memory
 from .overall_views import overall_views
 from .page_views import board_view
 from .problem_groups import problem_groups
@@ -24,11 +25,17 @@ from .rows import Problem
 _HERE = Path(__file__).parent
 
 
-def html(boards: Sequence[Board], plots: Mapping[str, Plot], problems: Sequence[Problem] = ()) -> str:
+def html(
+    boards: Sequence[Board],
+    plots: Mapping[str, Plot],
+    problems: Sequence[Problem] = (),
+    memory: Memory = Memory(),  # noqa: B008  # frozen, and remembers nothing
+) -> str:
     """The page as text.
 
     `plots` maps experiment ids to the curves of their risk groups; lines without any say so. Names from data stay text:
-    the template escapes everything, and the content security policy forbids every script but our own.
+    the template escapes everything, and the content security policy forbids every script but our own. `memory` may hold
+    the figures of an earlier page.
     """
     environment = Environment(
         loader=FileSystemLoader(_HERE),
@@ -40,14 +47,14 @@ def html(boards: Sequence[Board], plots: Mapping[str, Plot], problems: Sequence[
     script = f"{datatables()}\n{(_HERE / 'page.js.jinja').read_text(encoding='utf-8').strip()}"
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     keys, links = _addresses(boards)
-    views = [board_view(board, key, links, plots) for board, key in zip(boards, keys, strict=True)]
+    views = [board_view(board, key, links, plots, memory) for board, key in zip(boards, keys, strict=True)]
     shown = [item.plot for view in views for table in view.rankings for item in table.lines if item.plot is not None]
     page = environment.get_template("page.html.jinja").render(
         boards=views,
         single=len(boards) == 1,
         glance=glance(boards, keys, links),
         overall=overall_views(boards, keys, links),
-        across=[across_view(found, f"across{number}") for number, found in enumerate(across(boards), 1)],
+        across=[across_view(found, f"across{number}", memory) for number, found in enumerate(across(boards), 1)],
         choices=choices(views),
         frames={plot.key: Markup(plot.frame) for plot in shown},
         frame_size=tuple(72 * inches for inches in SIZE),

@@ -1,6 +1,6 @@
 """What the page's template needs of a board, reckoned beforehand, so that the template only lays out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -10,15 +10,20 @@ from .ablation_views import AblationView, ablation_view
 from .evidence_views import EvidenceView, evidence_view
 from .experiments import Incomplete
 from .figures import forest
+from .glance import Glance, glance_at
 from .group_curve_plots import SIZE, Plot
 from .inline_svg import inline_svg, opening
 from .line_details import facts, folds_sheet, missing
+from .memory import Memory
 from .ranking import CONTROL, IMPORTED, Board, Line, Ranking
 from .row_bars import Axis, Bar, axis, bar
 from .schema import READINGS
 
 FOREST = 40
 """Lines of the forest plot below a table; the rows of the table show all of them."""
+
+
+_DRAWN = ("c_index_selected", "c_index_best", "oracle_c_index")
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class RankingView:
     ranking: Ranking
     key: str
     facts: tuple[str, ...]
+    glance: Glance
     lines: tuple[LineView, ...]
     axis: Axis
     oracle: float | None
@@ -92,20 +98,23 @@ class BoardView:
     incomplete: tuple[Incomplete, ...]
 
 
-def board_view(board: Board, key: str, links: Mapping[str, str], plots: Mapping[str, Plot]) -> BoardView:
+def board_view(
+    board: Board, key: str, links: Mapping[str, str], plots: Mapping[str, Plot], memory: Memory
+) -> BoardView:
     """Everything the page shows of one board.
 
     `key` is its address, `links` are those of lines by their first experiment, `plots` the curves of risk groups by
     experiment.
     """
     rankings = tuple(
-        _ranking(board, ranking, f"{key}-t{number}", links, plots) for number, ranking in enumerate(board.rankings, 1)
+        _ranking(board, ranking, f"{key}-t{number}", links, plots, memory)
+        for number, ranking in enumerate(board.rankings, 1)
     )
     return BoardView(key, board, rankings, board.incomplete)
 
 
 def _ranking(
-    board: Board, ranking: Ranking, key: str, links: Mapping[str, str], plots: Mapping[str, Plot]
+    board: Board, ranking: Ranking, key: str, links: Mapping[str, str], plots: Mapping[str, Plot], memory: Memory
 ) -> RankingView:
     lines, shared = ranking.lines, axis(ranking)
     oracle = max((line.spreads["oracle_c_index"].mean or 0.0 for line in lines), default=0.0)
@@ -115,19 +124,31 @@ def _ranking(
     told += [ranking.slides] if ranking.slides else []
     told += [f"oracle C-index {oracle:.3f}"] if oracle else []
     control = ranking.control.selected.mean if ranking.control else None
-    description = f"Forest plot of the C-index on {board.title}: folds, mean and standard deviation of each line"
     return RankingView(
         ranking=ranking,
         key=key,
         facts=tuple(told),
+        glance=glance_at(board, key, ranking, links),
         lines=tuple(_line(board, ranking, place, shared, links, plots) for place in range(len(lines))),
         axis=shared,
         oracle=shared.place(oracle) if oracle else None,
         control=None if control is None else shared.place(control),
         control_note=" ".join(sheets.control_notes(ranking)),
-        forest=inline_svg(forest(lines[:FOREST], width=5.6), f"{key}f", description),
+        forest=_forest(lines[:FOREST], f"{key}f", board.title, memory),
         evidence=None if ranking.evidence is None else evidence_view(board, ranking, ranking.evidence),
         ablation=ablation_view(ranking, links),
+    )
+
+
+def _forest(lines: Sequence[Line], key: str, title: str, memory: Memory) -> Markup:
+    description = f"Forest plot of the C-index on {title}: folds, mean and standard deviation of each line"
+    drawn = [
+        (line.rank, line.label, line.family, line.folds["selected"])
+        + tuple((line.spreads[name].mean, line.spreads[name].sd) for name in _DRAWN)
+        for line in lines
+    ]
+    return Markup(
+        memory.recall("forest", [key, title, drawn], lambda: inline_svg(forest(lines, width=5.6), key, description))
     )
 
 

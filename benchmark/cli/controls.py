@@ -105,10 +105,11 @@ def cohort_named(name: str) -> "tuple[str, Cohort | None]":
 
 def show(made: "Entry", folder: Path, out: Path, as_json: bool, say: Callable[[object], None]) -> None:
     """Render the leaderboard, and print the C-index of every fold as a table or as JSON."""
+    from ...leaderboards.memory import of_user
     from ...leaderboards.publish import publish
     from .. import console
 
-    published = publish(out / "experiments", out / "leaderboard")
+    published = publish(out / "experiments", out / "leaderboard", of_user())
     for problem in published.problems:
         console.warn(f"{problem.where}: {problem.message}")
     summary = made.summary()
