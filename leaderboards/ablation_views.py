@@ -1,10 +1,15 @@
 """What scale and fusion are worth, and what the backbone is: lines of one ranking laid out over both axes."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from . import sheets
 from .ranking import CONTROL, IMPORTED, Line, Ranking
+
+
+MOST = 60
+"""Rows above which a matrix is no picture any more."""
 
 
 @dataclass(frozen=True)
@@ -27,27 +32,25 @@ class AblationView:
 
 
 def ablation_view(ranking: Ranking, links: Mapping[str, str]) -> AblationView | None:
-    """The matrix of a ranking; None where nothing was varied: one backbone, and no model on two sets of scales or in
-    two ways of fusing them."""
+    """The matrix of a ranking: the architectures of which more than one combination was run; None where there is none,
+    or where there are more than `MOST` rows."""
     places = [place for place, line in enumerate(ranking.lines) if line.family not in (CONTROL, IMPORTED)]
     lines = [ranking.lines[place] for place in places]
-    backbones = tuple(sorted({line.backbone or sheets.NONE for line in lines}))
-    reads = sorted({(_architecture(line), *_order(line)) for line in lines})
-    if len(backbones) < 2 and len(reads) == len({architecture for architecture, *_ in reads}):
+    runs = {(_architecture(line), *_order(line), line.backbone or sheets.NONE) for line in lines}
+    varied = {name for name, times in Counter(architecture for architecture, *_ in runs).items() if times > 1}
+    reads = sorted({run[:-1] for run in runs if run[0] in varied})
+    backbones = tuple(sorted({run[-1] for run in runs if run[0] in varied}))
+    if not 0 < len(reads) <= MOST:
         return None
     means = [line.selected.mean or 0.0 for line in lines]
     low, high = min([0.5, *means]), max(means)
+    found: dict[tuple[str, str, str], list[Entry]] = {}
+    for place, line in zip(places, lines, strict=True):
+        cell = (line.model, line.scales or "", line.backbone or sheets.NONE)
+        found.setdefault(cell, []).append(_entry(ranking, place, links, low, high))
     rows = []
     for _, _, model, _, scales in reads:
-        cells = []
-        for backbone in backbones:
-            mine = [
-                place
-                for place in places
-                if (ranking.lines[place].model, ranking.lines[place].scales or "") == (model, scales)
-                and (ranking.lines[place].backbone or sheets.NONE) == backbone
-            ]
-            cells.append(tuple(_entry(ranking, place, links, low, high) for place in mine))
+        cells = (tuple(found.get((model, scales, backbone), ())) for backbone in backbones)
         rows.append((model, tuple(scale.strip() for scale in scales.split(",") if scale.strip()), tuple(cells)))
     return AblationView(backbones, tuple(rows))
 
