@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from . import sheets
 from .ranking import CONTROL, IMPORTED, Line, Ranking
 
-
 MOST = 60
 """Rows above which a matrix is no picture any more."""
 

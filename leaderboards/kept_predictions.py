@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -32,7 +33,8 @@ class KeptPredictions(Mapping[str, pd.DataFrame]):
                 message = "is missing, so its Kaplan-Meier curves are not shown; run the experiment again"
                 self.problems.append(Problem(name, message))
                 continue
-            fault = memory.recall("fault", [fingerprint, name], lambda e=experiment, p=path, n=name: self._fault(e, p, n))
+            check = partial(self._fault, experiment, path, name)
+            fault = memory.recall("fault", [fingerprint, name], check)
             if fault is None:
                 self._paths[experiment], self._fingerprints[experiment] = path, fingerprint
             else:
@@ -45,21 +47,21 @@ class KeptPredictions(Mapping[str, pd.DataFrame]):
             return str(error).removeprefix(f"{name}: ")
         return None
 
-    def fingerprint(self, experiment: str) -> str | None:
-        """The fingerprint of an experiment's file; None where there is no sound one."""
-        return self._fingerprints.get(experiment)
+    def fingerprint(self, experiment: str) -> str:
+        """The fingerprint of an experiment's file."""
+        return self._fingerprints[experiment]
 
-    def __getitem__(self, experiment: str) -> pd.DataFrame:
+    def __getitem__(self, experiment: str) -> pd.DataFrame:  # noqa: D105
         path = self._paths[experiment]
         if experiment not in self._tables:
             self._tables[experiment] = read_predictions(path)
         return self._tables[experiment]
 
-    def __contains__(self, experiment: object) -> bool:
+    def __contains__(self, experiment: object) -> bool:  # noqa: D105
         return experiment in self._paths
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[str]:  # noqa: D105
         return iter(self._paths)
 
-    def __len__(self) -> int:
+    def __len__(self) -> int:  # noqa: D105
         return len(self._paths)

@@ -1,10 +1,12 @@
 """What was reckoned before is not reckoned again: intervals, tests and curves are kept by all that they follow from.
 
-Every `bench run` renders the whole board. Most of it is the same as last time, and its bootstrap and its curves are what
-costs time. A value is kept under a fingerprint of its inputs, of the code of this room and of the libraries that reckon
-it; it is plain JSON, which gives back every number to the last bit. A board from memory is the same, byte for byte.
+Every `bench run` renders the whole board. Most of it is the same as last time, and its bootstrap and its curves are
+what costs time. A value is kept under a fingerprint of its inputs, of the code of this room and of the libraries that
+reckon it; it is plain JSON, which gives back every number to the last bit: a board from memory is the same, byte for
+byte.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -44,10 +46,8 @@ class Memory:
             os.utime(path)
         except (OSError, ValueError):
             found = make()
-            try:
+            with contextlib.suppress(OSError, ValueError):  # a full disk, or no number: not kept
                 write_whole(path, json.dumps(found, allow_nan=False))
-            except (OSError, ValueError):  # a full disk, or no number: not kept
-                pass
         return found
 
     def forget(self) -> None:
@@ -63,8 +63,10 @@ class Memory:
 
 
 def of_user() -> Memory:
-    """The memory of this user: the folder in `MILSURV_CACHE`, or `milsurv` in the user's cache. An empty `MILSURV_CACHE`
-    remembers nothing."""
+    """The memory of this user: the folder in `MILSURV_CACHE`, or `milsurv` in the user's cache folder.
+
+    An empty `MILSURV_CACHE` remembers nothing.
+    """
     named = os.environ.get("MILSURV_CACHE")
     if named == "":
         return Memory()

@@ -55,9 +55,7 @@ def overall_views(boards: Sequence[Board], keys: Sequence[str], links: Mapping[s
     return tuple(found)
 
 
-def _view(
-    synthetic: bool, ranked: Sequence[tuple[Board, str, Ranking]], links: Mapping[str, str]
-) -> OverallView:
+def _view(synthetic: bool, ranked: Sequence[tuple[Board, str, Ranking]], links: Mapping[str, str]) -> OverallView:
     columns = tuple(
         (key, board.cohort, ranking.folds_name if len(board.rankings) > 1 else "") for board, key, ranking in ranked
     )
@@ -92,5 +90,3 @@ def _standing(cells: Sequence[Score | None]) -> tuple[int, float]:
     """Models of most cohorts first, then by their mean relative rank."""
     known = [cell for cell in cells if cell is not None]
     return -len(known), sum((cell.rank - 1) / max(cell.of - 1, 1) for cell in known) / len(known)
-
-

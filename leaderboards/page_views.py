@@ -15,7 +15,7 @@ from .group_curve_plots import SIZE, Plot
 from .inline_svg import inline_svg, opening
 from .line_details import facts, folds_sheet, missing
 from .memory import Memory
-from .ranking import CONTROL, IMPORTED, Board, Line, Ranking
+from .ranking import IMPORTED, Board, Line, Ranking
 from .row_bars import Axis, Bar, axis, bar
 from .schema import READINGS
 
@@ -143,8 +143,10 @@ def _ranking(
 def _forest(lines: Sequence[Line], key: str, title: str, memory: Memory) -> Markup:
     description = f"Forest plot of the C-index on {title}: folds, mean and standard deviation of each line"
     drawn = [
-        (line.rank, line.label, line.family, line.folds["selected"])
-        + tuple((line.spreads[name].mean, line.spreads[name].sd) for name in _DRAWN)
+        {
+            "line": (line.rank, line.label, line.family, line.folds["selected"]),
+            "spreads": [(line.spreads[name].mean, line.spreads[name].sd) for name in _DRAWN],
+        }
         for line in lines
     ]
     return Markup(

@@ -92,4 +92,3 @@ def write(
         "html": html(ranked, plots(ranked, predictions, memory), problems, memory),
     }
     return {kind: write_whole(folder / f"leaderboard.{kind}", text) for kind, text in texts.items()}
-

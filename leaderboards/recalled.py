@@ -1,15 +1,19 @@
 """Evidence and curves of a board, recalled from memory where their rows and predictions are the same as before."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from pandas.util import hash_pandas_object
 
 from .comparisons import evidence
 from .evidence import Evidence, Pair
 from .group_curve_plots import Plot, plot
-from .group_curves import as_json, curves_of, parse_curves
+from .group_curves import GroupCurves, as_json, curves_of, parse_curves
 from .kept_predictions import KeptPredictions
 from .memory import Memory
 from .ranking import Board, Ranking
@@ -18,56 +22,81 @@ from .statistics import Estimate
 Predictions = Mapping[str, pd.DataFrame]
 
 
-def judged(boards: Sequence[Board], predictions: Predictions, memory: Memory) -> tuple[Board, ...]:
-    """The boards with the evidence of every ranking, as `comparisons.judged` gives them."""
-    return tuple(
-        replace(
-            board,
-            rankings=tuple(
-                replace(ranking, evidence=_evidence(ranking, predictions, memory)) for ranking in board.rankings
-            ),
+def judged(
+    boards: Sequence[Board],
+    predictions: Predictions,
+    memory: Memory,
+    judge: Callable[[Ranking, Predictions], Evidence] = evidence,
+    also: str = "",
+) -> tuple[Board, ...]:
+    """The boards with the evidence of every ranking, as `judge` gives it.
+
+    also: what the judge knows besides rows and predictions, as text: evidence is recalled for the same text only.
+    """
+
+    def with_evidence(ranking: Ranking) -> Ranking:
+        names = [name for line in ranking.lines for name in line.experiments if name in predictions]
+        inputs = {
+            "lines": [[line.label, line.family, line.rows] for line in ranking.lines],
+            "predictions": {name: _fingerprint(predictions, name) for name in names},
+            "also": also,
+        }
+        return replace(
+            ranking,
+            evidence=_parse(memory.recall("evidence", inputs, lambda: asdict(judge(ranking, predictions)))),
         )
-        for board in boards
-    )
+
+    if memory.folder is None:
+        return tuple(
+            replace(board, rankings=tuple(replace(one, evidence=judge(one, predictions)) for one in board.rankings))
+            for board in boards
+        )
+    return tuple(replace(board, rankings=tuple(map(with_evidence, board.rankings))) for board in boards)
 
 
-def plots(boards: Sequence[Board], predictions: Predictions, memory: Memory) -> dict[str, Plot]:
-    """The curves of every line's risk groups, by the experiment of its first seed that has predictions."""
+def plots(
+    boards: Sequence[Board],
+    predictions: Predictions,
+    memory: Memory,
+    kept: Mapping[str, GroupCurves] | None = None,
+) -> dict[str, Plot]:
+    """The curves of every line's risk groups, by the experiment of its first seed that has any.
+
+    kept: curves by experiment, for lines whose predictions are not here.
+    """
     found = {}
     for line in (line for board in boards for ranking in board.rankings for line in ranking.lines):
-        name = next((name for name in line.experiments if name in predictions), None)
-        drawn = None if name is None else _plot(name, predictions, memory)
-        if name is not None and drawn is not None:
-            found[name] = drawn
+        for name in line.experiments:
+            curves = (kept or {}).get(name)
+            if name in predictions:
+                curves = _curves(name, predictions, memory)
+            if curves is not None:
+                found[name] = _plot(curves, memory)
+                break
     return found
 
 
-def _evidence(ranking: Ranking, predictions: Predictions, memory: Memory) -> Evidence:
-    names = [name for line in ranking.lines for name in line.experiments]
-    prints = {name: _fingerprint(predictions, name) for name in names if name in predictions}
-    if None in prints.values():
-        return evidence(ranking, predictions)
-    inputs = {"lines": [[line.label, line.family, line.rows] for line in ranking.lines], "predictions": prints}
-    return _parse(memory.recall("evidence", inputs, lambda: asdict(evidence(ranking, predictions))))
-
-
-def _plot(name: str, predictions: Predictions, memory: Memory) -> Plot | None:
-    fingerprint = _fingerprint(predictions, name)
-
-    def curves() -> dict[str, Any] | None:
+def _curves(name: str, predictions: Predictions, memory: Memory) -> GroupCurves | None:
+    def made() -> dict[str, Any] | None:
         found = curves_of(predictions[name])
         return None if found is None else as_json(found)
 
-    found = curves() if fingerprint is None else memory.recall("curves", fingerprint, curves)
-    if found is None:
-        return None
-    drawn = memory.recall("plot", found, lambda: asdict(plot(parse_curves(found))))
+    found = made() if memory.folder is None else memory.recall("curves", _fingerprint(predictions, name), made)
+    return None if found is None else parse_curves(found)
+
+
+def _plot(curves: GroupCurves, memory: Memory) -> Plot:
+    drawn = memory.recall("plot", as_json(curves), lambda: asdict(plot(curves)))
     return Plot(**drawn | {"words": tuple(drawn["words"])})
 
 
-def _fingerprint(predictions: Predictions, name: str) -> str | None:
-    """None for tables that were given rather than read: nothing of theirs is remembered."""
-    return predictions.fingerprint(name) if isinstance(predictions, KeptPredictions) else None
+def _fingerprint(predictions: Predictions, name: str) -> str:
+    """Of the file that a table was read from, or of the table where it was given."""
+    for one in predictions.maps if isinstance(predictions, ChainMap) else [predictions]:
+        if name in one and isinstance(one, KeptPredictions):
+            return one.fingerprint(name)
+    rows = hash_pandas_object(predictions[name], index=False)
+    return hashlib.sha256(np.asarray(rows).tobytes()).hexdigest()
 
 
 def _parse(found: dict[str, Any]) -> Evidence:

@@ -80,7 +80,7 @@ def hazard_ratio(time: ArrayLike, event: ArrayLike, group: ArrayLike) -> HazardR
     def score(beta: float) -> float:
         return float(free - (deaths * ones / (ones + zeros * np.exp(-beta))).sum())
 
-    beta = float(optimize.brentq(score, -30.0, 30.0, xtol=1e-10))  # the score falls all the way, from > 0 to < 0
+    beta = optimize.root_scalar(score, bracket=(-30.0, 30.0), xtol=1e-10).root  # the score falls all the way
     share = ones / (ones + zeros * np.exp(-beta))
     reach = 1.959964 / np.sqrt((deaths * share * (1 - share)).sum())
     return HazardRatio(*(float(np.exp(beta + step)) for step in (0.0, -reach, reach)))

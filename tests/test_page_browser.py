@@ -127,7 +127,7 @@ def test_the_keyboard_sorts_and_opens(browser, board):
         ("backbone", "conch", 1),
         ("family", "multi-scale", 1),
         ("family", "control", 1),
-        ("scales", "20×", 2),
+        ("scales", "20\N{MULTIPLICATION SIGN}", 2),
         ("recipe", "default", 4),
         ("cohort", "synthetic", 0),
     ],

@@ -127,7 +127,8 @@ def test_the_page_asks_no_network(page, published):
 
 def test_the_security_policy_allows_our_script_and_no_other(page, published):
     (policy,) = (found["content"] for found in page.all("meta") if found.get("http-equiv"))
-    (script,) = re.findall(r'<script type="module">(.*?)</script>', published.paths["html"].read_text(encoding="utf-8"), re.DOTALL)
+    text = published.paths["html"].read_text(encoding="utf-8")
+    (script,) = re.findall(r'<script type="module">(.*?)</script>', text, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert policy.startswith("default-src 'none'; ")
     assert f"script-src 'sha256-{digest}';" in policy
