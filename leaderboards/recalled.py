@@ -95,7 +95,7 @@ def _fingerprint(predictions: Predictions, name: str) -> str:
     for one in predictions.maps if isinstance(predictions, ChainMap) else [predictions]:
         if name in one and isinstance(one, KeptPredictions):
             return one.fingerprint(name)
-    rows = hash_pandas_object(predictions[name], index=False)
+    rows = hash_pandas_object(predictions[name], index=False)  # pyright: ignore[reportCallIssue]  # a function that pandas does not type
     return hashlib.sha256(np.asarray(rows).tobytes()).hexdigest()
 
 

@@ -1,7 +1,9 @@
 """The page in a real browser: sort, filter, open, follow, copy; no request, no fault, no markup from data."""
 
 import importlib.util
+import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -309,3 +311,25 @@ def test_axe_finds_no_serious_fault(browser, board, size, theme):
             found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
             bad = [(one["id"], one["impact"], one["nodes"][0]["html"]) for one in found]
             assert [fault for fault in bad if fault[1] in ("serious", "critical")] == [], view
+
+
+@pytest.mark.slow
+def test_the_copied_command_gives_the_same_numbers(browser, tmp_path):
+    bench = Path(sys.executable).with_name("bench")
+    first = "run --model meanpool --cohort blca --features synthetic --patients 40 --folds 2 --epochs 1"
+    scored = []
+    for name in ("theirs", "mine"):
+        (tmp_path / name).mkdir()
+        command = [bench, *first.split()] if name == "theirs" else [bench, *copied.split()[1:]]
+        subprocess.run(command, cwd=tmp_path / name, check=True, capture_output=True)
+        files = sorted((tmp_path / name).rglob("fold-*/result.json"))
+        rows = [json.loads(path.read_text()) for path in files]
+        scored.append([{key: row[key] for key in row if key.startswith(("c_index", "ibs", "uno"))} for row in rows])
+        path = tmp_path / name / "results" / "leaderboard" / "leaderboard.html"
+        with opened(browser, path) as page:
+            page.locator("button.open").click()
+            page.locator(".command .copy").click()
+            page.locator(".command .copy", has_text="Copied").wait_for()
+            copied = page.evaluate("navigator.clipboard.readText()")
+    assert scored[0] == scored[1]
+    assert len(scored[0]) == 2
