@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from . import sheets
 from .evidence import NOT_SHOWN
-from .ranking import CONTROL, Board, Line, Ranking
+from .ranking import CONTROL, Board, Ranking, names_of
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,16 @@ def glance_at(board: Board, key: str, ranking: Ranking, links: Mapping[str, str]
     pairs = () if evidence is None else evidence.pairs
     shown = sum(pair.verdict != NOT_SHOWN for pair in pairs)
     detectable = None if evidence is None else evidence.detectable
+    names = names_of(ranking.lines)
+
+    def named(place: int) -> tuple[str, str, str]:
+        line = ranking.lines[place]
+        return names[place], links[line.experiments[0]], sheets.mean(line.selected)
+
     leader = None
     if model is not None:
         interval = sheets.interval(None if evidence is None else evidence.intervals[model].get("selected"))
-        leader = (*_named(ranking.lines[model], links), interval)
+        leader = (*named(model), interval)
     first = ranking.lines[0]
     return Glance(
         key,
@@ -56,12 +62,9 @@ def glance_at(board: Board, key: str, ranking: Ranking, links: Mapping[str, str]
         ranking.folds_name,
         f"{first.patients} ({first.events})",
         leader,
-        None if control is None else _named(control, links),
+        None if control is None else named(ranking.lines.index(control)),
         model is not None and model in ranking.below_control,
         f"{shown} of {len(pairs)}" if pairs else sheets.NONE,
         sheets.NONE if detectable is None else f"{detectable:.3f}",
     )
 
-
-def _named(line: Line, links: Mapping[str, str]) -> tuple[str, str, str]:
-    return line.label, links[line.experiments[0]], sheets.mean(line.selected)

@@ -291,7 +291,7 @@ def test_the_first_paint_comes_within_a_second(browser, board):
             page.wait_for_timeout(200)
             return page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
 
-    assert min(paint() for _ in range(3)) < 1000
+    assert any(paint() < 1000 for _ in range(5))  # a machine may be busy with something else
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -315,21 +315,19 @@ def test_axe_finds_no_serious_fault(browser, board, size, theme):
 
 @pytest.mark.slow
 def test_the_copied_command_gives_the_same_numbers(browser, tmp_path):
-    bench = Path(sys.executable).with_name("bench")
-    first = "run --model meanpool --cohort blca --features synthetic --patients 40 --folds 2 --epochs 1"
-    scored = []
-    for name in ("theirs", "mine"):
+    def run(name, command):
         (tmp_path / name).mkdir()
-        command = [bench, *first.split()] if name == "theirs" else [bench, *copied.split()[1:]]
-        subprocess.run(command, cwd=tmp_path / name, check=True, capture_output=True)
-        files = sorted((tmp_path / name).rglob("fold-*/result.json"))
-        rows = [json.loads(path.read_text()) for path in files]
-        scored.append([{key: row[key] for key in row if key.startswith(("c_index", "ibs", "uno"))} for row in rows])
-        path = tmp_path / name / "results" / "leaderboard" / "leaderboard.html"
-        with opened(browser, path) as page:
-            page.locator("button.open").click()
-            page.locator(".command .copy").click()
-            page.locator(".command .copy", has_text="Copied").wait_for()
-            copied = page.evaluate("navigator.clipboard.readText()")
-    assert scored[0] == scored[1]
-    assert len(scored[0]) == 2
+        bench = Path(sys.executable).with_name(command.split()[0])
+        subprocess.run([bench, *command.split()[1:]], cwd=tmp_path / name, check=True, capture_output=True)
+        rows = [json.loads(path.read_text()) for path in sorted((tmp_path / name).rglob("fold-*/result.json"))]
+        return [{key: row[key] for key in row if key.startswith(("c_index", "uno_c", "auc", "ibs"))} for row in rows]
+
+    first = "bench run --model meanpool --cohort blca --features synthetic --patients 40 --folds 2 --epochs 1"
+    theirs = run("theirs", first)
+    with opened(browser, tmp_path / "theirs" / "results" / "leaderboard" / "leaderboard.html") as page:
+        page.locator("button.open").click()
+        page.locator(".command .copy").click()
+        page.locator(".command .copy", has_text="Copied").wait_for()
+        copied = page.evaluate("navigator.clipboard.readText()")
+    assert len(theirs) == 2
+    assert run("mine", copied) == theirs
