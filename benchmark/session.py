@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..datasets.errors import DataError
 from ..datasets.findings import Finding
+from ..leaderboards.memory import of_user
 from ..leaderboards.publish import Published, publish
 from . import console
 from .control_runs import choose_control, entry_of, name_of, prepare_control
@@ -210,7 +211,7 @@ class Session:
     def publish(self) -> bool:
         """Render the leaderboard of everything in the output folder; False, with a word why, where it cannot be."""
         try:
-            self.published = publish(self.out / "experiments", self.out / "leaderboard")
+            self.published = publish(self.out / "experiments", self.out / "leaderboard", of_user())
         except OSError as error:
             console.fail(f"the leaderboard cannot be written: {error.filename}: {error.strerror}. The results are kept")
             return False

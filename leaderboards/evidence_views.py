@@ -1,7 +1,7 @@
 """What the page's template needs of comparisons: within a ranking, and across cohorts."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from markupsafe import Markup
 
@@ -10,6 +10,7 @@ from .across import Across
 from .evidence import Evidence
 from .figures import critical_difference
 from .inline_svg import inline_svg
+from .memory import Memory
 from .ranking import Board, Ranking, names_of
 
 
@@ -48,12 +49,17 @@ class AcrossView:
     diagram: Markup
 
 
-def across_view(found: Across, key: str) -> AcrossView:
+def across_view(found: Across, key: str, memory: Memory) -> AcrossView:
     """Models over cohorts, for the page. `key` starts the ids of its elements."""
     sheet = sheets.across_sheet(found)
     sizes = f"{len(found.models)} models on {len(found.cohorts)} cohorts"
     description = f"Critical-difference diagram: mean ranks of {sizes}"
-    return AcrossView(sheet.title, sheet, inline_svg(critical_difference(found), key, description))
+    drawn = memory.recall(
+        "critical-difference",
+        [key, asdict(found)],
+        lambda: inline_svg(critical_difference(found), key, description),
+    )
+    return AcrossView(sheet.title, sheet, Markup(drawn))
 
 
 def evidence_view(board: Board, ranking: Ranking, evidence: Evidence) -> EvidenceView:

@@ -1,35 +1,29 @@
 """What the page's template needs of a board, reckoned beforehand, so that the template only lays out."""
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import pandas as pd
 from markupsafe import Markup
 
 from . import sheets
+from .ablation_views import AblationView, ablation_view
 from .evidence_views import EvidenceView, evidence_view
 from .experiments import Incomplete
-from .figures import forest, kaplan_meier
-from .inline_svg import inline_svg
+from .figures import forest
+from .glance import Glance, glance_at
+from .group_curve_plots import SIZE, Plot
+from .inline_svg import inline_svg, opening
 from .line_details import facts, folds_sheet, missing
+from .memory import Memory
 from .ranking import IMPORTED, Board, Line, Ranking
+from .row_bars import Axis, Bar, axis, bar
+from .schema import READINGS
 
-CURVES = 12
-"""Lines of one ranking whose Kaplan-Meier curves are set into the page; each costs it some 30 kB."""
+FOREST = 40
+"""Lines of the forest plot below a table; the rows of the table show all of them."""
 
 
-@dataclass(frozen=True)
-class Bar:
-    """The small forest bar of a line; every number is a percentage of the ranking's common axis."""
-
-    mean: float
-    low: float
-    high: float
-    folds: tuple[float, ...]
-    best: float | None
-    interval: tuple[float, float] | None
+_DRAWN = ("c_index_selected", "c_index_best", "oracle_c_index")
 
 
 @dataclass(frozen=True)
@@ -44,8 +38,18 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """One of the three readings of a line: mean, SD, interval in words, and its bar."""
+
+    name: str
+    text: str
+    interval: str
+    bar: Bar | None
+
+
+@dataclass(frozen=True)
 class LineView:
-    """One line of the page: its bar, its sortable cells, and what opening it shows."""
+    """One line of the page: its address, its bar, its sortable cells, what filters know, and what opening it shows."""
 
     line: Line
     key: str
@@ -53,10 +57,13 @@ class LineView:
     interval: str
     scales: tuple[str, ...]
     setting: str
+    filters: Mapping[str, str]
     bar: Bar | None
     cells: tuple[Cell, ...]
+    readings: tuple[Reading, ...]
     folds: sheets.Sheet
     missing: tuple[str, ...]
+    plot: Plot | None
     curve: Markup | None
     no_curve: str
     facts: tuple[tuple[str, str], ...]
@@ -65,20 +72,20 @@ class LineView:
 
 @dataclass(frozen=True)
 class RankingView:
-    """One table of the page, its axis (percent, label), and its forest plot."""
+    """One table of the page, its axis, its figures, and what the lead of its first line is worth."""
 
     ranking: Ranking
     key: str
     facts: tuple[str, ...]
+    glance: Glance
     lines: tuple[LineView, ...]
-    ticks: tuple[tuple[float, str], ...]
-    chance: float
+    axis: Axis
     oracle: float | None
     control: float | None
     control_note: str
     forest: Markup
-    leader: Markup | None
     evidence: EvidenceView | None
+    ablation: AblationView | None
 
 
 @dataclass(frozen=True)
@@ -91,114 +98,111 @@ class BoardView:
     incomplete: tuple[Incomplete, ...]
 
 
-def board_view(board: Board, key: str, predictions: Mapping[str, pd.DataFrame]) -> BoardView:
-    """Everything the page shows of one board. `key` starts the ids of its elements."""
+def board_view(
+    board: Board, key: str, links: Mapping[str, str], plots: Mapping[str, Plot], memory: Memory
+) -> BoardView:
+    """Everything the page shows of one board.
+
+    `key` is its address, `links` are those of lines by their first experiment, `plots` the curves of risk groups by
+    experiment.
+    """
     rankings = tuple(
-        _ranking(board, ranking, f"{key}r{number}", predictions) for number, ranking in enumerate(board.rankings, 1)
+        _ranking(board, ranking, f"{key}-t{number}", links, plots, memory)
+        for number, ranking in enumerate(board.rankings, 1)
     )
     return BoardView(key, board, rankings, board.incomplete)
 
 
-def _ranking(board: Board, ranking: Ranking, key: str, predictions: Mapping[str, pd.DataFrame]) -> RankingView:
-    lines = ranking.lines
-    low, high = _axis(ranking)
-
-    def place(value: float) -> float:
-        return round(100 * (value - low) / (high - low), 2)
-
-    step = next(step for step in (0.02, 0.05, 0.1, 0.2) if (high - low) / step <= 5 or step == 0.2)
-    ticks = [index * step for index in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+def _ranking(
+    board: Board, ranking: Ranking, key: str, links: Mapping[str, str], plots: Mapping[str, Plot], memory: Memory
+) -> RankingView:
+    lines, shared = ranking.lines, axis(ranking)
     oracle = max((line.spreads["oracle_c_index"].mean or 0.0 for line in lines), default=0.0)
     sizes = sorted({(line.patients, line.events) for line in lines})
-    facts = [f"{patients} patients, {events} events" for patients, events in sizes]
-    facts += [f"{lines[0].n_folds} folds: {ranking.folds_name}"]
-    facts += [ranking.slides] if ranking.slides else []
-    facts += [f"oracle C-index {oracle:.3f}"] if oracle else []
+    told = [f"{patients} patients, {events} deaths" for patients, events in sizes]
+    told += [f"{lines[0].n_folds} folds: {ranking.folds_name}"]
+    told += [ranking.slides] if ranking.slides else []
+    told += [f"oracle C-index {oracle:.3f}"] if oracle else []
     control = ranking.control.selected.mean if ranking.control else None
-    views = tuple(
-        _line(board, ranking, number, f"{key}l{number + 1}", place, predictions) for number in range(len(lines))
-    )
-    # The leader's curves stand below the table too, under ids of their own.
-    leader = (
-        None if views[0].curve is None else Markup(str(views[0].curve).replace(f"{views[0].key}k-", f"{key}leader-"))
-    )
-    description = f"Forest plot of the C-index on {board.title}: folds, mean and standard deviation of each line"
     return RankingView(
         ranking=ranking,
         key=key,
-        facts=tuple(facts),
-        lines=views,
-        ticks=tuple((place(tick), f"{tick:.2f}") for tick in ticks),
-        chance=place(0.5),
-        oracle=place(oracle) if oracle else None,
-        control=None if control is None else place(control),
+        facts=tuple(told),
+        glance=glance_at(board, key, ranking, links),
+        lines=tuple(_line(board, ranking, place, shared, links, plots) for place in range(len(lines))),
+        axis=shared,
+        oracle=shared.place(oracle) if oracle else None,
+        control=None if control is None else shared.place(control),
         control_note=" ".join(sheets.control_notes(ranking)),
-        forest=inline_svg(forest(lines, width=5.6), f"{key}f", description),
-        leader=leader,
+        forest=_forest(lines[:FOREST], f"{key}f", board.title, memory),
         evidence=None if ranking.evidence is None else evidence_view(board, ranking, ranking.evidence),
+        ablation=ablation_view(ranking, links),
     )
 
 
-def _axis(ranking: Ranking) -> tuple[float, float]:
-    """The common axis of a ranking: room for every fold, mean ± SD, interval and chance, on whole hundredths."""
-    values = [0.5]
-    if ranking.evidence is not None:
-        drawn = [found["selected"] for found in ranking.evidence.intervals if "selected" in found]
-        values += [end for found in drawn for end in (found.low, found.high)]
-    for line in ranking.lines:
-        mean, sd = line.selected.mean or 0.5, line.selected.sd or 0.0
-        best, oracle = line.spreads["c_index_best"].mean, line.spreads["oracle_c_index"].mean
-        values += [mean - sd, mean + sd, *line.folds["selected"], best or mean, oracle or mean]
-    return math.floor(100 * min(values) - 1) / 100, math.ceil(100 * max(values) + 1) / 100
+def _forest(lines: Sequence[Line], key: str, title: str, memory: Memory) -> Markup:
+    description = f"Forest plot of the C-index on {title}: folds, mean and standard deviation of each line"
+    drawn = [
+        {
+            "line": (line.rank, line.label, line.family, line.folds["selected"]),
+            "spreads": [(line.spreads[name].mean, line.spreads[name].sd) for name in _DRAWN],
+        }
+        for line in lines
+    ]
+    return Markup(
+        memory.recall("forest", [key, title, drawn], lambda: inline_svg(forest(lines, width=5.6), key, description))
+    )
 
 
 def _line(
-    board: Board,
-    ranking: Ranking,
-    number: int,
-    key: str,
-    place: Callable[[float], float],
-    predictions: Mapping[str, pd.DataFrame],
+    board: Board, ranking: Ranking, place: int, shared: Axis, links: Mapping[str, str], plots: Mapping[str, Plot]
 ) -> LineView:
-    line = ranking.lines[number]
-    intervals = {} if ranking.evidence is None else ranking.evidence.intervals[number]
-    drawn = intervals.get("selected")
+    line = ranking.lines[place]
+    intervals = {} if ranking.evidence is None else ranking.evidence.intervals[place]
     seeds = f"{len(line.seeds)} seeds" if len(line.seeds) > 1 else ""
-    mean, sd, best = line.selected.mean, line.selected.sd or 0.0, line.spreads["c_index_best"].mean
-    bar = None
-    if mean is not None:
-        folds = tuple(place(fold) for fold in line.folds["selected"])
-        bar = Bar(
-            place(mean),
-            place(mean - sd),
-            place(mean + sd),
-            folds,
-            None if best is None else place(best),
-            None if drawn is None else (place(drawn.low), place(drawn.high)),
-        )
-    shown = [experiment for experiment in line.experiments if experiment in predictions][:1]
-    curve = _curve(board, line, key, predictions[shown[0]]) if shown and number < CURVES else None
-    reason = "The risk groups of this line's patients were not kept, so there are no curves to show."
-    if number >= CURVES:
-        reason = f"Only the first {CURVES} lines of a table show their curves, to keep the page small."
-    elif line.family == IMPORTED:
-        reason = "Imported without risk groups, so there are no curves to show."
+    shown = next((plots[experiment] for experiment in line.experiments if experiment in plots), None)
+    told = "Imported without risk groups" if line.family == IMPORTED else "The risk groups of this line were not kept"
     return LineView(
         line=line,
-        key=key,
-        marks=sheets.marks(ranking, number),
-        interval=sheets.interval(drawn),
+        key=links[line.experiments[0]],
+        marks=sheets.marks(ranking, place),
+        interval=sheets.interval(intervals.get("selected")),
         scales=tuple(scale.strip() for scale in (line.scales or "").split(",") if scale.strip()),
         setting=" · ".join(word for word in (line.backbone, line.loss, line.recipe, seeds) if word),
-        bar=bar,
+        filters=_filters(board, ranking, line),
+        bar=bar(line, shared, intervals),
         cells=_cells(line, {name: sheets.interval(found, 2) for name, found in intervals.items()}),
+        readings=tuple(
+            Reading(
+                name,
+                sheets.mean_sd(line.spreads[f"c_index_{name}"]),
+                sheets.interval(intervals.get(name)),
+                bar(line, shared, intervals, name),
+            )
+            for name in READINGS
+        ),
         folds=folds_sheet(line),
         missing=missing(line),
-        curve=curve,
-        no_curve=reason,
+        plot=shown,
+        curve=None if shown is None else _curve(shown, f"{line.label} on {board.title}"),
+        no_curve=f"{told}, so there are no curves to show.",
         facts=facts(line),
         commands=tuple(dict.fromkeys(row["command"] for row in line.rows if row.get("command"))),
     )
+
+
+def _filters(board: Board, ranking: Ranking, line: Line) -> dict[str, str]:
+    """What a line can be filtered by; a line without a value is found under none."""
+    return {
+        "backbone": line.backbone or "",
+        "family": line.family or "",
+        "scales": "" if not line.scales else sheets.scales(line.scales),
+        "loss": line.loss or "",
+        "recipe": line.recipe or "",
+        "slides": line.slides or "",
+        "folds": ranking.folds_name,
+        "cohort": "synthetic" if board.synthetic else "real",
+    }
 
 
 def _cells(line: Line, intervals: Mapping[str, str]) -> tuple[Cell, ...]:
@@ -228,12 +232,7 @@ def _cells(line: Line, intervals: Mapping[str, str]) -> tuple[Cell, ...]:
     )
 
 
-def _curve(board: Board, line: Line, key: str, table: pd.DataFrame) -> Markup | None:
-    """Kaplan-Meier curves of the out-of-fold risk groups at `selected`, of the line's first seed."""
-    mine = np.asarray(table["reading"] == "selected")
-    time, event, group = (np.asarray(table[column])[mine] for column in ("time", "event", "risk_group"))
-    if not mine.any() or not np.isin(group, ("high", "low")).all():
-        return None
-    figure = kaplan_meier(time, event, group)
-    description = f"Kaplan-Meier curves of the high-risk and low-risk group of {line.label} on {board.title}"
-    return inline_svg(figure, f"{key}k", description)
+def _curve(plot: Plot, of: str) -> Markup:
+    """The curves of one line on the axes that it shares with others."""
+    head = opening(72 * SIZE[0], 72 * SIZE[1], f"Kaplan-Meier curves of {of}: {'; '.join(plot.words)}")
+    return Markup(f'{head}<use xlink:href="#{plot.key}"></use>{plot.curves}</svg>')

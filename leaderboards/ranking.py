@@ -6,8 +6,10 @@ deviation therefore speaks of folds, not of seeds.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -104,12 +106,12 @@ class Ranking:
         mode = self.lines[0].slides or WHOLE_PATIENT
         return "" if mode == WHOLE_PATIENT else said.get(mode, mode)
 
-    @property
+    @cached_property
     def control(self) -> Line | None:
         """The best of the controls, against which every model is held; None where none was run."""
         return next((line for line in self.lines if line.family == CONTROL), None)
 
-    @property
+    @cached_property
     def below_control(self) -> tuple[int, ...]:
         """The places of lines that are no controls and whose mean is below that of the best control."""
         best = self.control.selected.mean if self.control else None
@@ -288,10 +290,10 @@ def _with_variants(lines: Sequence[Line]) -> list[Line]:
         differ = [name for name in names if len({json.dumps(other.get(name)) for other in sisters}) > 1]
         words = [f"{name}={_plain(own[name])}" for name in differ if name in own]
         result.append(replace(line, variant=", ".join(words)))
-    shown = [_shown(line) for line in result]
+    shown = Counter(_shown(line) for line in result)
     return [
         replace(line, variant=f"{line.variant}, " * bool(line.variant) + f"experiment {line.experiments[0]}")
-        if shown.count(_shown(line)) > 1
+        if shown[_shown(line)] > 1
         else line
         for line in result
     ]
@@ -299,14 +301,16 @@ def _with_variants(lines: Sequence[Line]) -> list[Line]:
 
 def names_of(lines: Sequence[Line]) -> tuple[str, ...]:
     """A name for every line that no other line has: its label, and where labels repeat what else tells them apart."""
-    labels = [line.label for line in lines]
+    families: dict[str, list[Line]] = {}
+    for line in lines:
+        families.setdefault(line.label, []).append(line)
     names = []
     for line in lines:
-        sisters = [other for other in lines if other.label == line.label]
+        sisters = families[line.label]
         fields = ("scales", "backbone", "loss", "recipe", "slides", "folds_name")
         differ = [field for field in fields if len({getattr(other, field) for other in sisters}) > 1]
         words = [str(getattr(line, field)) for field in differ if getattr(line, field)]
-        tell = labels.count(line.label) > 1 and words
+        tell = len(sisters) > 1 and words
         names.append(f"{line.label} [{', '.join(words)}]" if tell else line.label)
     return tuple(names)
 

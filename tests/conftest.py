@@ -9,6 +9,8 @@ import pytest
 # Small tensors on a busy machine: threads only get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# Boards are reckoned anew: the user's memory of earlier ones is neither read nor filled.
+os.environ["MILSURV_CACHE"] = ""
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ def leaderboard(
     with explained():
         import tempfile
 
+        from ...leaderboards.memory import of_user
         from ...leaderboards.publish import publish
         from .. import console
         from ..prepare import UsageError
@@ -41,7 +42,7 @@ def leaderboard(
                 except Exception as error:
                     raise Failure(f"MLflow at {tracking} cannot be read: {reason(error)}", 1) from error
                 folders = [Path(fetched)]
-            published = publish(folders, target)
+            published = publish(folders, target, of_user())
         for problem in published.problems:
             console.warn(f"{problem.where}: {problem.message}")
         if as_json:
