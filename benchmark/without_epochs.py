@@ -21,7 +21,8 @@ from .metrics import METRICS, Estimate, FollowUp, NotComputable, brier_null
 from .provenance import code_version, libraries
 from .results import table, write
 
-_NEEDS = {"ibs": "survival", "logrank_p": "high"}
+NEEDS = {"ibs": "survival", "logrank_p": "high"}
+"""What a metric needs beside risks: survival probabilities, or risk groups."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,11 @@ class Said:
 
 @dataclass(frozen=True)
 class Entry:
-    """One experiment ready to be written: its id, what all its rows share, and per fold a row and predictions."""
+    """One experiment ready to be written: its id, what that is the hash of (`settled`), what all its rows share, and
+    per fold a row and predictions."""
 
     experiment: str
+    settled: Mapping[str, object]
     shared: Mapping[str, object]
     rows: tuple[dict[str, object], ...]
     predictions: tuple[tuple[dict[str, object], ...], ...]
@@ -83,7 +86,8 @@ def entry(
         id, the others the rows too. facts: further keys of every row.
     readings: those that these numbers stand for; the others are null because of `why_not`.
     """
-    canonical = json.dumps({"protocol": PROTOCOL, **settled}, sort_keys=True, separators=(",", ":"))
+    whole = {"protocol": PROTOCOL, **settled}
+    canonical = json.dumps(whole, sort_keys=True, separators=(",", ":"))
     name = hashlib.sha256(canonical.encode()).hexdigest()[:10]
     shared: dict[str, object] = {
         "schema": 1,
@@ -99,7 +103,7 @@ def entry(
     }
     created = datetime.now(UTC).isoformat(timespec="seconds")
     rows = tuple({**shared, "created": created, **_row(one, readings, why_not)} for one in said)
-    return Entry(name, shared, rows, tuple(tuple(_lines(one)) for one in said))
+    return Entry(name, whole, shared, rows, tuple(tuple(_lines(one)) for one in said))
 
 
 def _row(said: Said, readings: Sequence[str], why_not: str) -> dict[str, object]:
@@ -109,7 +113,7 @@ def _row(said: Said, readings: Sequence[str], why_not: str) -> dict[str, object]
     estimate = Estimate(said.risk, survival, edges, high)
     row: dict[str, object] = {"fold": said.fold}
     for metric in METRICS:
-        lacks = _NEEDS.get(metric.name)
+        lacks = NEEDS.get(metric.name)
         try:
             if lacks and getattr(said, lacks) is None:
                 words = "survival probabilities" if lacks == "survival" else "risk groups"
@@ -173,7 +177,8 @@ def keep(made: Entry, out: Path) -> Path:
     if _there(folder, made):
         return folder
     write(
-        folder / "experiment.json", json.dumps({"id": made.experiment, **made.shared}, indent=2, sort_keys=True) + "\n"
+        folder / "experiment.json",
+        json.dumps({"id": made.experiment, "settled": made.settled, **made.shared}, indent=2, sort_keys=True) + "\n",
     )
     write(folder / "predictions.csv", table([line for lines in made.predictions for line in lines]))
     for row, lines in zip(made.rows, made.predictions, strict=True):

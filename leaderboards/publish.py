@@ -1,12 +1,15 @@
 """The one entry: folders of results in, a rendered leaderboard out."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from .comparisons import judged
+from .derived import NOTHING, Derived
+from .entries import read_entries
+from .entry import Head
 from .html import html
 from .latex import latex
 from .markdown import markdown
@@ -29,11 +32,17 @@ class Published:
 
 @dataclass(frozen=True)
 class Gathered:
-    """Boards with their evidence, the predictions it rests on by experiment, and what was left out."""
+    """Boards with their evidence, the predictions it rests on by experiment, and what was left out.
+
+    `derived` is what entries without patients say instead of predictions; `origins` gives the head of the entry that an
+    experiment was published in.
+    """
 
     boards: tuple[Board, ...]
     predictions: Mapping[str, pd.DataFrame]
     problems: tuple[Problem, ...]
+    derived: Derived = NOTHING
+    origins: Mapping[str, Head] = field(default_factory=dict)
 
 
 def publish(results: Path | Sequence[Path], out: Path) -> Published:
@@ -48,17 +57,25 @@ def publish(results: Path | Sequence[Path], out: Path) -> Published:
 
 
 def gather(results: Path | Sequence[Path], judge: bool = True) -> Gathered:
-    """All boards below `results`, with the evidence of every ranking unless `judge` is False.
+    """All boards of the results and entries below `results`, with evidence for every ranking unless `judge` is False.
 
     Raises RowError where a folder does not exist.
     """
-    read = read_rows(results)
+    roots = [Path(results)] if isinstance(results, str | Path) else [Path(folder) for folder in results]
+    sent = read_entries(roots)
+    none = not sent.entries and not sent.problems
+    read = read_rows(roots, None if none else {entry.name: entry.rows for entry in sent.entries})
     ranked = boards(read.rows)
     wanted = [
         name for board in ranked for ranking in board.rankings for line in ranking.lines for name in line.experiments
     ]
     predictions, unread = predictions_of(read.folders, wanted)
-    return Gathered(judged(ranked, predictions) if judge else ranked, predictions, (*read.problems, *unread))
+    for entry in sent.entries:
+        predictions = {**entry.predictions, **predictions}
+    origins = {row["experiment"]: entry.head for entry in sent.entries for row in entry.rows}
+    problems = (*read.problems, *sent.problems, *unread)
+    found = judged(ranked, predictions, sent.derived) if judge else ranked
+    return Gathered(found, predictions, problems, sent.derived, origins)
 
 
 def render(

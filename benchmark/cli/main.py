@@ -16,7 +16,7 @@ from .compare import compare
 from .controls import control
 from .data import data_app
 from .features import features_app
-from .leaderboard import leaderboard
+from .leaderboard import leaderboard_app
 from .listing import list_
 from .mistakes import Failure
 from .predictions import import_predictions
@@ -32,7 +32,7 @@ app = typer.Typer(
 )
 app.command("run")(run)
 app.command("ablate")(ablate)
-app.command("leaderboard")(leaderboard)
+app.add_typer(leaderboard_app)
 app.command("list")(list_)
 app.command("import-checkpoint")(import_checkpoint)
 app.add_typer(data_app)
