@@ -99,14 +99,23 @@ def write_entry(
     return folder
 
 
-def read_entry(folder: Path, name: str | None = None) -> Entry:
+def read_entry(folder: Path, changed: list[str] | None = None) -> Entry:
     """An entry, with every file held to its checksum and every row to the schema.
 
-    Raises RowError, naming the file and the line, for the first thing that is not as it should be.
+    Raises RowError, naming the file and the line, for the first thing that is not as it should be; with `changed`,
+    files that were changed are told there and read all the same, so that it can be said what was changed in them.
     """
-    name = name or folder.name
+    name = folder.resolve().name
     head = read_head(folder, name)
-    contents = {file: _content(folder, name, file, checksum) for file, checksum in head.files.items()}
+    contents = {}
+    for file, checksum in head.files.items():
+        contents[file] = _content(folder, name, file)
+        found = hashlib.sha256(contents[file]).hexdigest()
+        if found != checksum:
+            told = f"{name}/{file}: was changed: its SHA-256 is {found[:12]}…, {HEAD} says {checksum[:12]}…"
+            if changed is None:
+                raise RowError(told)
+            changed.append(told)
     rows = tuple(check(row, f"{name}/{ROWS} line {number}") for number, row in _lines(contents[ROWS], f"{name}/{ROWS}"))
     if len({(row["experiment"], row["fold"]) for row in rows}) < len(rows):
         raise RowError(f"{name}/{ROWS}: holds one fold of one experiment twice; write the entry again")
@@ -148,21 +157,17 @@ def read_head(folder: Path, name: str) -> Head:
     strays = sorted({path.name for path in folder.iterdir()} - {HEAD, *files})
     if strays:
         raise RowError(f"{name}: holds files that {HEAD} does not name: {', '.join(strays)}; remove them")
-    return Head(*(told[key] for key in _TEXT), {str(key): str(value) for key, value in files.items()})
+    return Head(**{key: told[key] for key in _TEXT}, files={str(key): str(value) for key, value in files.items()})
 
 
-def _content(folder: Path, name: str, file: str, checksum: str) -> bytes:
+def _content(folder: Path, name: str, file: str) -> bytes:
     path = folder / file
     try:
         if path.is_symlink() or path.stat().st_size > LARGEST:
             raise RowError(f"{name}/{file}: is a link or larger than any entry; write the entry again")
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise RowError(f"{name}/{file}: cannot be read ({error.strerror or error})") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != checksum:
-        raise RowError(f"{name}/{file}: was changed: its SHA-256 is {found[:12]}…, {HEAD} says {checksum[:12]}…")
-    return data
 
 
 def _predictions(data: bytes, name: str, described: Mapping[str, Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
@@ -173,7 +178,7 @@ def _predictions(data: bytes, name: str, described: Mapping[str, Mapping[str, An
         raise RowError(f"{name}: cannot be unpacked ({error}); write the entry again") from error
     if len(text) > LARGEST:
         raise RowError(f"{name}: unpacks to more than {LARGEST >> 20} MiB, which no entry does")
-    kinds = {"experiment": str, "patient": str, "reading": str, "risk_group": str}
+    kinds: Any = {"experiment": str, "patient": str, "reading": str, "risk_group": str}
     try:
         table = pd.read_csv(io.BytesIO(text), dtype=kinds, keep_default_na=False, na_values=[""])
     except (ValueError, OSError) as error:
@@ -186,10 +191,9 @@ def _predictions(data: bytes, name: str, described: Mapping[str, Mapping[str, An
         edges: Mapping[int, Sequence[float]] = described.get(str(experiment), {}).get("edges", {})
         own = pd.DataFrame(mine.drop(columns="experiment").dropna(axis=1, how="all")).assign(line=mine.index + 2)
         width = max((len(edge) for edge in edges.values()), default=0)
-        folds = own["fold"].astype(int)
         for j in range(width):
             at = {fold: edge[j] for fold, edge in edges.items() if len(edge) > j}
-            own[f"edge_{j + 1}"] = folds.map(at)
+            own[f"edge_{j + 1}"] = [at.get(int(fold), float("nan")) for fold in own["fold"]]
         found[str(experiment)] = own
     return found
 

@@ -47,7 +47,7 @@ def group_curves(time: ArrayLike, event: ArrayLike, group: ArrayLike) -> GroupCu
         return None
     step = next(s for s in (0.5, 1, 2, 3, 6, 12, 24, 120, 1e9) if time.max() / s <= _STEPS)
     moments = np.arange(0, time.max() + step, step)[: _STEPS + 2]
-    curves = []
+    curves: dict[str, GroupCurve] = {}
     for name in GROUPS:
         mine = group == name
         exact = kaplan_meier_curve(time[mine], event[mine])
@@ -73,19 +73,18 @@ def as_json(curves: GroupCurves) -> dict[str, Any]:
 def parse_curves(found: Mapping[str, Any]) -> GroupCurves:
     """Curves from plain values. Raises KeyError, TypeError or ValueError where they are none."""
     moments = _numbers(found["moments"], len(found["moments"]))
-    curves = []
+    curves: dict[str, GroupCurve] = {}
     for name in GROUPS:
         one = found[name]
-        levels = [_numbers(one[key], len(moments)) for key in ("survival", "lower", "upper")]
-        watched = tuple(int(n) for n in _numbers(one["at_risk"], len(moments)))
-        curves.append(GroupCurve(int(one["patients"]), int(one["died"]), *levels, watched))
+        curves[name] = GroupCurve(
+            int(one["patients"]),
+            int(one["died"]),
+            *(_numbers(one[key], len(moments)) for key in ("survival", "lower", "upper")),
+            at_risk=tuple(int(n) for n in _numbers(one["at_risk"], len(moments))),
+        )
     p, ratio = found["logrank_p"], found["hazard_ratio"]
-    return GroupCurves(
-        moments,
-        *curves,
-        None if p is None else float(p),
-        None if ratio is None else HazardRatio(*(float(ratio[key]) for key in ("value", "low", "high"))),
-    )
+    hazards = None if ratio is None else HazardRatio(*(float(ratio[key]) for key in ("value", "low", "high")))
+    return GroupCurves(moments, curves["high"], curves["low"], None if p is None else float(p), hazards)
 
 
 def _numbers(found: Any, length: int) -> tuple[float, ...]:

@@ -34,11 +34,11 @@ def verify(folder: Path, labels: Labels | None = None, folds: Folds | None = Non
     """
     report = Report()
     try:
-        entry = read_entry(folder)
+        entry = read_entry(folder, report.faults)
     except RowError as error:
         report.fault(str(error))
         return report
-    report.held("files with their checksums", len(entry.head.files))
+    report.held("files with their checksums", len(entry.head.files) - len(report.faults))
     _check_whole(entry, report)
     given = None if labels is None else Truth("given", labels, folds.splits if folds else ())
     by_experiment: dict[str, dict[int, Row]] = {}
@@ -173,8 +173,8 @@ def _check_evidence(entry: Entry, report: Report) -> None:
             report.held("intervals", sum(len(mine) for mine in found.intervals))
     derived = entry.derived or NOTHING
     for (one, other), found in derived.differences.items():
-        apart = [derived.intervals.get(line, {}).get("selected") for line in (one, other)]
-        if None in apart or abs(apart[0].value - apart[1].value - found.value) > 1e-6:
+        first, second = (derived.intervals.get(line, {}).get("selected") for line in (one, other))
+        if first is None or second is None or abs(first.value - second.value - found.value) > 1e-6:
             report.fault(f"the difference of {', '.join(one)} and {', '.join(other)} is not that of their C-indices")
 
 

@@ -1,5 +1,6 @@
 """The numbers of the rows, scored again from the predictions: every count and metric that can be."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -8,12 +9,14 @@ import pandas as pd
 
 from ...datasets.errors import DataError
 from ...datasets.stratify import cut_validation
+from ...leaderboards.ranking import IMPORTED
 from ...leaderboards.rows import Row
 from ...leaderboards.schema import READINGS
 from ..bins import fit_bins
 from ..experiment import seed_for
 from ..metrics import METRICS, Estimate, FollowUp, NotComputable, brier_null, c_index
 from ..without_epochs import NEEDS
+from .agreement import check_agreement
 from .ids import told
 from .report import Report
 from .truth import Truth
@@ -33,11 +36,10 @@ def check_numbers(
     recipe = recipe if isinstance(recipe, Mapping) else {}
     for fold, row in sorted(rows.items()):
         train = None if truth is None else _training(row, truth, recipe, report)
-        mine = table[table["fold"] == fold]
-        for reading in READINGS:
-            part = mine[mine["reading"] == reading]
+        parts = {reading: _part(table, fold, reading) for reading in READINGS}
+        for reading, part in parts.items():
             _check_reading(row, reading, part, train, recipe, report)
-        selected = mine[mine["reading"] == "selected"]
+        selected = parts["selected"]
         test = _followup(selected)
         _hold(row, "n_test", len(test.time), report)
         _hold(row, "events_test", int(test.event.sum()), report)
@@ -61,19 +63,23 @@ def _faults_of_table(rows: Mapping[int, Row], table: pd.DataFrame, report: Repor
     faults = []
     if found != sorted(rows):
         faults.append(f"{name}: rows are of folds {sorted(rows)}, predictions of {found}")
-    twice = table[table.duplicated(["fold", "reading", "patient"])]
-    faults += [f"{name}: line {line}: {patient} is predicted twice in a fold" for line, patient in _named(twice)]
-    known = table.groupby("patient")[["time", "event"]].nunique()
-    changed = set(known.index[(known > 1).any(axis=1)])
-    for patient in sorted(map(str, changed)):
-        mine = table[table["patient"] == patient]
-        usual = mine[["time", "event"]].mode().iloc[0]
-        odd = mine[(mine["time"] != usual["time"]) | (mine["event"] != usual["event"])]
-        faults += [
-            f"{name}: line {line}: {who} has time {time:g} and event {int(event)}, elsewhere {usual['time']:g} and "
-            f"{int(usual['event'])}"
-            for line, who, time, event in zip(odd["line"], odd["patient"], odd["time"], odd["event"], strict=True)
-        ]
+    twice = np.asarray(table.duplicated(["fold", "reading", "patient"]))
+    lines, patients = np.asarray(table["line"]), np.asarray(table["patient"])
+    faults += [
+        f"{name}: predictions line {line}: {patient} is predicted twice in a fold"
+        for line, patient in zip(lines[twice], patients[twice], strict=True)
+    ]
+    followed: dict[str, Counter[tuple[float, bool]]] = {}
+    told_of = list(zip(lines, patients, table["time"], table["event"], strict=True))
+    for _, patient, time, event in told_of:
+        followed.setdefault(patient, Counter())[time, event] += 1
+    for line, patient, time, event in told_of:
+        (usual, died), _ = followed[patient].most_common(1)[0]
+        if (time, event) != (usual, died):
+            faults.append(
+                f"{name}: predictions line {line}: {patient} has time {time:g} and event {int(event)}, elsewhere "
+                f"{usual:g} and {int(died)}"
+            )
     places = {reading: _places(mine) for reading, mine in table.groupby("reading")}
     for reading, mine in places.items():
         for patient, fold in sorted(mine ^ places.get("selected", set())):
@@ -181,6 +187,8 @@ def _check_reading(
     )
     if whole and train is not None:
         _check_edges(row, edges[0], train, recipe, report)
+    if row.get("family") != IMPORTED:
+        check_agreement(row, part, alive if whole else None, report)
     for metric in METRICS:
         key, need = f"{metric.name}_{reading}", NEEDS.get(metric.name)
         if key not in row:
@@ -247,8 +255,8 @@ def _places(table: pd.DataFrame) -> set[tuple[str, int]]:
     return {(str(who), int(fold)) for who, fold in zip(table["patient"], table["fold"], strict=True)}
 
 
-def _named(table: pd.DataFrame) -> Iterator[tuple[int, str]]:
-    yield from zip(table["line"], table["patient"], strict=True)
+def _part(table: pd.DataFrame, fold: int, reading: str) -> pd.DataFrame:
+    return pd.DataFrame(table[(table["fold"] == fold) & (table["reading"] == reading)])
 
 
 def _numbered(table: pd.DataFrame, prefix: str) -> list[str]:

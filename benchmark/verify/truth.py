@@ -101,7 +101,7 @@ def implied(table: pd.DataFrame, rows: Mapping[int, Row], cohort: str) -> Truth 
 
     None unless they give the fingerprint of the folds that the rows carry: training parts are then known for certain.
     """
-    mine = table[table["reading"] == "selected"]
+    mine = pd.DataFrame(table[table["reading"] == "selected"])
     first = mine.drop_duplicates("patient")
     patients = tuple(
         Patient(str(patient), float(time), bool(event), site_of(str(patient)), ())
