@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..leaderboards.entry import FILES, HEAD
 from ..leaderboards.rows import RowError
 from ..leaderboards.submission import select
 from .verify.entry import verify
@@ -41,7 +42,7 @@ def submit(
     lacking = [key for key in ("title", "who") if not head[key].strip()]
     if lacking:
         raise RowError(f"--{lacking[0]} says nothing; an entry tells what was run and whom to ask")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "entry.json").is_file():
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / HEAD).is_file():
         raise RowError(f"{folder}: holds other files; choose a new folder for the entry")
     chosen = select(results, cohorts, models, with_patients)
     chosen.write(folder, head)
@@ -50,7 +51,8 @@ def submit(
         chosen.write(folder, head, exact=True)
         report = verify(folder, redraw=False)
     if report.faults:
-        (folder / "entry.json").unlink()
+        for file in (HEAD, *FILES):
+            (folder / file).unlink(missing_ok=True)
         told = ". ".join(report.faults[:5])
         raise RowError(f"{folder}: the rows do not follow from their predictions: {told}. Run these experiments again")
     return Sent(

@@ -52,11 +52,15 @@ def group_curves(time: ArrayLike, event: ArrayLike, group: ArrayLike) -> GroupCu
         mine = group == name
         exact = kaplan_meier_curve(time[mine], event[mine])
         at = np.searchsorted(exact.times, moments, side="right") - 1
-        levels = (tuple(round(float(v), 4) for v in one[at]) for one in (exact.survival, exact.lower, exact.upper))
-        watched = tuple(int(n) for n in at_risk(time[mine], moments))
-        curves.append(GroupCurve(int(mine.sum()), int(event[mine].sum()), *levels, watched))
+        curves[name] = GroupCurve(
+            int(mine.sum()),
+            int(event[mine].sum()),
+            *(tuple(np.round(one[at], 4).tolist()) for one in (exact.survival, exact.lower, exact.upper)),
+            at_risk=tuple(at_risk(time[mine], moments).tolist()),
+        )
     high = group == "high"
-    return GroupCurves(tuple(moments.tolist()), *curves, logrank_p(time, event, high), hazard_ratio(time, event, high))
+    p, ratio = logrank_p(time, event, high), hazard_ratio(time, event, high)
+    return GroupCurves(tuple(moments.tolist()), curves["high"], curves["low"], p, ratio)
 
 
 def curves_of(table: pd.DataFrame) -> GroupCurves | None:

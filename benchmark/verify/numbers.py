@@ -169,9 +169,11 @@ def _check_reading(
     row: Row, reading: str, part: pd.DataFrame, train: FollowUp | None, recipe: Mapping[str, Any], report: Report
 ) -> None:
     if part.empty:
-        given = [metric.name for metric in METRICS if row.get(f"{metric.name}_{reading}") is not None]
-        if given:
-            report.fault(f"{told(row)}: has {', '.join(given)} at `{reading}`, and no predictions at that reading")
+        # What has no epochs is read once: a control's `last` is its `selected`.
+        given = {metric.name: row.get(f"{metric.name}_{reading}") for metric in METRICS}
+        other = [name for name, value in given.items() if value not in (None, row.get(f"{name}_selected"))]
+        if other:
+            report.fault(f"{told(row)}: has {', '.join(other)} at `{reading}`, and no predictions at that reading")
         return
     test = _followup(part)
     alive = part[_numbered(part, "survival_")].to_numpy(dtype=float)
