@@ -38,10 +38,20 @@ def build(
     ] = None,
     published: Annotated[bool, typer.Option("--published", help="With the entries that come with milsurv.")] = False,
     tracking: Annotated[str | None, typer.Option("--tracking", help="Read an MLflow store instead of folders.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Prove that the pages in a checkout follow from its entries; write nothing.")
+    ] = False,
+    update: Annotated[bool, typer.Option("--update", help="Write the pages of a checkout from its entries.")] = False,
+    root: Annotated[
+        Path | None, typer.Option("--root", help="The checkout of --check and --update.", show_default="milsurv's own")
+    ] = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Render Markdown, CSV, LaTeX and one HTML page from results and entries, or from an MLflow store."""
     with explained():
+        if check or update:
+            _committed(update, root or Path(__file__).resolve().parents[2], as_json)
+            return
         import tempfile
 
         from ...leaderboards.entries import PUBLISHED
@@ -64,7 +74,7 @@ def build(
                 except Exception as error:
                     raise Failure(f"MLflow at {tracking} cannot be read: {reason(error)}", 1) from error
                 folders = [Path(fetched)]
-            done = publish([*folders, *([PUBLISHED] if published else [])], target)
+            done = publish([*folders, *([PUBLISHED] if published and PUBLISHED.is_dir() else [])], target)
         for problem in done.problems:
             console.warn(f"{problem.where}: {problem.message}")
         if as_json:
@@ -159,6 +169,26 @@ def verify(
                 console.verification(name, report)
         if any(report.faults for report in found.values()):
             raise typer.Exit(1)
+
+
+def _committed(update: bool, root: Path, as_json: bool) -> None:
+    """Write, or prove, the pages that are committed with milsurv."""
+    from ...leaderboards import committed
+    from .. import console
+
+    if update:
+        changed = [str(path) for path in committed.update(root)]
+        print_json({"changed": changed}) if as_json else console.say(f"Changed: {', '.join(changed) or 'nothing'}")
+        return
+    faults = committed.stale(root)
+    if as_json:
+        print_json({"faults": faults})
+    for fault in faults if not as_json else ():
+        console.fail(f"{fault}; run `bench leaderboard --update` and look at what changes")
+    if faults:
+        raise typer.Exit(1)
+    if not as_json:
+        console.say("Every committed page follows from the rows.")
 
 
 def _experiments_of(folders: Sequence[Path]) -> list[Path]:

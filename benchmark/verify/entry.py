@@ -65,8 +65,7 @@ def verify(folder: Path, labels: Labels | None = None, folds: Folds | None = Non
             _check_predictions(rows, entry.predictions[name], settled, truth, report)
         else:
             report.skip(
-                f"{first['cohort']}: published without patients, so no metric of {first['model']} is scored again; "
-                f"run it: {first.get('command') or 'no command is known'}"
+                f"{first['cohort']}: published without patients, so metrics are not scored again; run its commands"
             )
     if not report.faults:
         _check_evidence(entry, report)
