@@ -23,11 +23,13 @@ from .whole_files import write_whole
 
 @dataclass(frozen=True)
 class Published:
-    """What was written (`paths` by kind: md, csv, tex, html), the tables for a terminal, and what was left out."""
+    """What was written (`paths` by kind: md, csv, tex, html), the tables for a terminal, what was left out, and what it
+    was made from."""
 
     paths: dict[str, Path]
     tables: tuple[Sheet, ...]
     problems: tuple[Problem, ...]
+    gathered: "Gathered"
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def publish(results: Path | Sequence[Path], out: Path) -> Published:
     """
     found = gather(results)
     paths = write(found.boards, found.predictions, Path(out), found.problems)
-    return Published(paths, tables(found.boards), found.problems)
+    return Published(paths, tables(found.boards), found.problems, found)
 
 
 def gather(results: Path | Sequence[Path], judge: bool = True) -> Gathered:

@@ -42,11 +42,23 @@ def ablate(
     unusable_times: o.UnusableTimes = "error",
     strength: o.Strength = None,
     patients: o.Patients = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline",
+            help="Model, or MODEL@BACKBONE, that every cell is held against.",
+            show_default="the first of the board",
+        ),
+    ] = None,
     tracking: o.Tracking = None,
     as_json: o.AsJson = False,
     dry_run: o.DryRun = False,
 ) -> None:
-    """Run a grid of models, backbones, losses, scales and seeds; finished cells are skipped, one table ends it."""
+    """Run a grid of models, backbones, losses, scales and seeds; finished cells are skipped, tables end it.
+
+    Models and backbones are the two axes of one table, each cell held against --baseline over the same patients and
+    folds; it is written as Markdown and LaTeX beside the leaderboard.
+    """
     with explained():
         from ..prepare import Request
         from ..session import Session, grid
@@ -83,9 +95,10 @@ def ablate(
             return
         results, failures = session.run_all(requests)
         published = session.publish()
+        tables = session.ablation(requests, baseline) if published else ()
         if as_json:
             print_json({"cells": [result.summary() for result in results], "failed": failures})
         else:
-            session.show_tables()
+            session.show_tables(tables)
         if failures or not published or not all(result.complete for result in results):
             raise typer.Exit(1)
