@@ -16,6 +16,7 @@ from .compare import compare
 from .controls import control
 from .data import data_app
 from .features import features_app
+from .figures import figures
 from .leaderboard import leaderboard_app
 from .listing import list_
 from .mistakes import Failure
@@ -40,6 +41,7 @@ app.add_typer(features_app)
 app.command("import-predictions")(import_predictions)
 app.command("control")(control)
 app.command("compare")(compare)
+app.command("figures")(figures)
 
 
 def _stop(signum: int, frame: object) -> NoReturn:
