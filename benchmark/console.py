@@ -250,6 +250,17 @@ def listing(title: str, rows: Sequence[Mapping[str, object]]) -> None:
     OUT.print(table)
 
 
+def verification(name: str, report) -> None:
+    """What was found in an entry: faults, what was held, and what could not be."""
+    for fault in report.faults:
+        ERR.print(f"{_MARKS['error']} {escape(fault)}")
+    held = ", ".join(f"{count:,} {kind}" for kind, count in report.checked.items())
+    word = f"[bold red]{len(report.faults)} faults[/]" if report.faults else "[bold green]verified[/]"
+    OUT.print(f"{escape(name)}: {word}. Held: {escape(held) or 'nothing'}.")
+    for reason in report.unchecked:
+        OUT.print(f"[dim]Not checked: {escape(reason)}.[/]")
+
+
 def sheets(tables: Iterable) -> None:
     """Boards as tables of text."""
     for sheet in tables:

@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..datasets import cohorts
 from ..datasets.errors import DataError
 from ..datasets.findings import Finding
+from ..leaderboards.ablation import ablation_latex, ablation_markdown, ablation_sheet, ablations, differences_sheet
 from ..leaderboards.memory import of_user
 from ..leaderboards.publish import Published, publish
+from ..leaderboards.sheets import Sheet
+from ..leaderboards.whole_files import write_whole
 from . import console
 from .control_runs import choose_control, entry_of, name_of, prepare_control
 from .controls import CONTROLS
@@ -228,10 +232,25 @@ class Session:
         console.say(f"Results:     {self.out / 'experiments' / e.id}")
         self._show_places()
 
-    def show_tables(self) -> None:
-        """Print the boards."""
+    def ablation(self, requests: list[Request], baseline: str | None) -> tuple[Sheet, ...]:
+        """Models by backbones on the cohorts of a grid; written beside the leaderboard as Markdown and LaTeX, too.
+
+        Errors: `RowError` for a baseline that is on no board, `OSError` where the files cannot be written.
+        """
+        assert self.published is not None, "publish comes first"
+        found = self.published.gathered
+        names = {cohorts.get(request.cohort).name for request in requests}
+        boards = [board for board in found.boards if board.cohort in names]
+        tables = ablations(boards, found.predictions, baseline, found.derived)
+        if tables:
+            write_whole(self.out / "leaderboard" / "ablation.md", ablation_markdown(tables))
+            write_whole(self.out / "leaderboard" / "ablation.tex", ablation_latex(tables))
+        return tuple(sheet for one in tables for sheet in (ablation_sheet(one), differences_sheet(one)))
+
+    def show_tables(self, more: tuple[Sheet, ...] = ()) -> None:
+        """Print the boards, and after them further tables."""
         if self.published:
-            console.sheets(self.published.tables)
+            console.sheets((*self.published.tables, *more))
         self._show_places()
 
     def _show_places(self) -> None:

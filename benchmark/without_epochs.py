@@ -21,7 +21,12 @@ from .metrics import METRICS, Estimate, FollowUp, NotComputable, brier_null
 from .provenance import code_version, libraries
 from .results import summarise, table, write
 
-_OF_SURVIVAL = ("ibs", "ici", "d_calibration")
+
+def need_of(metric: str) -> str | None:
+    """What a metric needs beside risks: `survival` probabilities, `high` risk groups, or nothing."""
+    if metric == "logrank_p":
+        return "high"
+    return "survival" if metric.startswith(("ibs", "ici", "d_calibration")) else None
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,14 @@ class Said:
 
 @dataclass(frozen=True)
 class Entry:
-    """One experiment ready to be written: its id, what all its rows share, and per fold a row and predictions.
+    """One experiment ready to be written: its id, what that is the hash of (`settled`), what all its rows share, and
+    per fold a row and predictions.
 
     known: follow-up of the training part of every fold.
     """
 
     experiment: str
+    settled: Mapping[str, object]
     shared: Mapping[str, object]
     rows: tuple[dict[str, object], ...]
     predictions: tuple[tuple[dict[str, object], ...], ...]
@@ -96,6 +103,7 @@ def entry(
         id, the others the rows too. facts: further keys of every row.
     readings: those that these numbers stand for; the others are null because of `why_not`.
     """
+    whole = {"protocol": PROTOCOL, **settled}
     name = id_of(settled)
     shared: dict[str, object] = {
         "schema": 1,
@@ -111,7 +119,8 @@ def entry(
     }
     created = datetime.now(UTC).isoformat(timespec="seconds")
     rows = tuple({**shared, "created": created, **_row(one, readings, why_not)} for one in said)
-    return Entry(name, shared, rows, tuple(tuple(_lines(one)) for one in said), {one.fold: one.train for one in said})
+    predictions = tuple(tuple(_lines(one)) for one in said)
+    return Entry(name, whole, shared, rows, predictions, {one.fold: one.train for one in said})
 
 
 def id_of(settled: Mapping[str, object]) -> str:
@@ -127,11 +136,11 @@ def _row(said: Said, readings: Sequence[str], why_not: str) -> dict[str, object]
     estimate = Estimate(said.risk, survival, edges, high)
     row: dict[str, object] = {"fold": said.fold}
     for metric in METRICS:
+        lacks = need_of(metric.name)
         try:
-            if said.survival is None and metric.name.startswith(_OF_SURVIVAL):
-                raise NotComputable("no survival probabilities were given")
-            if said.high is None and metric.name == "logrank_p":
-                raise NotComputable("no risk groups were given")
+            if lacks and getattr(said, lacks) is None:
+                words = "survival probabilities" if lacks == "survival" else "risk groups"
+                raise NotComputable(f"no {words} were given")
             value: float | None = metric.score(said.train, said.test, estimate)
             why = None
         except NotComputable as reason:
@@ -192,7 +201,8 @@ def keep(made: Entry, out: Path) -> Path:
     if _there(folder, made):
         return folder
     write(
-        folder / "experiment.json", json.dumps({"id": made.experiment, **made.shared}, indent=2, sort_keys=True) + "\n"
+        folder / "experiment.json",
+        json.dumps({"id": made.experiment, "settled": made.settled, **made.shared}, indent=2, sort_keys=True) + "\n",
     )
     for row, lines in zip(made.rows, made.predictions, strict=True):
         place = folder / f"fold-{row['fold']}"

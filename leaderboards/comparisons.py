@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from .derived import NOTHING_KEPT, Derived
 from .evidence import ALPHA, AS_TRAINED, NOT_SHOWN, SURVIVES, Evidence, Pair
 from .ranking import CONTROL, Board, Line, Ranking, names_of
 from .schema import READINGS
@@ -35,42 +36,53 @@ Predictions = Mapping[str, pd.DataFrame]
 Risk = NDArray[np.float64]  # (n,), by fold and patient
 
 
-def judged(boards: Sequence[Board], predictions: Predictions) -> tuple[Board, ...]:
-    """The boards with the evidence of every ranking. `predictions` maps experiment ids to out-of-fold predictions."""
-    return tuple(
-        replace(
-            board,
-            rankings=tuple(replace(ranking, evidence=evidence(ranking, predictions)) for ranking in board.rankings),
-        )
-        for board in boards
-    )
+def judged(boards: Sequence[Board], predictions: Predictions, derived: Derived = NOTHING_KEPT) -> tuple[Board, ...]:
+    """The boards with the evidence of every ranking.
+
+    `predictions` maps experiment ids to out-of-fold predictions; `derived` is what is known of lines without any.
+    """
+
+    def with_evidence(ranking: Ranking) -> Ranking:
+        return replace(ranking, evidence=evidence(ranking, predictions, derived))
+
+    return tuple(replace(board, rankings=tuple(map(with_evidence, board.rankings))) for board in boards)
 
 
-def evidence(ranking: Ranking, predictions: Predictions) -> Evidence:
+def evidence(ranking: Ranking, predictions: Predictions, derived: Derived = NOTHING_KEPT) -> Evidence:
     """Intervals of all lines, and the leader against every other line, adjusted for their number."""
-    resampling = Resampling(ranking, predictions)
+    resampling = Resampling(ranking, predictions, derived)
     # The leader was chosen by these very numbers, the largest of all: adjusting for its pairs alone would forget that.
     every = resampling.pairs(list(combinations(resampling.places, 2)))
     found = [pair for pair in every if pair.first == 0]
     models = [pair for pair in found if ranking.lines[pair.second].family != CONTROL]
     detectable = float(np.median([pair.detectable for pair in models or found])) if found else None
     verdict = _verdict(ranking, found, len(every), detectable)
-    return Evidence(
-        resampling.resamples, resampling.intervals(), tuple(found), detectable, verdict, tuple(resampling.left_out)
-    )
+    resamples = resampling.resamples or (derived.resamples if resampling.places else 0)
+    left_out = list(resampling.left_out)
+    apart = [name for place, name in enumerate(names_of(ranking.lines)) if place in resampling.places[1:]]
+    if 0 in resampling.places and len(found) < len(apart):
+        known = {names_of(ranking.lines)[pair.second] for pair in found}
+        left_out.append(
+            f"{_list([name for name in apart if name not in known])}: published without patients, apart from the "
+            "leader, so that the difference is not known"
+        )
+    return Evidence(resamples, resampling.intervals(), tuple(found), detectable, verdict, tuple(left_out))
 
 
 class Resampling:
     """The bootstrap of one ranking: drawn once, asked for intervals and for any pair of lines.
 
-    `places` are the lines that could be resampled, `left_out` says why the others could not: no predictions, those of
-    other patients than the other lines have, or predictions whose C-index is not the one of the rows.
+    `places` are the lines that could be resampled, or of which `derived` holds what resampling gave elsewhere;
+    `left_out` says why the others could not: no predictions, those of other patients than the other lines have, or
+    numbers that are not those of the rows.
     """
 
-    def __init__(self, ranking: Ranking, predictions: Predictions) -> None:
+    def __init__(self, ranking: Ranking, predictions: Predictions, derived: Derived = NOTHING_KEPT) -> None:
         self.ranking = ranking
+        self.derived = derived
         self.left_out: list[str] = []
         self.resamples = 0
+        self._kept: dict[int, Mapping[str, Estimate]] = {}
         self._draws: dict[tuple[int, str], tuple[float, NDArray[np.float64]]] = {}
         names = names_of(ranking.lines)
         patients: pd.DataFrame | None = None
@@ -78,7 +90,11 @@ class Resampling:
         for place, line in enumerate(ranking.lines):
             tables = [predictions[name] for name in line.experiments if name in predictions]
             if len(tables) < len(line.experiments):
-                self.left_out.append(f"{names[place]}: its predictions were not kept or not readable")
+                kept = derived.intervals.get(line.experiments, {})
+                if all(_agrees(line, reading, found.value) for reading, found in kept.items()) and "selected" in kept:
+                    self._kept[place] = kept
+                else:
+                    self.left_out.append(f"{names[place]}: its predictions were not kept or not readable")
                 continue
             for reading in READINGS:
                 mine = [_of_reading(table, reading) for table in tables]
@@ -118,7 +134,7 @@ class Resampling:
             at, start = slice(start, start + len(mine)), start + len(mine)
             line = self.ranking.lines[place]
             value, expected = float(found.values[at].mean()), line.spreads[f"c_index_{reading}"].mean
-            if expected is not None and abs(value - expected) <= 1e-6:
+            if _agrees(line, reading, value):
                 self._draws[place, reading] = value, found.draws[:, at].mean(axis=1)
             elif reading == "selected":
                 told = f"{value:.4f}, the rows say {expected:.4f}" if expected is not None else f"{value:.4f}"
@@ -127,23 +143,30 @@ class Resampling:
 
     @property
     def places(self) -> tuple[int, ...]:
-        """The lines that were resampled at `selected`, by place."""
-        return tuple(sorted(place for place, reading in self._draws if reading == "selected"))
+        """The lines that were resampled at `selected`, here or elsewhere, by place."""
+        return tuple(sorted({place for place, reading in self._draws if reading == "selected"} | set(self._kept)))
 
     def intervals(self) -> tuple[dict[str, Estimate], ...]:
         """By line, the interval of its C-index at each reading that has one."""
         found: list[dict[str, Estimate]] = []
         for place in range(len(self.ranking.lines)):
             mine = {reading: self._draws.get((place, reading)) for reading in READINGS}
-            found.append({reading: percentile(*drawn) for reading, drawn in mine.items() if drawn is not None})
+            here = {reading: percentile(*drawn) for reading, drawn in mine.items() if drawn is not None}
+            found.append({**self._kept.get(place, {}), **here})
         return tuple(found)
 
     def pairs(self, asked: Sequence[tuple[int, int]]) -> list[Pair]:
-        """Compare pairs of lines, given by place; p-values are adjusted for all that are asked for together."""
-        differences = [self._difference(first, second) for first, second in asked]
+        """Compare pairs of lines, given by place; p-values are adjusted for all that are asked for together.
+
+        Pairs of which nothing is known are left out: lines published without patients, in different entries.
+        """
+        found = {pair: self.difference(*pair) for pair in asked}
+        asked = [pair for pair in asked if found[pair] is not None]
+        differences = [difference for pair in asked if (difference := found[pair]) is not None]
         tests = [_t_test(self.ranking.lines[first], self.ranking.lines[second]) for first, second in asked]
         counted = [1.0 if found.p is None else found.p for found in differences]
-        bootstrap = np.maximum(holm([_bootstrap_p(found, self.resamples) for found in differences]), counted)
+        resamples = max(self.resamples, self.derived.resamples)
+        bootstrap = np.maximum(holm([_bootstrap_p(found, resamples) for found in differences]), counted)
         known = [index for index, test in enumerate(tests) if test is not None]
         adjusted = dict(zip(known, holm([_p(tests[index]) for index in known]), strict=True))
         return [
@@ -159,9 +182,18 @@ class Resampling:
             for index, (first, second) in enumerate(asked)
         ]
 
-    def _difference(self, first: int, second: int) -> Estimate:
-        (value, mine), (other, theirs) = self._draws[first, "selected"], self._draws[second, "selected"]
-        return percentile(value - other, mine - theirs, test=True)
+    def difference(self, first: int, second: int) -> Estimate | None:
+        """The difference of two lines, by place; None where it is not known."""
+        one, other = self._draws.get((first, "selected")), self._draws.get((second, "selected"))
+        if one is not None and other is not None:
+            return percentile(one[0] - other[0], one[1] - other[1], test=True)
+        lines = self.ranking.lines
+        return self.derived.difference(lines[first].experiments, lines[second].experiments)
+
+
+def _agrees(line: Line, reading: str, value: float) -> bool:
+    expected = line.spreads[f"c_index_{reading}"].mean
+    return expected is not None and abs(value - expected) <= 1e-6
 
 
 def _bootstrap_p(found: Estimate, resamples: int) -> float:

@@ -90,7 +90,7 @@ def forest(lines: Sequence[Line], title: str = "", width: float = 7.2) -> Figure
         oracles = [mean for line in lines if (mean := line.spreads["oracle_c_index"].mean) is not None]
         if oracles:
             axes.axvline(max(oracles), color=style.HIGH, lw=0.8, ls=(0, (4, 2)))
-        axes.set_yticks(range(len(lines)), [_clip(f"{line.rank}  {line.label}") for line in lines])
+        axes.set_yticks(range(len(lines)), [clip(f"{line.rank}  {line.label}") for line in lines])
         axes.tick_params(axis="y", length=0, labelcolor=style.INK)
         axes.set(ylim=(len(lines) - 0.4, -0.6), title=title)
         axes.set_xlabel("C-index: folds, mean ± SD at selected, mean at best (diamond)", fontsize=8)
@@ -130,7 +130,7 @@ def critical_difference(found: Across, width: float = 7.2) -> Figure:
             height = below + 0.26 * (place if near else k - 1 - place)
             edge = 1 - 0.02 * (k - 1) if near else k + 0.02 * (k - 1)
             axes.plot([rank, rank, edge], [0, height, height], color=style.LOW, lw=1, clip_on=False)
-            words = [f"{_clip(name, 26)}  {rank:.2f}", f"{rank:.2f}  {_clip(name, 26)}"][not near]
+            words = [f"{clip(name, 26)}  {rank:.2f}", f"{rank:.2f}  {clip(name, 26)}"][not near]
             shift = -0.01 * (k - 1) if near else 0.01 * (k - 1)
             axes.text(edge + shift, height, words, ha="right" if near else "left", va="center", fontsize=8.5)
         reach = min(found.critical_difference, k - 1)
@@ -171,5 +171,6 @@ def _moments(longest: float) -> np.ndarray:
     return np.arange(0, longest + 1e-9, step)
 
 
-def _clip(text: str, most: int = 36) -> str:
+def clip(text: str, most: int = 36) -> str:
+    """Text of at most so many letters."""
     return text if len(text) <= most else text[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"

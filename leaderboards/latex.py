@@ -58,6 +58,11 @@ def table(sheet: Sheet) -> str:
         "over folds; the epoch is selected on an inner validation part."
     )
     caption = " ".join([caption, *(escape(note) for note in sheet.notes)])
+    return tabular(sheet, caption, kept)
+
+
+def tabular(sheet: Sheet, caption: str, kept: Sequence[int]) -> str:
+    """Columns of a sheet, by place, as a `table` with a booktabs `tabular`. `caption` is LaTeX already."""
     return "\n".join(
         [
             r"\begin{table}",

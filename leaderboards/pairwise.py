@@ -7,6 +7,7 @@ from itertools import combinations
 import pandas as pd
 
 from .comparisons import Resampling
+from .derived import NOTHING_KEPT, Derived
 from .evidence import Pair
 from .ranking import Board, Line, Ranking, names_of
 from .rows import RowError
@@ -60,7 +61,11 @@ def _t_test(test: Estimate | None) -> dict[str, object] | None:
 
 
 def pairwise(
-    boards: Sequence[Board], predictions: Mapping[str, pd.DataFrame], cohort: str, models: Sequence[str] = ()
+    boards: Sequence[Board],
+    predictions: Mapping[str, pd.DataFrame],
+    cohort: str,
+    models: Sequence[str] = (),
+    derived: Derived = NOTHING_KEPT,
 ) -> tuple[Compared, ...]:
     """Compare lines of a cohort, each ranking (and a synthetic cohort) apart.
 
@@ -79,13 +84,17 @@ def pairwise(
     for model in models:
         if not any(_is(model, line, name) for _, ranking in rankings for line, name in _named(ranking)):
             raise RowError(f"no line on {cohort} is called {model!r}; there are {', '.join(names)}")
-    return tuple(_compared(board, ranking, predictions, models) for board, ranking in rankings)
+    return tuple(_compared(board, ranking, predictions, models, derived) for board, ranking in rankings)
 
 
 def _compared(
-    board: Board, ranking: Ranking, predictions: Mapping[str, pd.DataFrame], models: Sequence[str]
+    board: Board,
+    ranking: Ranking,
+    predictions: Mapping[str, pd.DataFrame],
+    models: Sequence[str],
+    derived: Derived,
 ) -> Compared:
-    resampling = Resampling(ranking, predictions)
+    resampling = Resampling(ranking, predictions, derived)
     named = _named(ranking)
     chosen = [{place for place, (line, name) in enumerate(named) if _is(model, line, name)} for model in models]
     asked = [pair for pair in combinations(resampling.places, 2) if _wanted(pair, chosen)]

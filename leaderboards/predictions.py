@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .rows import Problem, RowError
+from .schema import READINGS
 
 COLUMNS = ("patient", "fold", "reading", "time", "event", "risk", "risk_group")
 
@@ -22,27 +23,35 @@ def read_predictions(path: Path, name: str | None = None) -> pd.DataFrame:
         table = pd.read_csv(path, dtype={"patient": str, "reading": str, "risk_group": str})
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
         raise RowError(f"{name}: cannot be read as a table ({error}); run the experiment again") from error
+    return check_predictions(table, name)
+
+
+def check_predictions(table: pd.DataFrame, name: str, remedy: str = "run the experiment again") -> pd.DataFrame:
+    """The table with numbers, events and groups in their kinds. Raises RowError as `read_predictions` does."""
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
-        raise RowError(f"{name}: column {', '.join(missing)} is missing; run the experiment again")
+        raise RowError(f"{name}: column {', '.join(missing)} is missing; {remedy}")
+
+    def expect(column: str, good: NDArray[np.bool_], expected: str) -> None:
+        if not good.all():
+            at = int(np.argmin(good))  # the file's first line is the header
+            found = str(table[column].iloc[at])
+            after = remedy[0].upper() + remedy[1:]
+            raise RowError(f"{name}: line {at + 2}, {column} is {found!r}; expected {expected}. {after}")
+
+    expect("patient", np.asarray(table["patient"].notna()), "a patient")
     for column in ("time", "risk", "fold"):
         values = np.asarray(pd.to_numeric(table[column], errors="coerce"), dtype=float)
         good = np.isfinite(values) & (values > 0 if column == "time" else True)
-        _all_good(name, table, column, good, "a number above 0" if column == "time" else "a number")
+        expect(column, good, "a number above 0" if column == "time" else "a number")
         table[column] = values
-    words = np.array([str(value).strip().lower() for value in table["event"]], dtype=str)
+    expect("reading", np.isin(np.asarray(table["reading"], dtype=str), READINGS), ", ".join(READINGS))
+    words = np.asarray(table["event"].astype(str).str.strip().str.lower(), dtype=str)
     died = np.isin(words, ("1", "1.0", "true"))
-    _all_good(name, table, "event", died | np.isin(words, ("0", "0.0", "false")), "0 or 1")
-    groups = np.array(["" if value is None or value != value else value for value in table["risk_group"]], dtype=str)
-    _all_good(name, table, "risk_group", np.isin(groups, ("high", "low", "")), "high, low or nothing")
+    expect("event", died | np.isin(words, ("0", "0.0", "false")), "0 or 1")
+    groups = np.asarray(table["risk_group"].fillna(""), dtype=str)
+    expect("risk_group", np.isin(groups, ("high", "low", "")), "high, low or nothing")
     return table.assign(event=died, risk_group=groups)
-
-
-def _all_good(name: str, table: pd.DataFrame, column: str, good: NDArray[np.bool_], expected: str) -> None:
-    if not good.all():
-        at = int(np.argmin(good))  # the file's first line is the header
-        found = str(table[column].iloc[at])
-        raise RowError(f"{name}: line {at + 2}, {column} is {found!r}; expected {expected}. Run the experiment again")
 
 
 def predictions_of(

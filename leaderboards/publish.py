@@ -1,17 +1,23 @@
 """The one entry: folders of results in, a rendered leaderboard out."""
 
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
+from .comparisons import evidence
+from .derived import NOTHING_KEPT, Derived
+from .entries import read_entries
+from .entry import Head
+from .evidence import Evidence
 from .html import html
 from .kept_predictions import KeptPredictions
 from .latex import latex
 from .markdown import markdown
 from .memory import Memory
-from .ranking import Board, boards
+from .ranking import Board, Ranking, boards
 from .recalled import judged, plots
 from .rows import Problem, Row, read_rows
 from .sheets import Sheet, tables
@@ -24,20 +30,28 @@ NOTHING = Memory()
 
 @dataclass(frozen=True)
 class Published:
-    """What was written (`paths` by kind: md, csv, tex, html), the tables for a terminal, and what was left out."""
+    """What was written (`paths` by kind: md, csv, tex, html), the tables for a terminal, what was left out, and what it
+    was made from."""
 
     paths: dict[str, Path]
     tables: tuple[Sheet, ...]
     problems: tuple[Problem, ...]
+    gathered: "Gathered"
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """Boards with their evidence, the predictions it rests on by experiment, and what was left out."""
+    """Boards with their evidence, the predictions it rests on by experiment, and what was left out.
+
+    `derived` is what entries without patients say instead of predictions; `origins` gives the head of the entry that an
+    experiment was published in.
+    """
 
     boards: tuple[Board, ...]
     predictions: Mapping[str, pd.DataFrame]
     problems: tuple[Problem, ...]
+    derived: Derived = NOTHING_KEPT
+    origins: Mapping[str, Head] = field(default_factory=dict)
 
 
 def publish(results: Path | Sequence[Path], out: Path, memory: Memory = NOTHING) -> Published:
@@ -47,24 +61,39 @@ def publish(results: Path | Sequence[Path], out: Path, memory: Memory = NOTHING)
     reckoned before. Raises RowError where a results folder does not exist, OSError where `out` cannot be written.
     """
     found = gather(results, memory=memory)
-    paths = write(found.boards, found.predictions, Path(out), found.problems, memory)
+    paths = write(found.boards, found.predictions, Path(out), found.problems, memory, found.derived)
     memory.forget()
-    return Published(paths, tables(found.boards), found.problems)
+    return Published(paths, tables(found.boards), found.problems, found)
 
 
 def gather(results: Path | Sequence[Path], judge: bool = True, memory: Memory = NOTHING) -> Gathered:
-    """All boards below `results`, with the evidence of every ranking unless `judge` is False.
+    """All boards of the results and entries below `results`, with evidence for every ranking unless `judge` is False.
 
     Raises RowError where a folder does not exist.
     """
-    read = read_rows(results)
+    roots = [Path(results)] if isinstance(results, str | Path) else [Path(folder) for folder in results]
+    sent = read_entries(roots)
+    none = not sent.entries and not sent.problems
+    read = read_rows(roots, None if none else {entry.name: entry.rows for entry in sent.entries})
     ranked = boards(read.rows)
     wanted = [
         name for board in ranked for ranking in board.rankings for line in ranking.lines for name in line.experiments
     ]
-    predictions = KeptPredictions(read.folders, wanted, memory)
-    found = judged(ranked, predictions, memory) if judge else ranked
-    return Gathered(found, predictions, (*read.problems, *predictions.problems))
+    kept = KeptPredictions(read.folders, wanted, memory)
+    predictions = ChainMap(kept, *(entry.predictions for entry in sent.entries))
+    origins = {row["experiment"]: entry.head for entry in sent.entries for row in entry.rows}
+    problems = (*read.problems, *sent.problems, *kept.problems)
+    found = _judged(ranked, predictions, memory, sent.derived) if judge else ranked
+    return Gathered(found, predictions, problems, sent.derived, origins)
+
+
+def _judged(
+    ranked: Sequence[Board], predictions: Mapping[str, pd.DataFrame], memory: Memory, derived: Derived
+) -> tuple[Board, ...]:
+    def judge(ranking: Ranking, predictions: Mapping[str, pd.DataFrame]) -> Evidence:
+        return evidence(ranking, predictions, derived)
+
+    return judged(ranked, predictions, memory, judge, derived.text)
 
 
 def render(
@@ -83,12 +112,13 @@ def write(
     folder: Path,
     problems: Sequence[Problem] = (),
     memory: Memory = NOTHING,
+    derived: Derived = NOTHING_KEPT,
 ) -> dict[str, Path]:
     """Write boards into `folder`. Everything is rendered before the first file is written, each is replaced whole."""
     texts = {
         "md": markdown(ranked, problems),
         "csv": table_csv(ranked),
         "tex": latex(ranked),
-        "html": html(ranked, plots(ranked, predictions, memory), problems, memory),
+        "html": html(ranked, plots(ranked, predictions, memory, derived.curves), problems, memory),
     }
     return {kind: write_whole(folder / f"leaderboard.{kind}", text) for kind, text in texts.items()}

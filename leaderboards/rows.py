@@ -65,21 +65,32 @@ def check(row: object, name: str = "row") -> Row:
     return row
 
 
-def read_rows(folders: Path | Sequence[Path]) -> Rows:
-    """All rows below one or several folders (`.../experiments/<id>/fold-<k>/result.json`).
+def read_rows(folders: Path | Sequence[Path], published: Mapping[str, Sequence[Row]] | None = None) -> Rows:
+    """All rows below one or several folders (`.../experiments/<id>/fold-<k>/result.json`), and those of entries.
 
-    The same row found twice counts once; two different rows for one fold of one experiment are a problem, and the one
-    created last is kept. Raises RowError only where a folder does not exist: a damaged file is a `Problem` instead.
+    published: checked rows by the name of the entry they come from. The same row found twice counts once; two different
+    rows for one fold of one experiment are a problem, and the one created last is kept. Raises RowError only where a
+    folder does not exist: a damaged file is a `Problem` instead.
     """
     roots = [Path(folders)] if isinstance(folders, str | Path) else [Path(folder) for folder in folders]
     taken: dict[tuple[str, int], tuple[Row, str]] = {}
     places: dict[str, Path] = {}
     problems: list[Problem] = []
+
+    def take(row: Row, name: str) -> None:
+        key = (row["experiment"], row["fold"])
+        earlier = taken.setdefault(key, (row, name))
+        if _numbers(earlier[0]) != _numbers(row):
+            kept = max((earlier, (row, name)), key=lambda pair: str(pair[0].get("created") or ""))
+            message = f"a second, different row of experiment {key[0]} fold {key[1]}; {kept[1]} is kept (created last)"
+            problems.append(Problem(name, message))
+            taken[key] = kept
+
     for root in roots:
         if not root.is_dir():
             raise RowError(f"{root}: no such folder; give the folder that `bench run --out` wrote")
         files = sorted(root.rglob("fold-*/result.json"))
-        if not files:
+        if not files and published is None:
             problems.append(Problem(root.name, "no result.json below this folder; run an experiment into it first"))
         problems += _without_rows(root, files)
         for path in files:
@@ -89,20 +100,18 @@ def read_rows(folders: Path | Sequence[Path]) -> Rows:
             except RowError as error:
                 problems.append(Problem(name, str(error).removeprefix(f"{name}: ")))
                 continue
-            key = (row["experiment"], row["fold"])
-            earlier = taken.get(key)
-            if earlier and earlier[0] != row:
-                kept = max((earlier, (row, name)), key=lambda pair: str(pair[0].get("created") or ""))
-                message = (
-                    f"a second, different row of experiment {key[0]} fold {key[1]}; {kept[1]} is kept (created last)"
-                )
-                problems.append(Problem(name, message))
-                taken[key] = kept
-            elif not earlier:
-                taken[key] = (row, name)
+            take(row, name)
             places.setdefault(row["experiment"], path.parent.parent)
+    for name, rows in (published or {}).items():
+        for row in rows:
+            take(row, name)
     rows = tuple(row for _, (row, _) in sorted(taken.items()))
     return Rows(rows, places, tuple(problems))
+
+
+def _numbers(row: Row) -> Row:
+    """A row without its command: entries are sent with file names where results have whole paths."""
+    return {key: value for key, value in row.items() if key != "command"}
 
 
 def _without_rows(root: Path, files: Iterable[Path]) -> list[Problem]:

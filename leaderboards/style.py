@@ -35,6 +35,7 @@ RC: dict[Any, Any] = {
     "font.size": 9,
     "lines.solid_capstyle": "butt",
     "path.simplify": False,
+    "pdf.fonttype": 42,  # TrueType, embedded: journals refuse Type 3
     "savefig.facecolor": PAPER,
     "svg.fonttype": "none",
     "svg.hashsalt": "milsurv",
@@ -52,10 +53,11 @@ def styled():
     return matplotlib.rc_context(RC)
 
 
-def svg(figure: Figure) -> str:
-    """The figure as SVG text; the same figure gives the same text on every run."""
+def svg(figure: Figure, outlines: bool = False) -> str:
+    """The figure as SVG text; the same figure gives the same text on every run. With `outlines`, letters are drawn as
+    shapes, so that it looks the same where the font is missing."""
     stream = io.StringIO()
-    with styled():
+    with styled(), matplotlib.rc_context({"svg.fonttype": "path" if outlines else "none"}):
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
     return stream.getvalue()
 
@@ -66,7 +68,7 @@ def save(figure: Figure, path: Path) -> Path:
     path = Path(path)
     kind = path.suffix.removeprefix(".").lower()
     if kind == "svg":
-        return write_whole(path, svg(figure))
+        return write_whole(path, svg(figure, outlines=True))
     metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
     if kind not in metadata:
         raise ValueError(f"{path.name}: figures are saved as .svg, .png or .pdf")

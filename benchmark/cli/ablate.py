@@ -43,11 +43,23 @@ def ablate(
     strength: o.Strength = None,
     patients: o.Patients = None,
     cohort_seed: o.CohortSeed = 0,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline",
+            help="Model, or MODEL@BACKBONE, that every cell is held against.",
+            show_default="the first of the board",
+        ),
+    ] = None,
     tracking: o.Tracking = None,
     as_json: o.AsJson = False,
     dry_run: o.DryRun = False,
 ) -> None:
-    """Run a grid of models, backbones, losses, scales and seeds; finished cells are skipped, one table ends it."""
+    """Run a grid of models, backbones, losses, scales and seeds; finished cells are skipped, tables end it.
+
+    Models and backbones are the two axes of one table, each cell held against --baseline over the same patients and
+    folds; it is written as Markdown and LaTeX beside the leaderboard.
+    """
     with explained():
         from ..grid import grid
         from ..prepare import Request
@@ -81,4 +93,4 @@ def ablate(
             cohort_seed=cohort_seed,
         )
         requests = grid(first, model, cohort, backbone, loss, scale, seeds)
-        finish(requests, Session(out, tracking), as_json, dry_run, one=False)
+        finish(requests, Session(out, tracking), as_json, dry_run, one=False, baseline=baseline)

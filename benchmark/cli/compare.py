@@ -33,7 +33,7 @@ def compare(
         found = gather(folders, judge=False)
         for problem in found.problems:
             console.warn(f"{problem.where}: {problem.message}")
-        tables = pairwise(found.boards, found.predictions, cohort, tuple(model or ()))
+        tables = pairwise(found.boards, found.predictions, cohort, tuple(model or ()), found.derived)
         if as_json:
             print_json({"cohort": cohort, "tables": [table.as_json() for table in tables]})
             return

@@ -17,7 +17,8 @@ from .data import data_app
 from .demo import demo
 from .extract import extract
 from .features import features_app
-from .leaderboard import leaderboard
+from .figures import figures
+from .leaderboard import leaderboard_app
 from .listing import list_
 from .mistakes import Failure
 from .predictions import import_predictions
@@ -34,14 +35,15 @@ app = typer.Typer(
 app.command("run")(run)
 app.command("ablate")(ablate)
 app.command("demo")(demo)
-app.command("leaderboard")(leaderboard)
 app.command("extract")(extract)
+app.add_typer(leaderboard_app)
 app.command("list")(list_)
 app.command("import-checkpoint")(import_checkpoint)
 app.add_typer(data_app)
 app.add_typer(features_app)
 app.command("import-predictions")(import_predictions)
 app.command("compare")(compare)
+app.command("figures")(figures)
 
 
 def _stop(signum: int, frame: object) -> NoReturn:

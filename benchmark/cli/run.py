@@ -91,12 +91,17 @@ def run(
 
 
 def finish(
-    requests: "list[Request]", session: "Session", as_json: bool, dry_run: bool, one: bool | None = None
+    requests: "list[Request]",
+    session: "Session",
+    as_json: bool,
+    dry_run: bool,
+    one: bool | None = None,
+    baseline: str | None = None,
 ) -> None:
     """Run what was asked for, publish and print it; exit status 1 where something failed.
 
     one: whether it is a single experiment, shown fold by fold, or cells of a grid, shown as a board; by their number
-    where None.
+    where None. baseline: of a grid's table of models by backbones.
     """
     one = len(requests) == 1 if one is None else one
     if dry_run:
@@ -113,6 +118,7 @@ def finish(
     else:
         results, failures = session.run_all(requests)
     published = session.publish()
+    tables = session.ablation(requests, baseline) if published and not one else ()
     if as_json and one:
         print_json(results[0].summary())
     elif as_json:
@@ -120,7 +126,7 @@ def finish(
     elif one:
         session.show(results[0])
     else:
-        session.show_tables()
+        session.show_tables(tables)
     if failures or not published or not all(result.complete for result in results):
         raise typer.Exit(1)
 

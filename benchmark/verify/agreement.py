@@ -1,0 +1,53 @@
+"""Risk, survival and risk group of one line come from one score, so a line in which one was changed betrays itself."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ...leaderboards.rows import Row
+from .ids import told
+from .report import Report
+
+_ROUNDED = 1e-4
+"""How far rounded risks and rounded survival may be from each other."""
+_DISCRETE = ("nll", "ce")
+"""Losses whose risk is minus the sum of the survival curve."""
+
+
+def check_agreement(row: Row, part: pd.DataFrame, alive: NDArray[np.float64] | None, report: Report) -> None:
+    """Hold the lines of one fold and reading against themselves. `alive` (n, bins) is their survival, where known.
+
+    Discrete losses: risk is minus the sum of survival. Others: whoever has the higher risk survives no longer, but for
+    means over slides. Groups: nobody of the low-risk group has a higher risk than one of the high-risk group.
+    """
+    risk, groups = np.asarray(part["risk"], dtype=float), np.asarray(part["risk_group"])
+    high, low = np.flatnonzero(groups == "high"), np.flatnonzero(groups == "low")
+    if len(high) and len(low):
+        least, most = high[np.argmin(risk[high])], low[np.argmax(risk[low])]
+        if risk[most] > risk[least] + 1e-5 * (1 + abs(risk[most])):
+            report.fault(
+                f"{told(row)}: {_named(part, most)} has risk {risk[most]:.6g} and is of the low-risk group, "
+                f"{_named(part, least)} has {risk[least]:.6g} and is of the high-risk group"
+            )
+    if alive is None:
+        return
+    if row.get("loss") in _DISCRETE:
+        apart = np.abs(risk + alive.sum(axis=1))
+        at = int(np.argmax(apart))
+        if apart[at] > _ROUNDED:
+            report.fault(
+                f"{told(row)}: {_named(part, at)} has risk {risk[at]:.6g}, its survival gives {-alive[at].sum():.6g}"
+            )
+    elif row.get("slides") != "mean-risk":
+        order = np.argsort(risk, kind="stable")
+        apart = (alive[order] - np.minimum.accumulate(alive[order], axis=0)).max(axis=1)
+        at = int(np.argmax(apart))
+        if apart[at] > _ROUNDED:
+            report.fault(
+                f"{told(row)}: {_named(part, int(order[at]))} survives longer than patients whose risk is lower"
+            )
+    report.held("lines that agree with themselves", len(part))
+
+
+def _named(part: pd.DataFrame, at: int) -> str:
+    return f"predictions line {part['line'].iloc[at]} ({part['patient'].iloc[at]})"

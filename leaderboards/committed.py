@@ -1,0 +1,173 @@
+"""The pages that are committed with milsurv, all of which follow from `leaderboards/published/`: written, or proven.
+
+README.md                                 the top of the board, between two markers
+leaderboards/README.md                    all boards at a glance, and the entries they rest on
+leaderboards/published/boards/COHORT.md   one board in full
+leaderboards/published/leaderboard.html   the page
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from .entries import read_entries
+from .entry import PREDICTIONS, Entry
+from .evidence import SURVIVES
+from .file_names import file_names
+from .html import html
+from .markdown import HOW_TO_READ, escape, table
+from .publish import NOTHING, Gathered, gather
+from .ranking import CONTROL, Board, Ranking
+from .recalled import plots
+from .rows import RowError
+from .sheets import NONE, Sheet, board_sheets, interval, mean
+from .whole_files import write_whole
+
+START, END = "<!-- board: `bench leaderboard --update` writes this -->", "<!-- end of board -->"
+_PUBLISHED = Path("leaderboards/published")
+
+
+def committed(root: Path) -> dict[str, str]:
+    """What every committed page must hold, by its path below the checkout `root`.
+
+    Raises RowError where there are no entries, where one is damaged, or where README.md has no markers.
+    """
+    place = root / _PUBLISHED
+    if not place.is_dir():
+        raise RowError(f"{place}: no such folder; give the checkout whose pages are meant with --root")
+    found, sent = gather(place), read_entries([place])
+    if found.problems:
+        told = [f"{problem.where}: {problem.message}" for problem in found.problems]
+        raise RowError(f"{place}: {'. '.join(told)}")
+    names = file_names(board.title for board in found.boards)
+    pages = {
+        "README.md": _with_block(root / "README.md", _glance(found.boards, names, f"{_PUBLISHED.as_posix()}/boards/")),
+        "leaderboards/README.md": _index(found, sent.entries, names),
+        f"{_PUBLISHED.as_posix()}/leaderboard.html": html(
+            found.boards, plots(found.boards, found.predictions, NOTHING, found.derived.curves), found.problems
+        ),
+    }
+    for board in found.boards:
+        pages[f"{_PUBLISHED.as_posix()}/boards/{names[board.title]}.md"] = _board(board)
+    return pages
+
+
+def update(root: Path) -> list[Path]:
+    """Write every committed page anew, and remove boards of cohorts that are gone. Returns what was changed."""
+    pages = committed(root)
+    changed = [
+        write_whole(root / name, text) for name, text in pages.items() if _read(root / name) != text.encode("utf-8")
+    ]
+    for stray in _strays(root, pages):
+        stray.unlink()
+        changed.append(stray)
+    return changed
+
+
+def stale(root: Path) -> list[str]:
+    """The committed pages that do not follow from the rows, with what is wrong with each; empty where all do."""
+    pages = committed(root)
+    faults = []
+    for name, text in pages.items():
+        found = _read(root / name)
+        if found is None:
+            faults.append(f"{name} is missing")
+        elif found != text.encode("utf-8"):
+            lines, wanted = found.decode("utf-8", "replace").splitlines(), text.splitlines()
+            pairs = enumerate(zip(lines, wanted, strict=False), 1)
+            at = next((number for number, (one, other) in pairs if one != other), min(len(lines), len(wanted)) + 1)
+            faults.append(f"{name} does not follow from the rows: line {at} differs")
+    return faults + [f"{path.relative_to(root)} is of no published cohort" for path in _strays(root, pages)]
+
+
+def _strays(root: Path, pages: dict[str, str]) -> list[Path]:
+    folder = root / _PUBLISHED / "boards"
+    return [path for path in sorted(folder.glob("*.md")) if path.relative_to(root).as_posix() not in pages]
+
+
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _with_block(readme: Path, block: str) -> str:
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
+        raise RowError(f"{readme}: the markers {START} and {END} must each stand in it once, in this order")
+    return text[: text.index(START) + len(START)] + f"\n{block}\n" + text[text.index(END) :]
+
+
+def _glance(boards: Sequence[Board], names: dict[str, str], folder: str) -> str:
+    """All boards in one table: who leads, how surely, and over what."""
+    rows = [_row(board, ranking, f"{folder}{names[board.title]}.md") for board in boards for ranking in board.rankings]
+    if not rows:
+        return "No results are published yet."
+    columns = ("Board", "Patients (died)", "Folds", "First", "C-index", "95 % interval", "Lead shown over", "Control")
+    numeric = (False, True, False, False, True, True, True, True)
+    head = table(Sheet("", columns, numeric, ()))
+    return "\n".join([head, *rows])
+
+
+def _row(board: Board, ranking: Ranking, link: str) -> str:
+    first, evidence, control = ranking.lines[0], ranking.evidence, ranking.control
+    shown, pairs, drawn = 0, (), None
+    if evidence is not None:
+        pairs, drawn = evidence.pairs, evidence.intervals[0].get("selected")
+        shown = sum(pair.verdict == SURVIVES for pair in pairs)
+    best = f"{escape(control.label)} {mean(control.selected)}" if control is not None else NONE
+    cells = [
+        f"[{escape(board.title)}]({link})",
+        f"{first.patients} ({first.events})",
+        escape(ranking.folds_name),
+        escape(first.label) + " (control)" * (first.family == CONTROL),
+        mean(first.selected),
+        interval(drawn) or NONE,
+        f"{shown} of {len(pairs)}" if pairs else NONE,
+        best,
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _index(found: Gathered, entries: Sequence[Entry], names: dict[str, str]) -> str:
+    told = (
+        "C-index is the mean over folds at `selected`: no epoch is chosen on the fold that is reported. The interval "
+        "is a bootstrap of the patients. *Lead shown over* counts the lines that the first is ahead of by both paired "
+        "tests, adjusted for all pairs; over the others its lead may be chance. *Control* is the best of what is said "
+        "without looking at a slide. Synthetic cohorts are drawn, with a truth that is known."
+    )
+    rows = [
+        (
+            entry.name,
+            entry.head.title,
+            entry.head.who,
+            entry.head.when,
+            str(len({row["experiment"] for row in entry.rows})),
+            "with patients" if PREDICTIONS in entry.head.files else "evidence only",
+        )
+        for entry in entries
+    ]
+    columns = ("Entry", "What", "Who", "When", "Experiments", "Holds")
+    sheet = Sheet("", columns, (False, False, False, False, True, False), tuple(rows))
+    return (
+        "\n\n".join(
+            [
+                "# Published results",
+                "Every number follows from the rows in [published/](published/): `bench leaderboard --check` proves "
+                "it, `bench leaderboard verify leaderboards/published` scores the predictions again. "
+                "[How to read a board](../docs/leaderboard.md), "
+                "[how to add a row](../docs/leaderboard.md#publish-and-verify); "
+                "[the page](published/leaderboard.html) shows all of it.",
+                _glance(found.boards, names, "published/boards/"),
+                told,
+                "## Entries",
+                table(sheet),
+            ]
+        )
+        + "\n"
+    )
+
+
+def _board(board: Board) -> str:
+    parts = [f"# {escape(board.title)}", f"[All boards](../../README.md). {HOW_TO_READ}"]
+    for sheet in board_sheets(board, wide=True):
+        parts += [f"## {escape(sheet.title)}", *(f"> {escape(note)}" for note in sheet.notes)]
+        parts += [table(sheet)] if sheet.rows else []
+    return "\n\n".join(parts) + "\n"
