@@ -89,7 +89,8 @@ def _pooled(folds: Sequence[ScoredFold]) -> Iterator[Point]:
     last = np.concatenate([one.estimate.survival_when_last_seen(one.test) for one in folds])
     for months in MONTHS:
         dead = 1 - np.concatenate([one.estimate.survival_at(np.array([float(months)]))[:, 0] for one in folds])
-        grid = np.linspace(*np.quantile(dead, [0.01, 0.99]), _POINTS)
+        low, high = np.quantile(dead, [0.01, 0.99])
+        grid = np.linspace(low, high, _POINTS)
         try:
             observed = observed_risk(dead, time, event, months, grid)
         except CannotCalibrate:

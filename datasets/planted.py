@@ -42,7 +42,7 @@ class Section:
 
 
 def plant(
-    rng: np.random.Generator, kind: str, sites: Sequence[str], slides: Sequence[int], cells: float
+    rng: np.random.Generator, kind: str, sites: Sequence[str], slides: Sequence[int] | NDArray[np.int64], cells: float
 ) -> tuple[list[list[Section]], NDArray[np.float64]]:
     """Draw the slides of every patient, and the score (n,) on which the hazard rests, not yet scaled.
 

@@ -50,7 +50,7 @@ def calibration(tables: Mapping[str, pd.DataFrame], months: int, title: str = ""
         axes.plot([0, 1], [0, 1], color=style.SOFT, lw=0.8, ls=(0, (2, 2)))
         shown, most = 0, 0.0
         for name, table in tables.items():
-            mine = table[table["curve"] == f"calibration_{months}"].sort_values("x")
+            mine = pd.DataFrame(table[table["curve"] == f"calibration_{months}"]).sort_values("x")
             if len(mine) < 2 or shown == len(SHADES):
                 continue
             axes.plot(mine["x"], mine["y"], color=SHADES[shown], ls=DASHES[shown], lw=1.6, label=clip(name, 30))
@@ -66,7 +66,7 @@ def calibration(tables: Mapping[str, pd.DataFrame], months: int, title: str = ""
 
 
 def _mean(table: pd.DataFrame, curve: str) -> tuple[np.ndarray, np.ndarray] | None:
-    mine = table[table["curve"] == curve]
+    mine = pd.DataFrame(table[table["curve"] == curve])
     if mine.empty:
         return None
     folds = mine["fold"].nunique()

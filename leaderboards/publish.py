@@ -80,7 +80,8 @@ def gather(results: Path | Sequence[Path], judge: bool = True, memory: Memory = 
         name for board in ranked for ranking in board.rankings for line in ranking.lines for name in line.experiments
     ]
     kept = KeptPredictions(read.folders, wanted, memory)
-    predictions = ChainMap(kept, *(entry.predictions for entry in sent.entries))
+    # A chain is only ever read here, and so may be of mappings that cannot be written.
+    predictions = ChainMap(kept, *(entry.predictions for entry in sent.entries))  # pyright: ignore[reportArgumentType]
     origins = {row["experiment"]: entry.head for entry in sent.entries for row in entry.rows}
     problems = (*read.problems, *sent.problems, *kept.problems)
     found = _judged(ranked, predictions, memory, sent.derived) if judge else ranked
