@@ -194,6 +194,10 @@ def _run(
     readers, networks = _threads(asked, encoder)
     try:
         embed_slides(tasks, wanted, encoder, min(readers, max(1, len(tasks))), networks, done, bad)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":
+            raise
+        raise UsageError(f"the GPU's memory ran out: use a --batch below {wanted.batch}") from error
     finally:
         report.rows.sort(key=lambda row: (str(row["slide"]), str(row["file"])))
         if report.rows:

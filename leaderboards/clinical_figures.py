@@ -53,8 +53,9 @@ def calibration(tables: Mapping[str, pd.DataFrame], months: int, title: str = ""
             mine = pd.DataFrame(table[table["curve"] == f"calibration_{months}"]).sort_values("x")
             if len(mine) < 2 or shown == len(SHADES):
                 continue
-            axes.plot(mine["x"], mine["y"], color=SHADES[shown], ls=DASHES[shown], lw=1.6, label=clip(name, 30))
-            shown, most = shown + 1, max(most, float(mine["x"].max()), float(mine["y"].max()))
+            x, y = np.asarray(mine["x"], dtype=float), np.asarray(mine["y"], dtype=float)
+            axes.plot(x, y, color=SHADES[shown], ls=DASHES[shown], lw=1.6, label=clip(name, 30))
+            shown, most = shown + 1, max(most, float(x.max()), float(y.max()))
         if not shown:
             return None
         top = min(1.0, most * 1.04)
@@ -70,8 +71,8 @@ def _mean(table: pd.DataFrame, curve: str) -> tuple[np.ndarray, np.ndarray] | No
     if mine.empty:
         return None
     folds = mine["fold"].nunique()
-    grouped = mine.groupby("x")["y"].agg(["mean", "count"])
-    kept = grouped[grouped["count"] * 2 >= folds]
+    grouped = pd.DataFrame(mine.groupby("x")["y"].agg(["mean", "count"]))
+    kept = pd.DataFrame(grouped[grouped["count"] * 2 >= folds])
     return np.asarray(kept.index, dtype=float), np.asarray(kept["mean"], dtype=float)
 
 

@@ -21,7 +21,7 @@ from .slide_writers import INK, tissue_image, write_tiff
 
 BENCH = [sys.executable, "-m", "milsurv.benchmark.cli.main"]
 SMALL = {"patch_px": 64, "device": "cpu", "workers": 1}
-TILES = {20: 20, 10: 6, 5: 2}  # of a slide with tissue in its left 330 of 512 pixels
+TILES = {20: 40, 10: 12, 5: 4}  # of a slide with tissue in its left 330 of 512 pixels
 
 
 def draw(folder: Path, names: list[str], side: int = 512) -> Path:
