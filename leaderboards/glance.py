@@ -67,4 +67,3 @@ def glance_at(board: Board, key: str, ranking: Ranking, links: Mapping[str, str]
         f"{shown} of {len(pairs)}" if pairs else sheets.NONE,
         sheets.NONE if detectable is None else f"{detectable:.3f}",
     )
-
