@@ -124,7 +124,7 @@ def observed(folder):
 
 def test_observed_patients_are_sent_only_when_somebody_says_so(tmp_path):
     observed(tmp_path / "results")
-    with pytest.raises(RowError, match="--with-patients .* --without-patients"):
+    with pytest.raises(RowError, match=r"--with-patients .* --without-patients"):
         submit([tmp_path / "results"], tmp_path / "entry", HEAD)
     submit([tmp_path / "results"], tmp_path / "entry", HEAD, with_patients=False)
     assert not any(b"TCGA-0" in path.read_bytes() for path in (tmp_path / "entry").iterdir())
