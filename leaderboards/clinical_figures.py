@@ -78,8 +78,8 @@ def _mean(table: pd.DataFrame, curve: str) -> tuple[np.ndarray, np.ndarray] | No
 
 def _axes(title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(4.6, 3.6))
-    axes = figure.add_axes((0.13, 0.15, 0.84, 0.6))
-    axes.set_title(title, pad=46)
+    axes = figure.add_axes((0.13, 0.15, 0.84, 0.62))
+    axes.set_title(title, pad=40 if title else 6)
     return figure, axes
 
 

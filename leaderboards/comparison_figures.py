@@ -10,7 +10,7 @@ from . import style
 from .ablation import Ablation
 from .evidence import SURVIVES
 from .figures import clip
-from .ranking import Line
+from .ranking import Line, names_of
 
 
 def ablation(found: Ablation, width: float = 7.2) -> Figure:
@@ -76,7 +76,7 @@ def optimism(lines: Sequence[Line], title: str = "", width: float = 7.2) -> Figu
             axes.plot([high], [at], "D", ms=4.6, mfc=style.PAPER, mec=style.HIGH, mew=1.1)
             axes.annotate(
                 f"{line.gap:+.3f}".replace("-", "\N{MINUS SIGN}"),
-                (high, at),
+                (max(low, high), at),
                 xytext=(7, 0),
                 textcoords="offset points",
                 va="center",
@@ -84,7 +84,7 @@ def optimism(lines: Sequence[Line], title: str = "", width: float = 7.2) -> Figu
                 color=style.INK,
             )
         gaps = [line.gap for line in known if line.gap is not None]
-        axes.set_yticks(range(len(known)), [clip(line.label, 32) for line in known])
+        axes.set_yticks(range(len(known)), [clip(name, 32) for name in names_of(known)])
         axes.tick_params(axis="y", length=0, labelcolor=style.INK)
         axes.set(ylim=(len(known) - 0.4, -0.6), title=title)
         axes.set_xlabel(

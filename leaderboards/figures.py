@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from . import style
 from .across import Across
-from .ranking import CONTROL, Line
+from .ranking import CONTROL, Line, names_of
 from .survival_curves import at_risk, hazard_ratio, kaplan_meier_curve, logrank_p
 
 
@@ -90,7 +90,9 @@ def forest(lines: Sequence[Line], title: str = "", width: float = 7.2) -> Figure
         oracles = [mean for line in lines if (mean := line.spreads["oracle_c_index"].mean) is not None]
         if oracles:
             axes.axvline(max(oracles), color=style.HIGH, lw=0.8, ls=(0, (4, 2)))
-        axes.set_yticks(range(len(lines)), [clip(f"{line.rank}  {line.label}") for line in lines])
+        axes.set_yticks(
+            range(len(lines)), [clip(f"{line.rank}  {name}") for line, name in zip(lines, names_of(lines), strict=True)]
+        )
         axes.tick_params(axis="y", length=0, labelcolor=style.INK)
         axes.set(ylim=(len(lines) - 0.4, -0.6), title=title)
         axes.set_xlabel("C-index: folds, mean ± SD at selected, mean at best (diamond)", fontsize=8)

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -83,8 +84,6 @@ def test_one_changed_value_is_caught_by_its_line_although_the_checksums_agree(en
     change(entry, column, value)
     faults = verify(entry).faults
     assert faults
-    import re
-
     assert re.search(message, " ".join(faults))
 
 
