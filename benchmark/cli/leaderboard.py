@@ -148,7 +148,7 @@ def verify(
         from .. import console
         from ..prepare import UsageError
         from ..verify.entry import verify as check
-        from .controls import cohort_named
+        from .predictions import cohort_named
 
         if (labels is None) != (cohort is None) or (splits is not None and labels is None):
             raise UsageError("--labels goes with --cohort, and --splits with both")

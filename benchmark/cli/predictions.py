@@ -43,7 +43,7 @@ def import_predictions(
         from ..without_epochs import keep
 
         known("missing", missing, ("error", "drop"))
-        name, entry_of_registry = _cohort_named(cohort)
+        name, entry_of_registry = cohort_named(cohort)
         table = read_foreign(file, model, cohort)
         truth = read_labels(labels, entry_of_registry or name) if labels else labels_of(table, name)
         folds = read_splits(splits, truth) if splits else folds_of(table)
@@ -63,7 +63,7 @@ def import_predictions(
         _show(made, folder, out, as_json)
 
 
-def _cohort_named(name: str) -> "tuple[str, Cohort | None]":
+def cohort_named(name: str) -> "tuple[str, Cohort | None]":
     """The registry's name and entry of a cohort; a name it does not hold is kept as given, with a warning."""
     from ...datasets import cohorts
     from ...datasets.errors import UnknownCohort
