@@ -1,14 +1,15 @@
 """Throughput and memory of `bench extract` against its two floors, measured in one run.
 
-    python docs/bench_extract.py SLIDE [--copies 12] [--repeats 5] [--backbone efficientnet-lite0] [--device cpu]
+    python docs/bench_extract.py SLIDES [--copies 12] [--repeats 5] [--backbone efficientnet-lite0] [--device cpu]
 
-SLIDE is any slide that openslide reads; it is extracted as so many slides of the same content. The floors are
+SLIDES is a slide that openslide reads, or a folder of them; so many slides of their content are extracted. The floors are
 
     reading   openslide's read_region over the same places and levels, in as many processes as there are cores
     network   the forward pass over the same tiles in memory, by the faster of two ways to use the cores
 
-The three take turns. On a busy machine only the ratio to the larger floor within one turn counts; its median is what
-docs/extract.md says. Memory is the most that the process, and the largest of its readers, ever held.
+The three take turns, and each is measured by the clock and in CPU seconds, of all its processes and threads. All three
+keep every core busy, so on an idle machine both ratios to the larger floor agree; on a busy one only that of CPU seconds
+counts, and says what the clock would. Memory is the most that the process, and the largest of its readers, ever held.
 """
 
 import argparse
@@ -18,94 +19,123 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
 CORES = len(os.sched_getaffinity(0))
+PLANS: dict[str, list] = {}
+"""What is read of each slide; kept by the processes of the first floor."""
 
 
-def raw_reads(slide: str) -> int:
-    """Every region that an extraction of this slide reads, by openslide alone; nothing is kept."""
+def raw_reads(slide: str) -> float:
+    """CPU seconds for every region that an extraction of this slide reads, by openslide alone; nothing is kept."""
     import openslide
     from milsurv.datasets.wsi.grid import choose_tiles, plan_grid
     from milsurv.datasets.wsi.reading import regions
     from milsurv.datasets.wsi.slide import opened
     from milsurv.datasets.wsi.tissue import find_tissue
 
+    slide = os.path.realpath(slide)
     if slide not in PLANS:
-        with opened(Path(slide).resolve()) as found:
+        with opened(Path(slide)) as found:
             grid, _ = plan_grid(found.size, found.resolution.mpp, (20, 10, 5), 256)
             tiles = choose_tiles(grid, find_tissue(found).share, 0.5)
             PLANS[slide] = [r for block in regions(found, grid, tiles) for r in block.values()]
+    start = time.process_time()
     with openslide.OpenSlide(slide) as handle:
         for region in PLANS[slide]:
             handle.read_region(region.corner, region.level, region.size)
-    return len(PLANS[slide])
+    return time.process_time() - start
 
 
-PLANS: dict[str, list] = {}
+@dataclass(frozen=True)
+class Cost:
+    """Seconds by the clock and of CPU."""
+
+    clock: float
+    cpu: float
 
 
-def forward(encoder, batches: list, copies: int, threads: int) -> float:
-    """Seconds for the network alone: `threads` batches at a time with one core each, or one batch with all cores."""
+@contextmanager
+def costing() -> Iterator[list[Cost]]:
+    """What the block costs, this process, its threads and the processes that it ended taken together."""
+    costs: list[Cost] = []
+    clock, cpu = time.perf_counter(), sum(os.times()[:4])
+    yield costs
+    costs.append(Cost(time.perf_counter() - clock, sum(os.times()[:4]) - cpu))
+
+
+def reading_of(pool: ProcessPoolExecutor, links: list[Path]) -> Cost:
+    """The first floor."""
+    start = time.perf_counter()
+    cpu = sum(pool.map(raw_reads, map(str, links)))
+    return Cost(time.perf_counter() - start, cpu)
+
+
+def network_of(encoder, batches: list, device: str) -> Cost:
+    """The second floor: on a CPU as many batches at a time as there are cores, or one with all cores."""
     import torch
 
-    torch.set_num_threads(1 if threads > 1 else CORES)
-    start = time.perf_counter()
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(encoder.features, batches * copies))
-    return time.perf_counter() - start
+    costs = []
+    for threads in {CORES if device == "cpu" else 1, 1}:
+        torch.set_num_threads(1 if threads > 1 else CORES)
+        with costing() as cost, ThreadPoolExecutor(threads) as pool:
+            deque(pool.map(encoder.features, batches), maxlen=0)
+        costs += cost
+    torch.set_num_threads(CORES)
+    return Cost(min(c.clock for c in costs), min(c.cpu for c in costs))
 
 
 def measure(given: argparse.Namespace, root: Path) -> None:
     """Take turns, and print one line each."""
-    from dataclasses import replace
-
     from milsurv.benchmark.extract import Extraction, extract, settings_of
     from milsurv.datasets.encoders.opening import open_encoder
     from milsurv.datasets.wsi.reader import running
 
-    links = linked(given.slide, root / "slides", given.copies)
+    links = linked(given.slides, root / "slides", given.copies)
     asked = Extraction((root / "slides",), root / "out", given.backbone, device=given.device, batch=given.batch)
     wanted = settings_of(asked)
     encoder = open_encoder(given.backbone).on(given.device)
+    known: dict[Path, list] = {}
     with running() as reader:
-        _, order, stream = reader.read(links[0], wanted)
-        batches = list(stream)
+        for path in {link.resolve() for link in links}:
+            known[path] = [batch.copy() for batch in reader.read(path, wanted)[2]]
+    batches = [batch for link in links for batch in known[link.resolve()]]
     encoder.features(batches[0])
-    tiles = len(order) * given.copies
-    print(f"{given.copies} slides of {len(order)} tiles, {given.backbone} on {given.device}, {CORES} cores\n")
-    print("| turn | reading, s | network, s | extraction, s | extraction / larger floor | tiles/s |")
-    print("| --- | --- | --- | --- | --- | --- |", flush=True)
+    tiles = sum(map(len, batches))
+    print(f"{given.copies} slides, {tiles} tiles, {given.backbone} on {given.device}, {CORES} cores\n")
+    print("| turn | reading, s (CPU) | network, s (CPU) | extraction, s (CPU) | ratio, clock | ratio, CPU | tiles/s |")
+    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
     ratios = []
     with ProcessPoolExecutor(CORES) as pool:
-        list(pool.map(raw_reads, map(str, links * 2)))  # plans are made
+        reading_of(pool, links * 2)  # plans are made
         for turn in range(given.repeats):
-            start = time.perf_counter()
-            list(pool.map(raw_reads, map(str, links)))
-            reading = time.perf_counter() - start
-            ways = (1,) if given.device != "cpu" else (CORES, 1) if CORES > 1 else (1,)
-            network = min(forward(encoder, batches, given.copies, threads) for threads in ways)
-            import torch
-
-            torch.set_num_threads(CORES)
-            start = time.perf_counter()
-            report = extract(replace(asked, out=root / f"out-{turn}"))
-            whole = time.perf_counter() - start
+            reading, network = reading_of(pool, links), network_of(encoder, batches, given.device)
+            with costing() as cost:
+                report = extract(replace(asked, out=root / f"out-{turn}"))
+            (whole,) = cost
             assert len(report.of("written")) == given.copies, report.failed
-            ratios.append(whole / max(reading, network))
-            cells = (f"{reading:.1f}", f"{network:.1f}", f"{whole:.1f}", f"{ratios[-1]:.2f}", f"{tiles / whole:.0f}")
+            ratio = Cost(
+                whole.clock / max(reading.clock, network.clock), whole.cpu / max(reading.cpu, network.cpu)
+            )
+            ratios.append(ratio)
+            cells = [f"{c.clock:.1f} ({c.cpu:.1f})" for c in (reading, network, whole)]
+            cells += [f"{ratio.clock:.2f}", f"{ratio.cpu:.2f}", f"{tiles / whole.clock:.0f}"]
             print("|", turn + 1, "|", " | ".join(cells), "|", flush=True)
-    print(f"\nMedian of the ratio: {median(ratios):.2f}\n")
+    print(f"\nMedian ratios: {median(r.clock for r in ratios):.2f} clock, {median(r.cpu for r in ratios):.2f} CPU\n")
 
 
 def memory(given: argparse.Namespace, root: Path) -> None:
     """The peak of an extraction of few and of many slides, each in a process of its own."""
     print("| slides | peak of the process, MiB | of its largest reader, MiB |")
     print("| --- | --- | --- |", flush=True)
-    for copies in (2, given.copies, 4 * given.copies):
-        linked(given.slide, root / f"many-{copies}", copies)
+    for copies in (given.copies // 4, given.copies // 2, given.copies):
+        linked(given.slides, root / f"many-{copies}", copies)
         code = (
             "import json, resource, sys; from pathlib import Path; from milsurv.benchmark.extract import *; "
             f"extract(Extraction((Path({str(root / f'many-{copies}')!r}),), Path({str(root / f'kept-{copies}')!r}), "
@@ -118,28 +148,33 @@ def memory(given: argparse.Namespace, root: Path) -> None:
         print(f"| {copies} | {own:.0f} | {largest:.0f} |", flush=True)
 
 
-def linked(slide: Path, folder: Path, copies: int) -> list[Path]:
-    """So many names for one slide."""
+def linked(slides: Path, folder: Path, copies: int) -> list[Path]:
+    """So many names for one slide, or for those of a folder in turn."""
+    from milsurv.datasets.wsi.slide import SUFFIXES
+
+    files = [slides] if slides.is_file() else sorted(p for p in slides.rglob("*") if p.suffix.lower() in SUFFIXES)
     folder.mkdir()
     for i in range(copies):
-        (folder / f"{i:04d}{slide.suffix}").symlink_to(slide.resolve())
+        file = files[i % len(files)].resolve()
+        (folder / f"{i:04d}{file.suffix}").symlink_to(file)
     return sorted(folder.iterdir())
 
 
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description="Throughput and memory of bench extract.")
-    parser.add_argument("slide", type=Path)
+    parser.add_argument("slides", type=Path)
     parser.add_argument("--copies", type=int, default=12)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--backbone", default="efficientnet-lite0")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, default=0)
-    parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--only", choices=("throughput", "memory"))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        measure(given, Path(folder))
-        if not given.no_memory:
+        if given.only != "memory":
+            measure(given, Path(folder))
+        if given.only != "throughput":
             memory(given, Path(folder))
 
 

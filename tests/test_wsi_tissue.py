@@ -66,6 +66,11 @@ def test_small_holes_are_filled_and_large_ones_are_not():
     assert not mask[75:100, 65:105].any()
 
 
+def test_glass_at_the_edge_is_no_hole_however_small_the_slide():
+    mask, _ = mask_of(tissue_image(32, 32, [(0, 0, 20, 32)]), PIXEL)  # 0.025 mm2 of glass
+    assert mask[:, :19].all() and not mask[:, 22:].any()
+
+
 def test_the_share_of_a_square_is_exact_for_parts_of_pixels():
     mask = np.zeros((10, 10), bool)
     mask[:, :5] = True

@@ -79,9 +79,9 @@ def thumbnail(slide: Slide, step: int) -> np.ndarray:
 
 def mask_of(picture: np.ndarray, pixel: float) -> tuple[np.ndarray, np.ndarray]:
     """Tissue and ink, bool (h, w) both, of an RGB picture whose pixels are `pixel` mm2 each."""
-    from scipy.ndimage import gaussian_filter
+    from scipy.ndimage import binary_fill_holes, gaussian_filter
     from skimage.filters import threshold_otsu
-    from skimage.morphology import closing, dilation, disk, remove_small_holes, remove_small_objects
+    from skimage.morphology import closing, dilation, disk, remove_small_objects
 
     rgb = gaussian_filter(picture.astype(np.float32) / 255, (1, 1, 0))
     ink = remove_small_objects(_ink(rgb), max_size=round(STROKE / pixel))
@@ -93,7 +93,8 @@ def mask_of(picture: np.ndarray, pixel: float) -> tuple[np.ndarray, np.ndarray]:
     threshold = float(np.clip(threshold_otsu(rest), low, high)) if rest.size and np.ptp(rest) else high
     mask = closing((saturation > threshold) & ~ink, disk(CLOSING))
     mask = remove_small_objects(mask, max_size=round(SPECK / pixel))
-    mask = remove_small_holes(mask, max_size=round(HOLE / pixel))
+    filled = binary_fill_holes(mask)  # glass that reaches the edge of the slide is no hole
+    mask = filled & ~remove_small_objects(filled & ~mask, max_size=round(HOLE / pixel))
     return mask & ~ink, ink
 
 
