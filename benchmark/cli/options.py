@@ -70,9 +70,7 @@ UnusableTimes = Annotated[
 ]
 Strength = Annotated[
     str | None,
-    typer.Option(
-        "--strength", help="Hazard of a drawn cohort: none, weak, medium, strong or a number."
-    ),
+    typer.Option("--strength", help="Hazard of a drawn cohort: none, weak, medium, strong or a number."),
 ]
 Patients = Annotated[int | None, typer.Option("--patients", help="How many patients a drawn cohort has.", min=20)]
 CohortSeed = Annotated[int, typer.Option("--cohort-seed", help="Which draw of a drawn cohort.", min=0)]
