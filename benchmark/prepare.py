@@ -225,7 +225,9 @@ def check_words(request: Request) -> None:
     if request.drawn and (request.labels or request.splits):
         raise UsageError("a drawn cohort has its own patients; leave --labels and --splits out")
     if not request.drawn and (request.strength is not None or request.patients is not None or request.cohort_seed):
-        raise UsageError("--strength, --patients and --cohort-seed shape a drawn cohort; add --features synthetic")
+        raise UsageError(
+            "--strength, --patients and --cohort-seed shape a drawn cohort: a planted one, or --features synthetic"
+        )
 
 
 def prepare(

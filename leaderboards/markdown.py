@@ -12,7 +12,8 @@ HOW_TO_READ = (
     "Ranked by the C-index at `selected`: the epoch is chosen on an inner validation part, the test fold chooses "
     "nothing. `Last` is the last epoch; `Best` is the best epoch on the test fold, as many papers report it; "
     "`Optimism` is best minus selected. Mean ± sample standard deviation over folds; several seeds are averaged "
-    "within each fold first. Brackets: 95 % interval of the mean, from a bootstrap of the patients within folds."
+    "within each fold first. Brackets: 95 % interval of the mean, from a bootstrap that draws patients, each with "
+    "all of their scores."
 )
 
 

@@ -54,11 +54,12 @@ def bootstrap_interval(
     level: float = 0.95,
     patient: ArrayLike | None = None,
 ) -> Estimate:
-    """Percentile interval of the mean C-index over folds: patients are resampled within each fold (Efron 1979).
+    """Percentile interval of the mean C-index over folds, patients resampled (Efron 1979).
 
     All arrays are (n,): `time`, `event` True = died, `risk`, the test `fold` of each patient, and whose score it is
-    (`patient`) where patients are scored more than once: then they are drawn with all of their scores. Raises
-    ValueError where a fold has no comparable pair.
+    (`patient`) where patients are scored more than once: then they are drawn with all of their scores. They are drawn
+    within each fold, or among all where a patient is tested in several. Raises ValueError where a fold has no
+    comparable pair.
     """
     risks = np.asarray(risk, dtype=float)[None]
     found = means_over_folds(time, event, risks, fold, resamples, seed, patient)
@@ -78,8 +79,8 @@ def paired_bootstrap(
 ) -> Estimate:
     """C-index of `first` minus that of `second`, mean over folds, with percentile interval and p-value.
 
-    Both risks (n,) are of the same patients, and every resample draws the same patients for both, within each fold; so
-    what is hard for both cancels (Efron and Tibshirani 1993, ch. 8). The p-value inverts the interval: twice the
+    Both risks (n,) are of the same patients, and every resample draws the same patients for both; so what is hard for
+    both cancels (Efron and Tibshirani 1993, ch. 8). The p-value inverts the interval: twice the
     smaller share of resamples on either side of 0, each with one added (Davison and Hinkley 1997, sec. 4.4), hence
     never 0. `patient` as in `bootstrap_interval`.
     """

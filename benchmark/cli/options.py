@@ -70,11 +70,9 @@ UnusableTimes = Annotated[
 ]
 Strength = Annotated[
     str | None,
-    typer.Option(
-        "--strength", help="Hazard planted by `--features synthetic`: none, weak, medium, strong or a number."
-    ),
+    typer.Option("--strength", help="Hazard of a drawn cohort: none, weak, medium, strong or a number."),
 ]
-Patients = Annotated[int | None, typer.Option("--patients", help="Patients drawn by `--features synthetic`.", min=20)]
+Patients = Annotated[int | None, typer.Option("--patients", help="How many patients a drawn cohort has.", min=20)]
 CohortSeed = Annotated[int, typer.Option("--cohort-seed", help="Which draw of a drawn cohort.", min=0)]
 Tracking = Annotated[
     str | None,
