@@ -11,8 +11,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
+from .all_pairs import bootstrap_p, sizes, t_test_p, to_adjust
 from .derived import NOTHING_KEPT, Derived
 from .evidence import ALPHA, AS_TRAINED, NOT_SHOWN, SURVIVES, Evidence, Pair
 from .ranking import CONTROL, Board, Line, Ranking, names_of
@@ -52,18 +52,18 @@ def evidence(ranking: Ranking, predictions: Predictions, derived: Derived = NOTH
     """Intervals of all lines, and the leader against every other line, adjusted for their number."""
     resampling = Resampling(ranking, predictions, derived)
     # The leader was chosen by these very numbers, the largest of all: adjusting for its pairs alone would forget that.
-    every = resampling.pairs(list(combinations(resampling.places, 2)))
-    found = [pair for pair in every if pair.first == 0]
+    every = resampling.known(list(combinations(resampling.places, 2)))
+    found = resampling.pairs([pair for pair in every if pair[0] == 0], among=every)
     models = [pair for pair in found if ranking.lines[pair.second].family != CONTROL]
     detectable = float(np.median([pair.detectable for pair in models or found])) if found else None
     verdict = _verdict(ranking, found, len(every), detectable)
     resamples = resampling.resamples or (derived.resamples if resampling.places else 0)
     left_out = list(resampling.left_out)
-    apart = [name for place, name in enumerate(names_of(ranking.lines)) if place in resampling.places[1:]]
-    if 0 in resampling.places and len(found) < len(apart):
-        known = {names_of(ranking.lines)[pair.second] for pair in found}
+    apart = set(resampling.places[1:]) - {pair.second for pair in found}
+    if 0 in resampling.places and apart:
+        names = names_of(ranking.lines)
         left_out.append(
-            f"{_list([name for name in apart if name not in known])}: published without patients, apart from the "
+            f"{_list([names[place] for place in sorted(apart)])}: published without patients, apart from the "
             "leader, so that the difference is not known"
         )
     return Evidence(resamples, resampling.intervals(), tuple(found), detectable, verdict, tuple(left_out))
@@ -155,31 +155,44 @@ class Resampling:
             found.append({**self._kept.get(place, {}), **here})
         return tuple(found)
 
-    def pairs(self, asked: Sequence[tuple[int, int]]) -> list[Pair]:
-        """Compare pairs of lines, given by place; p-values are adjusted for all that are asked for together.
+    def known(self, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Those of these pairs whose difference is known; it is not where two lines were published without patients, in
+        different entries."""
+        drawn, derived, lines = self._drawn.keys(), self.derived, self.ranking.lines
+        return [
+            (first, second)
+            for first, second in pairs
+            if (first in drawn and second in drawn)
+            or derived.difference(lines[first].experiments, lines[second].experiments) is not None
+        ]
 
-        Pairs of which nothing is known are left out: lines published without patients, in different entries.
+    def pairs(self, asked: Sequence[tuple[int, int]], among: Sequence[tuple[int, int]] | None = None) -> list[Pair]:
+        """Compare pairs of lines, given by place; p-values are adjusted for all that are asked for together, or for all
+        `among` which they are.
+
+        Pairs of which nothing is known are left out. Of the pairs that are only adjusted for, nothing but p-values is
+        reckoned: that is what keeps a table of some hundred lines, with its tens of thousands of pairs, cheap.
         """
-        found = {pair: self.difference(*pair) for pair in asked}
-        asked = [pair for pair in asked if found[pair] is not None]
-        differences = [difference for pair in asked if (difference := found[pair]) is not None]
-        tests = [_t_test(self.ranking.lines[first], self.ranking.lines[second]) for first, second in asked]
-        counted = [1.0 if found.p is None else found.p for found in differences]
-        resamples = max(self.resamples, self.derived.resamples)
-        bootstrap = np.maximum(holm([_bootstrap_p(found, resamples) for found in differences]), counted)
-        known = [index for index, test in enumerate(tests) if test is not None]
-        adjusted = dict(zip(known, holm([_p(tests[index]) for index in known]), strict=True))
+        asked = self.known(asked)
+        among = asked if among is None else self.known(among)
+        differences = [self.difference(*pair) for pair in asked]
+        counted, chances = self._bootstrap_p(among)
+        bootstrap = np.maximum(holm(chances), counted)
+        tested = t_test_p(self.ranking.lines, np.array(among, dtype=np.intp).reshape(-1, 2))
+        adjusted = None if tested is None else holm(tested)
+        at = {pair: index for index, pair in enumerate(among)}
         return [
             Pair(
                 first,
                 second,
-                differences[index],
-                tests[index],
-                float(bootstrap[index]),
-                float(adjusted[index]) if index in adjusted else None,
-                minimum_detectable_difference(differences[index].standard_error, ALPHA),
+                difference,
+                _t_test(self.ranking.lines[first], self.ranking.lines[second]),
+                float(bootstrap[at[first, second]]),
+                None if adjusted is None else float(adjusted[at[first, second]]),
+                minimum_detectable_difference(difference.standard_error, ALPHA),
             )
-            for index, (first, second) in enumerate(asked)
+            for (first, second), difference in zip(asked, differences, strict=True)
+            if difference is not None
         ]
 
     def difference(self, first: int, second: int) -> Estimate | None:
@@ -190,23 +203,33 @@ class Resampling:
         lines = self.ranking.lines
         return self.derived.difference(lines[first].experiments, lines[second].experiments)
 
+    @property
+    def _drawn(self) -> dict[int, tuple[float, NDArray[np.float64]]]:
+        return {place: found for (place, reading), found in self._draws.items() if reading == "selected"}
+
+    def _bootstrap_p(self, pairs: Sequence[tuple[int, int]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """For pairs that are known, the p-value that counts resamples and the one to adjust."""
+        resamples = max(self.resamples, self.derived.resamples)
+        counted, chances = np.ones(len(pairs)), np.ones(len(pairs))
+        drawn = self._drawn
+        here = np.array([set(pair) <= drawn.keys() for pair in pairs], dtype=bool)
+        if here.any():
+            row = {place: index for index, place in enumerate(drawn)}
+            rows = np.array([(row[i], row[j]) for (i, j), known in zip(pairs, here, strict=True) if known])
+            values, draws = np.array([found[0] for found in drawn.values()]), np.stack([d for _, d in drawn.values()])
+            counted[here], chances[here] = bootstrap_p(values, draws, rows, resamples)
+        for index in np.flatnonzero(~here):
+            found = self.difference(*pairs[index])
+            if found is not None and found.p is not None:
+                counted[index] = found.p
+                told = (np.array([number]) for number in (found.p, found.value, found.standard_error))
+                chances[index] = to_adjust(*told, resamples - found.undefined)[0]
+        return counted, chances
+
 
 def _agrees(line: Line, reading: str, value: float) -> bool:
     expected = line.spreads[f"c_index_{reading}"].mean
     return expected is not None and abs(value - expected) <= 1e-6
-
-
-def _bootstrap_p(found: Estimate, resamples: int) -> float:
-    """The p-value to adjust. Where no resample lies beyond 0, counting ends at 2 / (resamples + 1), which the number of
-    pairs on a large table would lift above any level; there the normal approximation, where smaller, stands in."""
-    counted = 1.0 if found.p is None else found.p
-    if found.standard_error > 0 and counted <= 2.5 / (resamples - found.undefined + 1):
-        return min(counted, float(2 * stats.norm.sf(abs(found.value) / found.standard_error)))
-    return counted
-
-
-def _p(test: Estimate | None) -> float:
-    return 1.0 if test is None or test.p is None else test.p
 
 
 def _of_reading(table: pd.DataFrame, reading: str) -> pd.DataFrame:
@@ -232,11 +255,7 @@ def _t_test(first: Line, second: Line) -> Estimate | None:
     if first.n_folds < 2:
         return None
     differences = np.subtract(first.folds["selected"], second.folds["selected"])
-    tested = [row["n_test"] for row in first.rows]
-    trained = [
-        (row.get("n_train") or 0) + (row.get("n_val") or 0) or row["patients"] - row["n_test"] for row in first.rows
-    ]
-    return corrected_t_test([float(value) for value in differences], float(np.mean(tested)), float(np.mean(trained)))
+    return corrected_t_test([float(value) for value in differences], *sizes(first))
 
 
 def _verdict(ranking: Ranking, pairs: Sequence[Pair], adjusted_for: int, detectable: float | None) -> str:

@@ -34,20 +34,31 @@ class Asked:
     baseline: str | None = None
 
 
+@dataclass(frozen=True)
+class Written:
+    """The files of the figures, and what could not be drawn, with the reason."""
+
+    paths: tuple[Path, ...]
+    undrawn: tuple[str, ...]
+
+
 def write_figures(
     found: Gathered, clinical: Mapping[str, pd.DataFrame], out: Path, asked: Asked, formats: Sequence[str]
-) -> list[Path]:
-    """Draw what is asked for and write it into `out`; returns the files.
+) -> Written:
+    """Draw what is asked for and write it into `out`.
 
-    clinical: tables of clinical curves by experiment. Raises OSError where `out` cannot be written.
+    clinical: tables of clinical curves by experiment. Raises RowError for a baseline that is on no board, OSError where
+    `out` cannot be written.
     """
-    drawn = dict(figures(found, clinical, asked))
+    every = dict(figures(found, clinical, asked))
+    drawn = {key: figure for key, figure in every.items() if not isinstance(figure, str)}
     names = file_names(drawn)
-    return [style.save(figure, out / f"{names[key]}.{kind}") for key, figure in drawn.items() for kind in formats]
+    paths = [style.save(figure, out / f"{names[key]}.{kind}") for key, figure in drawn.items() for kind in formats]
+    return Written(tuple(paths), tuple(f"{key}: {why}" for key, why in every.items() if isinstance(why, str)))
 
 
-def figures(found: Gathered, clinical: Mapping[str, pd.DataFrame], asked: Asked) -> Iterator[tuple[str, Figure]]:
-    """The figures by what they are called; a figure that the rows cannot give is left out."""
+def figures(found: Gathered, clinical: Mapping[str, pd.DataFrame], asked: Asked) -> Iterator[tuple[str, Figure | str]]:
+    """The figures by what they are called; in place of one that the rows cannot give, the reason."""
     kinds = asked.kinds or KINDS
     boards = [board for board in found.boards if not asked.cohorts or board.cohort in asked.cohorts]
     for board in boards:
@@ -57,36 +68,49 @@ def figures(found: Gathered, clinical: Mapping[str, pd.DataFrame], asked: Asked)
                 if kind.split(" ")[0] in kinds:
                     yield f"{place} {kind}", figure
     if "ablation" in kinds:
-        for number, one in enumerate(ablations(boards, found.predictions, asked.baseline, found.derived)):
+        tables = ablations(boards, found.predictions, asked.baseline, found.derived)
+        for number, one in enumerate(tables):
             yield f"{one.title.split(':')[0]} ablation{f'-{number + 1}' if number else ''}", ablation(one)
+        if not tables:
+            yield "ablation", "no ranking has two models of ours"
     if "cd" in kinds:
-        for one in across(boards):
+        shared = across(boards)
+        for one in shared:
             yield f"{'synthetic' if one.synthetic else 'cohorts'} cd", critical_difference(one)
+        if not shared:
+            yield "cd", "three cohorts that share three models are needed, real or drawn"
 
 
 def _of_ranking(
     board: Board, ranking: Ranking, found: Gathered, clinical: Mapping[str, pd.DataFrame], asked: Asked
-) -> Iterator[tuple[str, Figure]]:
+) -> Iterator[tuple[str, Figure | str]]:
     title = f"{board.title}, {ranking.lines[0].n_folds} folds"
     yield "forest", forest(ranking.lines, title)
-    if any(line.gap is not None for line in ranking.lines):
-        yield "optimism", optimism(ranking.lines, title)
+    known = any(line.gap is not None for line in ranking.lines)
+    yield "optimism", optimism(ranking.lines, title) if known else "no line was read at `best`"
     chosen = _chosen(ranking, asked.models)
     for name, line in chosen.items():
-        table = found.predictions.get(line.experiments[0])
-        if table is None:
-            continue
-        mine = np.asarray(table["reading"] == "selected")
-        time, event, group = (np.asarray(table[column])[mine] for column in ("time", "event", "risk_group"))
-        if mine.any() and np.isin(group, ("high", "low")).all():
-            yield f"km {name}", kaplan_meier(time, event, group, f"{name} on {board.title}")
+        yield f"km {name}", _risk_groups(found.predictions.get(line.experiments[0]), f"{name} on {board.title}")
     tables = {name: clinical[line.experiments[0]] for name, line in chosen.items() if line.experiments[0] in clinical}
+    lacking = "no clinical-curves.csv lies beside these results; entries do not hold it"
     for curve in ("auc", "brier"):
-        if (figure := over_time(tables, curve, title)) is not None:
-            yield curve, figure
+        yield curve, over_time(tables, curve, title) or ("no line has a value" if tables else lacking)
+    if not tables:
+        yield "calibration", lacking
+        return
     for months in MONTHS:
-        if (figure := calibration(tables, months, title)) is not None:
-            yield f"calibration {months}", figure
+        drawn = calibration(tables, months, title)
+        yield f"calibration {months}", drawn or f"no line has the curve at {months} months"
+
+
+def _risk_groups(table: pd.DataFrame | None, title: str) -> Figure | str:
+    if table is None:
+        return "its predictions are not here; it was published without patients, or they were not kept"
+    mine = np.asarray(table["reading"] == "selected")
+    time, event, group = (np.asarray(table[column])[mine] for column in ("time", "event", "risk_group"))
+    if not mine.any() or not np.isin(group, ("high", "low")).all():
+        return "it has no risk groups"
+    return kaplan_meier(time, event, group, title)
 
 
 def _chosen(ranking: Ranking, models: Sequence[str]) -> dict[str, Line]:

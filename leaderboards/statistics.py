@@ -102,13 +102,28 @@ def corrected_t_test(differences: Sequence[float], n_test: float, n_train: float
     if n_test <= 0 or n_train <= 0:
         raise ValueError(f"n_test ({n_test}) and n_train ({n_train}) must be positive")
     df = len(values) - 1
-    mean = float(values.mean())
-    error = float(np.sqrt((1 / len(values) + n_test / n_train) * values.var(ddof=1)))
+    mean, error = (float(one) for one in _mean_and_error(values, np.asarray(n_test / n_train)))
     if error == 0:  # every fold says the same: certain where they differ, and no difference at all where not
         return Estimate(mean, mean, mean, 0.0, 1.0 if mean == 0 else 0.0, level)
     reach = float(stats.t.ppf(0.5 + level / 2, df)) * error
     p = float(2 * stats.t.sf(abs(mean) / error, df))
     return Estimate(mean, mean - reach, mean + reach, error, p, level)
+
+
+def corrected_t_test_p(differences: NDArray[np.float64], ratio: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The p-values (m,) of `corrected_t_test` for m pairs: `differences` (m, J), `ratio` (m,) is n_test / n_train."""
+    mean, error = _mean_and_error(differences, ratio)
+    same = error == 0
+    p = 2 * stats.t.sf(np.abs(mean) / np.where(same, 1.0, error), differences.shape[1] - 1)
+    return np.where(same, np.where(mean == 0, 1.0, 0.0), p)
+
+
+def _mean_and_error(
+    values: NDArray[np.float64], ratio: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Over the last axis, the mean of J folds and its corrected standard error."""
+    variance = values.var(axis=-1, ddof=1)
+    return values.mean(axis=-1), np.sqrt((1 / values.shape[-1] + ratio) * variance)
 
 
 def holm(p_values: Sequence[float]) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,26 @@ def test_many_lines_get_fewer_resamples_and_never_too_few(three):
     assert counts == sorted(counts, reverse=True)
     assert (counts[0], counts[-1]) == (RESAMPLES[0], RESAMPLES[-1])
     assert Resampling(ranking, tables).resamples == 10_000
+
+
+def test_p_values_of_all_pairs_at_once_are_those_of_each_pair_alone():
+    made = [trained(f"m{hazard}", hazard, 9 + hazard, patients=200) for hazard in (-6, -5, 0, 5, 6)]
+    board, tables = board_of(*made)
+    (ranking,) = board.rankings
+    resampling = Resampling(ranking, tables)
+    every = list(combinations(range(5), 2))
+    alone = [resampling.difference(*pair) for pair in every]
+    counted = [one.p for one in alone]
+    normal = [float(2 * stats.norm.sf(abs(one.value) / one.standard_error)) for one in alone]
+    ended = [p <= 2.5 / (resampling.resamples + 1) for p in counted]
+    assert 0 < sum(ended) < len(every)
+    raised = [min(p, q) if end else p for p, q, end in zip(counted, normal, ended, strict=True)]
+    expected = np.maximum(holm(raised), counted)
+    found = resampling.pairs(every)
+    assert [pair.difference for pair in found] == alone
+    assert [pair.p_bootstrap for pair in found] == expected.tolist()
+    assert [pair.p_t for pair in found] == holm([pair.t_test.p for pair in found]).tolist()
+    assert list(ranking.evidence.pairs) == found[:4]
 
 
 def test_the_best_control_marks_what_is_below_it(tmp_path):

@@ -61,10 +61,12 @@ def figures(
         asked = Asked(tuple(kind or ()), tuple(cohort or ()), tuple(model or ()), baseline)
         written = write_figures(found, read_clinical(folders), out, asked, chosen)
         if as_json:
-            print_json({"figures": [str(path) for path in written]})
-            return
-        for path in written:
-            console.say(str(path))
-        if not written:
-            console.warn("no figure could be drawn: no complete experiment fits")
+            print_json({"figures": [str(path) for path in written.paths], "undrawn": list(written.undrawn)})
+        else:
+            for path in written.paths:
+                console.say(str(path))
+            for reason in written.undrawn:
+                console.warn(f"not drawn: {reason}")
+        if not written.paths:
+            console.fail("no figure could be drawn: no complete experiment fits")
             raise typer.Exit(1)
