@@ -219,8 +219,8 @@ def test_whatever_stops_it_and_how_often_the_store_ends_with_the_bytes_of_a_fres
         assert len(kept) < len(store(broken)) < 12
         assert all(store(broken)[name] == data for name, data in kept.items())
         kept = store(broken)
-    subprocess.run([*words, "--out", str(broken), "--workers", "1"], check=True, capture_output=True)
-    subprocess.run([*words, "--out", str(fresh), "--workers", "2"], check=True, capture_output=True)
+    extract(Extraction((slides,), broken, **SMALL))
+    extract(Extraction((slides,), fresh, **{**SMALL, "workers": 2}))
     assert store(broken) == store(fresh) and len(store(fresh)) == 12
     assert all(store(broken)[name] == data for name, data in kept.items())
 
