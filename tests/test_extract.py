@@ -90,7 +90,7 @@ def test_the_store_holds_three_scales_that_nest(extracted):
 def test_pen_is_not_read(extracted):
     out, _ = extracted
     _, coords = open_features(out).read("penned", 20)
-    assert coords is not None and 0 < len(coords) and coords[:, 0].max() + 64 <= 200
+    assert coords is not None and len(coords) > 0 and coords[:, 0].max() + 64 <= 200
 
 
 def test_features_are_those_of_the_pixels_at_their_coordinates(extracted, slides):
