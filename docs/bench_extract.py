@@ -2,14 +2,14 @@
 
     python docs/bench_extract.py SLIDES [--copies 12] [--repeats 5] [--backbone efficientnet-lite0] [--device cpu]
 
-SLIDES is a slide that openslide reads, or a folder of them; so many slides of their content are extracted. The floors are
+SLIDES is a slide that openslide reads, or a folder of them; so many slides of their content are extracted. Floors:
 
     reading   openslide's read_region over the same places and levels, in as many processes as there are cores
     network   the forward pass over the same tiles in memory, by the faster of two ways to use the cores
 
 The three take turns, and each is measured by the clock and in CPU seconds, of all its processes and threads. All three
-keep every core busy, so on an idle machine both ratios to the larger floor agree; on a busy one only that of CPU seconds
-counts, and says what the clock would. Memory is the most that the process, and the largest of its readers, ever held.
+keep every core busy, so on an idle machine both ratios to the larger floor should agree; on a busy one only that of CPU
+seconds counts. Memory is the most that the process, and the largest of its readers, ever held.
 """
 
 import argparse
@@ -120,9 +120,7 @@ def measure(given: argparse.Namespace, root: Path) -> None:
                 report = extract(replace(asked, out=root / f"out-{turn}"))
             (whole,) = cost
             assert len(report.of("written")) == given.copies, report.failed
-            ratio = Cost(
-                whole.clock / max(reading.clock, network.clock), whole.cpu / max(reading.cpu, network.cpu)
-            )
+            ratio = Cost(whole.clock / max(reading.clock, network.clock), whole.cpu / max(reading.cpu, network.cpu))
             ratios.append(ratio)
             cells = [f"{c.clock:.1f} ({c.cpu:.1f})" for c in (reading, network, whole)]
             cells += [f"{ratio.clock:.2f}", f"{ratio.cpu:.2f}", f"{tiles / whole.clock:.0f}"]
