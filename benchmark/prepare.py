@@ -358,7 +358,8 @@ def strength_of(request: Request) -> str | float:
     """The planted hazard, a word or a number. Errors: `UsageError`."""
     from ..datasets.synthetic import STRENGTHS
 
-    strength = request.strength or ("stronger" if request.cohort == "planted-cross" else "strong")
+    crossed = cohorts.get(request.cohort).planted == "cross"
+    strength = request.strength or ("stronger" if crossed else "strong")
     if strength in STRENGTHS:
         return strength
     try:

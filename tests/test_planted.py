@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from milsurv.benchmark.prepare import Request, UsageError, check_words
+from milsurv.benchmark.prepare import Request, UsageError, check_words, strength_of
 from milsurv.benchmark.session import Session
 from milsurv.datasets import planted
 from milsurv.datasets.bags import Bags
 from milsurv.datasets.concordance import concordance
+from milsurv.datasets.errors import UnknownCohort
 from milsurv.datasets.features.opening import open_features
 from milsurv.datasets.labels import read_labels
 from milsurv.datasets.synthetic import draw_twin
@@ -145,3 +146,13 @@ def test_a_planted_cohort_needs_no_features_to_be_named(tmp_path):
 def test_draws_and_sizes_shape_drawn_cohorts_only():
     with pytest.raises(UsageError, match="--cohort-seed"):
         check_words(Request("abmil", "brca", cohort_seed=3))
+
+
+@pytest.mark.parametrize("name", ["planted-cross", "Planted-Cross", "PLANTED-CROSS"])
+def test_however_it_is_spelled_a_planted_cohort_has_its_own_hazard(name):
+    assert strength_of(Request("abmil", name)) == "stronger"
+
+
+def test_a_misspelled_planted_cohort_is_guessed():
+    with pytest.raises(UnknownCohort, match="Did you mean 'planted-fine'"):
+        check_words(Request("abmil", "planted-fin"))
