@@ -1,7 +1,7 @@
 """How long a board with many lines takes to gather and judge, on one core.
 
-`OMP_NUM_THREADS=1 python docs/bench_pairs.py 60 400` draws a board for each number of lines, 400 patients and five folds,
-and prints CPU seconds.
+`OMP_NUM_THREADS=1 python docs/bench_pairs.py 60 400` draws a board for each number of lines, with 400 patients in
+five folds, and prints CPU seconds.
 """
 
 import os
@@ -13,6 +13,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import importlib.util  # noqa: E402  # the environment comes first
 import tempfile  # noqa: E402
 import time as clock  # noqa: E402
+from itertools import pairwise  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from milsurv.leaderboards.comparisons import judged  # noqa: E402
@@ -42,7 +43,7 @@ def main() -> None:
             marks.append(clock.process_time())
             write(boards, found.predictions, Path(folder) / "pages")
             marks.append(clock.process_time())
-        took = " | ".join(f"{after - before:.1f} s" for before, after in zip(marks, marks[1:], strict=False))
+        took = " | ".join(f"{after - before:.1f} s" for before, after in pairwise(marks))
         print(f"| {lines} | {lines * (lines - 1) // 2:,} | {took} |", flush=True)
 
 

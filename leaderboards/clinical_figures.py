@@ -30,7 +30,7 @@ def over_time(tables: Mapping[str, pd.DataFrame], curve: str, title: str = "") -
     with style.styled():
         figure, axes = _axes(title)
         for place, (name, (months, values)) in enumerate(list(known.items())[: len(SHADES)]):
-            axes.plot(months, values, color=SHADES[place], ls=DASHES[place], lw=1.6, label=clip(name, 30))
+            axes.plot(months, values, color=SHADES[place], ls=DASHES[place], lw=1.6, label=clip(name, 24))
         null = next((mean for table in tables.values() if (mean := _mean(table, "brier_km")) is not None), None)
         if curve == "brier" and null is not None:
             axes.plot(*null, color=style.INK, lw=1.2, ls=(0, (1, 2)), label="Kaplan-Meier")
@@ -54,7 +54,7 @@ def calibration(tables: Mapping[str, pd.DataFrame], months: int, title: str = ""
             if len(mine) < 2 or shown == len(SHADES):
                 continue
             x, y = np.asarray(mine["x"], dtype=float), np.asarray(mine["y"], dtype=float)
-            axes.plot(x, y, color=SHADES[shown], ls=DASHES[shown], lw=1.6, label=clip(name, 30))
+            axes.plot(x, y, color=SHADES[shown], ls=DASHES[shown], lw=1.6, label=clip(name, 24))
             shown, most = shown + 1, max(most, float(x.max()), float(y.max()))
         if not shown:
             return None
@@ -78,12 +78,14 @@ def _mean(table: pd.DataFrame, curve: str) -> tuple[np.ndarray, np.ndarray] | No
 
 def _axes(title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(4.6, 3.6))
-    axes = figure.add_axes((0.13, 0.15, 0.84, 0.62))
-    axes.set_title(title, pad=40 if title else 6)
+    axes = figure.add_axes((0.13, 0.15, 0.84, 0.61))
+    axes.set_title(title)
     return figure, axes
 
 
 def _finish(axes: Axes) -> None:
+    rows = -(-len(axes.get_legend_handles_labels()[0]) // 2)
+    axes.set_title(axes.get_title(loc="left"), pad=8 + 11.5 * rows)  # above the legend, however many rows it has
     axes.legend(
         ncols=2, frameon=False, fontsize=7.5, handlelength=2.4, loc="lower left", bbox_to_anchor=(0, 1.0), borderpad=0.2
     )

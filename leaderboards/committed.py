@@ -9,6 +9,7 @@ leaderboards/published/leaderboard.html   the page
 from collections.abc import Sequence
 from pathlib import Path
 
+from .ablation import STAR, Ablation, ablation_sheet, ablations
 from .entries import read_entries
 from .entry import PREDICTIONS, Entry
 from .evidence import SURVIVES
@@ -47,7 +48,8 @@ def committed(root: Path) -> dict[str, str]:
         ),
     }
     for board in found.boards:
-        pages[f"{_PUBLISHED.as_posix()}/boards/{names[board.title]}.md"] = _board(board)
+        varied = ablations([board], found.predictions, derived=found.derived)
+        pages[f"{_PUBLISHED.as_posix()}/boards/{names[board.title]}.md"] = _board(board, varied)
     return pages
 
 
@@ -165,9 +167,11 @@ def _index(found: Gathered, entries: Sequence[Entry], names: dict[str, str]) -> 
     )
 
 
-def _board(board: Board) -> str:
+def _board(board: Board, varied: Sequence[Ablation]) -> str:
     parts = [f"# {escape(board.title)}", f"[All boards](../../README.md). {HOW_TO_READ}"]
     for sheet in board_sheets(board, wide=True):
         parts += [f"## {escape(sheet.title)}", *(f"> {escape(note)}" for note in sheet.notes)]
         parts += [table(sheet)] if sheet.rows else []
+    for sheet in map(ablation_sheet, varied):
+        parts += [f"## {escape(sheet.title)}", *(f"> {escape(note)}" for note in (STAR, *sheet.notes)), table(sheet)]
     return "\n\n".join(parts) + "\n"

@@ -17,7 +17,7 @@ def ablation(found: Ablation, width: float = 7.2) -> Figure:
     """Every cell minus its baseline, with its 95 % interval, a panel a backbone; filled: it survives both tests."""
     columns, rows = len(found.backbones), len(found.rows)
     height = 0.3 * rows
-    total = height + 0.95
+    total = height + 1.05
     ends = [
         abs(end)
         for row in found.cells
@@ -28,6 +28,9 @@ def ablation(found: Ablation, width: float = 7.2) -> Figure:
     reach = max([*ends, 0.01]) * 1.08
     with style.styled():
         figure = Figure(figsize=(width, total))
+        figure.text(
+            1.75 / width, 1 - 0.1 / total, clip(found.title, 60), ha="left", va="top", fontsize=10, weight="bold"
+        )
         left, gap = 1.75 / width, 0.18 / width
         each = (1 - left - 0.12 / width - gap * (columns - 1)) / columns
         for place, backbone in enumerate(found.backbones):
@@ -48,7 +51,7 @@ def ablation(found: Ablation, width: float = 7.2) -> Figure:
                 axes.plot([difference.value], [at], "o", ms=5, mfc=fill, mec=colour, mew=1.2)
             axes.set(xlim=(-reach, reach), ylim=(rows - 0.5, -0.5))
             axes.set_title(clip(backbone, 28), fontsize=9)
-            names = [clip(name, 26) for name in found.rows] if place == 0 else [""] * rows
+            names = [clip(name, 25) for name in found.rows] if place == 0 else [""] * rows
             axes.set_yticks(range(rows), names)
             axes.tick_params(axis="y", length=0, labelcolor=style.INK)
             axes.locator_params(axis="x", nbins=5 if columns < 3 else 3)
@@ -87,6 +90,7 @@ def optimism(lines: Sequence[Line], title: str = "", width: float = 7.2) -> Figu
         axes.set_yticks(range(len(known)), [clip(name, 32) for name in names_of(known)])
         axes.tick_params(axis="y", length=0, labelcolor=style.INK)
         axes.set(ylim=(len(known) - 0.4, -0.6), title=title)
+        axes.margins(x=0.08)
         axes.set_xlabel(
             f"C-index at selected (square) and at best (diamond); mean gap {np.mean(gaps) if gaps else 0:+.3f}",
             fontsize=8,

@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -38,10 +39,16 @@ def ran(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def sent(ran, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sent") / "entry"
+    submit([ran], folder, HEAD)
+    return folder
+
+
 @pytest.fixture
-def entry(ran, tmp_path):
-    submit([ran], tmp_path / "entry", HEAD)
-    return tmp_path / "entry"
+def entry(sent, tmp_path):
+    return Path(shutil.copytree(sent, tmp_path / "entry"))
 
 
 def seal(entry):
