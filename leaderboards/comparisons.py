@@ -218,12 +218,12 @@ class Resampling:
             rows = np.array([(row[i], row[j]) for (i, j), known in zip(pairs, here, strict=True) if known])
             values, draws = np.array([found[0] for found in drawn.values()]), np.stack([d for _, d in drawn.values()])
             counted[here], chances[here] = bootstrap_p(values, draws, rows, resamples)
-        for index in np.flatnonzero(~here):
-            found = self.difference(*pairs[index])
+        for index, (first, second) in enumerate(pairs):
+            found = None if here[index] else self.difference(first, second)
             if found is not None and found.p is not None:
                 counted[index] = found.p
-                told = (np.array([number]) for number in (found.p, found.value, found.standard_error))
-                chances[index] = to_adjust(*told, resamples - found.undefined)[0]
+                p, value, error = (np.array([number]) for number in (found.p, found.value, found.standard_error))
+                chances[index] = to_adjust(p, value, error, resamples - found.undefined)[0]
         return counted, chances
 
 

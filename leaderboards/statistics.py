@@ -126,7 +126,7 @@ def _mean_and_error(
     return values.mean(axis=-1), np.sqrt((1 / values.shape[-1] + ratio) * variance)
 
 
-def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """p-values adjusted for their number (Holm 1979): reject those <= alpha and the family-wise error is <= alpha."""
     p = np.asarray(p_values, dtype=float)
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
