@@ -261,7 +261,7 @@ def test_patients_without_features_are_an_error_until_dropping_them_is_asked_for
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "crossfusio"}, "Did you mean 'crossfusion'"),
+        ({"model": "crossfusio"}, "Did you mean crossfusion"),
         ({"cohort": "brka"}, "(?i)did you mean 'brca'"),
         ({"recipe": "defualt"}, "Did you mean default"),
         ({"settings": {"epoch": "3"}}, "Did you mean epochs"),
@@ -270,7 +270,7 @@ def test_patients_without_features_are_an_error_until_dropping_them_is_asked_for
         ({"model": "crossfusion", "settings": {"scale": "20"}}, "scale is for single-scale models"),
         ({"model": "crossfusion", "settings": {"num_heads": "7"}}, "cannot be built"),
         ({"device": "tpu"}, "unknown device"),
-        ({"strength": "strong"}, "add --features synthetic"),
+        ({"strength": "strong"}, "or --features synthetic"),
         ({"features": "synthetic"}, "leave --labels and --splits out"),
         ({"features": "nowhere"}, "no such file or folder"),
         ({"settings": {"scale": "7"}}, "the magnifications are 5, 10 and 20"),

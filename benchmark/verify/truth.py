@@ -67,10 +67,7 @@ class Redrawing:
 def request_of(command: str) -> Request:
     """The request that a `bench run` command stands for. Errors: `CannotRedraw` for any other command, and for one
     that names files."""
-    import typer
-    from typer.main import get_command
-
-    from ..cli.run import run, settings_from
+    from ..cli.words import request_from
 
     try:
         words = shlex.split(command)
@@ -78,19 +75,11 @@ def request_of(command: str) -> Request:
         raise CannotRedraw(f"its command cannot be read ({error})") from error
     if words[:2] != ["bench", "run"]:
         raise CannotRedraw("its rows hold no `bench run` command")
-    app = typer.Typer(add_completion=False)
-    app.command()(run)
     try:
-        found = get_command(app).make_context("bench run", words[2:], resilient_parsing=False).params
-    except Exception as error:  # click's own errors; a command from an entry may hold anything
-        raise CannotRedraw(f"its command cannot be read ({error})") from error
-    default = Request("", "")
-    named = {key: found[key] for key in found if hasattr(default, key)}
-    short = {key: found.pop(key, None) for key in ("loss", "epochs", "scale")}
-    try:
-        request = replace(default, **{**named, "settings": settings_from(found.get("settings"), **short)})
+        request = request_from(words[2:])
     except UsageError as error:
         raise CannotRedraw(f"its command cannot be read ({error})") from error
+    default = Request("", "")
     if any(getattr(request, key) not in (getattr(default, key), "synthetic") for key in _PLACES):
         raise CannotRedraw("its command reads files that are not part of the entry")
     return request
