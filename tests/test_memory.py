@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from milsurv.leaderboards import recalled
 from milsurv.leaderboards.comparisons import judged
+from milsurv.leaderboards.derived import NOTHING_KEPT
 from milsurv.leaderboards.memory import DAYS, Memory, of_user
 from milsurv.leaderboards.publish import gather, publish
 
@@ -49,7 +50,7 @@ def test_nothing_is_reckoned_twice(results, tmp_path, monkeypatch):
         monkeypatch.setattr(recalled, name, again)
     monkeypatch.setattr("milsurv.leaderboards.kept_predictions.read_predictions", again)
     found = gather(results, judge=False, memory=memory)
-    recalled.judged(found.boards, found.predictions, memory, judge=again)
+    recalled.judged(found.boards, found.predictions, memory, judge=again, also=NOTHING_KEPT.text)
     recalled.plots(found.boards, found.predictions, memory)
 
 

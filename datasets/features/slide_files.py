@@ -145,7 +145,9 @@ class SlideFiles:
         of = self.parts.get(magnification, {})
         if slide not in of:
             if not of:
-                raise DataError(f"{self.folder} has no {magnification}x, only {list(self.magnifications)}. {AGAIN}")
+                raise DataError(
+                    f"{slide}: {self.folder} has no {magnification}x, only {list(self.magnifications)}. {AGAIN}"
+                )
             beside = next(iter(of.values())).features
             raise DataError(
                 f"{beside.with_name(slide + beside.suffix)} does not exist: "
