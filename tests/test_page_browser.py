@@ -84,7 +84,7 @@ def test_the_page_makes_no_request_and_no_mistake(browser, board):
     with opened(browser, board[1]) as page:
         for view in ("blca", "planted-fine-synthetic", "read", "overview"):
             page.locator(f"nav a[href='#{view}']").click()
-            assert page.locator(f"[id='{view}']").is_visible()
+            page.locator(f"[id='{view}']").wait_for(state="visible")
         page.locator("nav a[href='#blca']").click()
         for button in page.locator("#blca button.open").all():
             button.click()
