@@ -209,7 +209,6 @@ class Resampling:
 
     def _bootstrap_p(self, pairs: Sequence[tuple[int, int]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """For pairs that are known, the p-value that counts resamples and the one to adjust."""
-        resamples = max(self.resamples, self.derived.resamples)
         counted, chances = np.ones(len(pairs)), np.ones(len(pairs))
         drawn = self._drawn
         here = np.array([set(pair) <= drawn.keys() for pair in pairs], dtype=bool)
@@ -217,13 +216,13 @@ class Resampling:
             row = {place: index for index, place in enumerate(drawn)}
             rows = np.array([(row[i], row[j]) for (i, j), known in zip(pairs, here, strict=True) if known])
             values, draws = np.array([found[0] for found in drawn.values()]), np.stack([d for _, d in drawn.values()])
-            counted[here], chances[here] = bootstrap_p(values, draws, rows, resamples)
+            counted[here], chances[here] = bootstrap_p(values, draws, rows, self.resamples)
         for index, (first, second) in enumerate(pairs):
             found = None if here[index] else self.difference(first, second)
             if found is not None and found.p is not None:
                 counted[index] = found.p
                 p, value, error = (np.array([number]) for number in (found.p, found.value, found.standard_error))
-                chances[index] = to_adjust(p, value, error, resamples - found.undefined)[0]
+                chances[index] = to_adjust(p, value, error, self.derived.resamples - found.undefined)[0]
         return counted, chances
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from milsurv.leaderboards.across import across, friedman
 from milsurv.leaderboards.comparisons import RESAMPLES, Resampling, evidence, judged
+from milsurv.leaderboards.derived import Derived
 from milsurv.leaderboards.evidence import AS_TRAINED, NOT_SHOWN, SURVIVES
 from milsurv.leaderboards.markdown import markdown
 from milsurv.leaderboards.pairwise import pairwise
@@ -70,6 +71,12 @@ def test_a_clear_lead_survives_and_a_narrow_one_is_not_shown(three):
     assert f"lead over {last} survives both tests" in ranking.evidence.verdict
     assert f"No difference is shown to {second}" in ranking.evidence.verdict
     assert "80 % power" in ranking.evidence.verdict
+
+
+def test_what_was_resampled_elsewhere_moves_no_verdict_here(three):
+    board, tables = three
+    (ranking,) = board.rankings
+    assert evidence(ranking, tables, Derived(resamples=10**6)) == ranking.evidence
 
 
 def test_every_reading_has_an_interval_around_its_mean(three):
