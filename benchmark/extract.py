@@ -32,7 +32,7 @@ from .extract_stream import Embedded, Task, embed_slides
 from .prepare import UsageError, device_of
 from .results import table, write
 
-EXTRACTION = 1
+EXTRACTION = 2
 """Raised when the same slide and settings would give other features."""
 
 SETTINGS, REPORT, PREVIEWS = "extraction.json", "extract-report", "previews"
@@ -130,8 +130,9 @@ def extract(
 def settings_of(asked: Extraction) -> Wanted:
     """What readers are asked for: the user's grid, and the encoder's input."""
     intake = intake_of(asked.backbone)
-    # On a CPU a few tiles stay in its cache from layer to layer; a GPU wants many.
-    batch = asked.batch or (8 if device_of(asked.device) == "cpu" else 64)
+    # On a CPU the layers of a few tiles stay in its cache, and below 32 MB, from where on the C library gives memory
+    # back to the system and fetches it again for every layer. A GPU wants many.
+    batch = asked.batch or (4 if device_of(asked.device) == "cpu" else 64)
     scales = tuple(sorted(set(asked.magnifications), reverse=True))
     return Wanted(
         scales, asked.patch_px, asked.overlap, asked.min_tissue, asked.nest,

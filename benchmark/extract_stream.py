@@ -74,13 +74,20 @@ class _Stream:
     batches: queue.Queue = field(default_factory=lambda: queue.Queue(4))
     lock: threading.Lock = field(default_factory=threading.Lock)
     over: threading.Event = field(default_factory=threading.Event)
+    readers: list[Reader] = field(default_factory=list)
     error: BaseException | None = None
 
     def fail(self, error: BaseException) -> None:
         """End everything: this is no fault of a slide."""
         with self.lock:
             self.error = self.error or error
+        self.end()
+
+    def end(self) -> None:
+        """Let every thread come to its end; one that waits for a reader hears that it is dead."""
         self.over.set()
+        for reader in self.readers:
+            reader.child.kill()
 
 
 def embed_slides(
@@ -109,12 +116,11 @@ def embed_slides(
                 _put(stream, None)
             _wait(embedding)
         except BaseException:
-            stream.over.set()
+            stream.end()
             raise
         finally:
             for thread in (*reading, *embedding):
                 thread.join() if thread.ident else None
-            stream.over.set()
     if stream.error is not None:
         raise stream.error
 
@@ -144,8 +150,7 @@ def _single_threaded(encoder: Encoder | None) -> Iterator[None]:
 
 def _read(stream: _Stream) -> None:
     with running() as reader:
-        ender = threading.Thread(target=_end_with, args=(stream, reader), daemon=True)
-        ender.start()
+        stream.readers.append(reader)
         while not stream.over.is_set():
             try:
                 task = stream.tasks.popleft()
@@ -159,11 +164,6 @@ def _read(stream: _Stream) -> None:
                 stream.fail(error)
 
 
-def _end_with(stream: _Stream, reader: Reader) -> None:
-    stream.over.wait()
-    reader.close()
-
-
 def _read_slide(stream: _Stream, reader: Reader, task: Task) -> None:
     start = time.monotonic()
     encoder = stream.encoder
@@ -174,6 +174,8 @@ def _read_slide(stream: _Stream, reader: Reader, task: Task) -> None:
     at = 0
     try:
         for batch in batches:
+            if stream.over.is_set():
+                return
             _put(stream, (slide, order[at : at + len(batch)], batch))
             at += len(batch)
     except BaseException:

@@ -46,13 +46,19 @@ def test_features_of_a_tile_do_not_depend_on_its_batch(lite0):
     assert np.abs(lite0.features(TILES) - alone).max() < 1e-4
 
 
-def test_clipping_in_one_step_equals_clipping_in_two(monkeypatch):
-    step = efficientnet_lite.ClippedConvolution(nn.Conv2d(8, 8, 3, padding=1, groups=8)).eval()
-    x = 20 * torch.randn(2, 8, 9, 9)
-    with torch.inference_mode():
-        one = step(x)
-        monkeypatch.setattr(efficientnet_lite, "_ONE_STEP", False)
-        assert torch.allclose(one, step(x), atol=1e-5)
+def test_the_embedded_encoder_gives_the_same_where_onednn_is_not(lite0, monkeypatch):
+    one = lite0.features(TILES)
+    monkeypatch.setattr(efficientnet_lite, "_ONE_STEP", False)
+    assert np.abs(lite0.features(TILES) - one).max() < 1e-4
+
+
+def test_the_embedded_encoder_takes_tiles_of_any_size():
+    network, _ = efficientnet_lite.original()
+    own, _ = efficientnet_lite.load()
+    for side in (64, 225, 250):
+        x = torch.randn(2, 3, side, side)
+        with torch.inference_mode():
+            assert (network.extract_features(x).mean((2, 3)) - own(x)).abs().max() < 1e-4
 
 
 def test_weights_of_another_network_are_refused_with_their_names(tmp_path):

@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def test_features_are_those_of_the_pixels_at_their_coordinates(extracted, slides
     assert coords is not None
     x, y = coords[7]
     tile = Image.fromarray(image[y : y + 64, x : x + 64]).resize((224, 224), Image.Resampling.BILINEAR)
-    own = open_encoder("efficientnet-lite0").on("cpu").features(np.asarray(tile)[None])[0]
+    own = open_encoder("efficientnet-lite0").on("cpu").features(np.array(tile)[None])[0]
     assert np.abs(features[7] - own).max() < 0.01
 
 
@@ -168,12 +169,18 @@ def test_a_reader_that_dies_fails_its_slide_and_the_next_one_is_read(slides):
     with running() as reader:
         _, order, batches = reader.read(slides / "one" / "a.tiff", wanted)
         next(batches)
-        assert reader._process is not None
-        reader._process.kill()
+        reader.child.kill()
         with pytest.raises(DataError, match=r"crashed the process that read it \(status -9\)"):
             list(batches)
         _, again, batches = reader.read(slides / "one" / "a.tiff", wanted)
         assert sum(len(batch) for batch in batches) == len(order) == len(again)
+
+
+def test_no_thread_outlives_an_extraction(slides, tmp_path):
+    """One that did would let go of the network while the interpreter ends, and abort the process."""
+    before = set(threading.enumerate())
+    extract(Extraction((slides / "one",), tmp_path, patch_px=64))
+    assert set(threading.enumerate()) == before
 
 
 def test_a_reader_that_is_silent_is_ended(slides, monkeypatch):

@@ -273,19 +273,16 @@ def test_a_worker_that_crashes_or_hangs_is_an_error_that_names_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write("trident", tmp_path) / "20x_256px_0px_overlap/features_mine/c.h5"
-    ask = h5_file.subprocess.Popen
 
     def start(program: str) -> None:
-        h5_file._end()
-        monkeypatch.setattr(
-            h5_file.subprocess, "Popen", lambda args, **more: ask([sys.executable, "-c", program], **more)
-        )
+        h5_file._WORKER.close()
+        monkeypatch.setattr(h5_file._WORKER, "program", ("-c", program))
 
     start("import os, signal; input(); os.kill(os.getpid(), signal.SIGSEGV)")
     path.touch()
     with pytest.raises(DataError, match=r"c\.h5 is damaged or cannot be read: the HDF5 library crashed on it"):
         h5_file.look(path)
-    monkeypatch.setattr(h5_file, "SECONDS", 0.4)
+    monkeypatch.setattr(h5_file._WORKER, "seconds", 0.4)
     start("import time; time.sleep(60)")
     begun = time.monotonic()
     with pytest.raises(DataError, match=r"gave no answer in 0\.4 seconds"):
