@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -151,6 +152,18 @@ def test_an_interrupted_write_leaves_the_old_file_and_is_reported(tmp_path: Path
     assert reader.slides == {"a"}
     assert [f.code for f in reader.findings] == ["partial_files"]
     assert path.read_bytes() == before
+
+
+def test_slides_written_at_once_by_several_threads_are_as_those_written_alone(tmp_path: Path) -> None:
+    features = {20: np.random.default_rng(0).random((400, 512), np.float32)}
+
+    def write(folder: Path, slide: str) -> bytes:
+        return write_slide(folder, slide, features, {20: None}, backbone="mine", patch_px=256).read_bytes()
+
+    slides = [str(i) for i in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda slide: write(tmp_path / "together", slide), slides))
+    assert together == [write(tmp_path / "alone", slide) for slide in slides]
 
 
 def test_the_fingerprint_is_that_of_the_content_and_not_of_the_place(tmp_path: Path) -> None:

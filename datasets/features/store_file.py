@@ -152,11 +152,13 @@ def _image(head: dict, scales: Mapping[int, Scale]) -> tuple[bytes, bytes]:
     while room < len(MAGIC) + 80 + len(plain) + 40 * len(arrays):  # 40: an offset of 20 digits and its name
         room *= 2
     # libver: metadata with checksums, so that HDF5 programs notice most damage as well.
-    with h5py.File("image", "w", driver="core", backing_store=False, libver="v110", userblock_size=room) as file:
+    # A name of its own: HDF5 takes two images of one name, open in two threads, for one file.
+    name = uuid.uuid4().hex
+    with h5py.File(name, "w", driver="core", backing_store=False, libver="v110", userblock_size=room) as file:
         file.attrs["milsurv"] = plain
-        for (m, name), array in arrays.items():
-            dataset = file.create_dataset(f"{m}x/{name}", data=array)
-            blocks[m][name]["offset"] = dataset.id.get_offset() if array.size else 0
+        for (m, kind), array in arrays.items():
+            dataset = file.create_dataset(f"{m}x/{kind}", data=array)
+            blocks[m][kind]["offset"] = dataset.id.get_offset() if array.size else 0
         file.flush()
         image = file.id.get_file_image()
     return framed({**head, "scales": blocks}).ljust(room, b"\0"), image
