@@ -139,7 +139,8 @@ class SlideProgress:
             fail(f"{row['slide'] or row['file']}: {row['reason']}")
         elif not ERR.is_terminal and not skipped:
             left = (self.total - self.done) * hours / max(self.worked, 1)
-            say(f"{self.done}/{self.total} {row['slide']}: {tiles:,} tiles; {speed}, {left:.1f} h left")
+            time_left = f"{left:.1f} h" if left >= 1 else f"{60 * left:.0f} min"
+            say(f"{self.done}/{self.total} {row['slide']}: {tiles:,} tiles; {speed}, {time_left} left")
 
 
 @contextmanager

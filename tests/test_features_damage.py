@@ -59,10 +59,12 @@ def test_damage_is_an_error_that_names_the_file_or_changes_numbers_only(
         target.parent.mkdir(parents=True, exist_ok=True)
         content = path.read_bytes()
         target.write_bytes(damage(data, content) if path == damaged else content)
-    reader = open_features(folder)
+    try:
+        reader = open_features(folder)
+    except DataError as error:  # a size of tiles that is not the other file's
+        assert name == "stamp" and "bad" in str(error) and "another size" in str(error)
+        return
     assert reader.slides == {"good", "bad"}, "a damaged file does not vanish"
-    if name == "stamp" and reader.magnifications != (20,):
-        return  # a flipped bit in the size of a tile, which nothing else in the file tells
     try:
         reader.counts("bad")
         features, coords = reader.read("bad", 20)

@@ -66,8 +66,10 @@ def extract(
         from ..features import read_mpp
         from ..prepare import UsageError
 
-        if (cohort is None) == (out is None):
+        if cohort is None and out is None:
             raise UsageError("give --cohort, or --out for another folder: features must go somewhere")
+        if cohort is not None and out is not None:
+            raise UsageError(f"--cohort {cohort} and --out {out} both say where features go: give one of them")
         asked = Extraction(
             slides=tuple(slides),
             out=out if out is not None else backbone_folder(data, str(cohort), backbone),

@@ -8,6 +8,7 @@ become those of a nominal slide with 0.25 um per pixel, rounded.
 """
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import DataError, some
@@ -18,6 +19,7 @@ from .listing import Listing, folders, listing, locks
 from .slide_files import FeatureSet, Part
 
 LAYOUT = "stamp"
+LOOKED_AT = 20  # files of a folder, before any is read
 _HASH = re.compile(r"-[0-9a-f]{8}$")
 
 
@@ -26,15 +28,15 @@ def find(path: Path, among: list[Path], magnification: int | None = None) -> lis
 
     DataError if slides of the same name lie in several subfolders, or two folders hold the same scale.
     """
-    homes = [home for home in among if _first(home) is not None]
     by_name: dict[str, dict[float, Path]] = {}
-    for home in homes:
-        head = _first(home)
-        um, px = (number(head.attrs.get(k)) for k in ("tile_size_um", "tile_size_px")) if head else (None, None)
-        claimed = 10 * px / um if um and px else float(magnification or 0)
+    for home in among:
+        heads = _heads(home)
+        if not heads:
+            continue
+        claimed = _claimed(home, heads) or float(magnification or 0)
         if not claimed:
             raise DataError(f"{home}: the files do not say the size of a tile. Say the scale with --magnification 20.")
-        called = _HASH.sub("", str(head.attrs.get("extractor") or home.name) if head else home.name)
+        called = _HASH.sub("", str(next(iter(heads.values())).attrs.get("extractor") or home.name))
         scales = by_name.setdefault(called, {})
         if claimed in scales:
             both = some([scales[claimed], home])
@@ -55,16 +57,30 @@ def _below(path: Path) -> list[Path]:
     return extractors or ([path] if any(True for p in inside for _ in p.glob("*/*.h5")) else [])
 
 
-def _first(home: Path) -> h5_file.H5Head | None:
-    """The header of the first readable file, if it is one of STAMP's."""
-    for file in list(listing(home, ".h5", nested=True).files.values())[:20]:
-        try:
-            head = h5_file.look(file)
-        except DataError:
-            continue
-        if "feats" in head.datasets:
-            return head
-    return None
+def _heads(home: Path) -> dict[Path, h5_file.H5Head]:
+    """The headers of the first files that can be read and are STAMP's."""
+    heads = {}
+    for file in list(listing(home, ".h5", nested=True).files.values())[:LOOKED_AT]:
+        with suppress(DataError):
+            heads[file] = h5_file.look(file)
+    return {file: head for file, head in heads.items() if "feats" in head.datasets}
+
+
+def _claimed(home: Path, heads: dict[Path, h5_file.H5Head]) -> float | None:
+    """The magnification that the files tell, if they do. DataError if they differ: a damaged one must not decide."""
+    told: dict[float, list[Path]] = {}
+    for file, head in heads.items():
+        um, px = (number(head.attrs.get(k)) for k in ("tile_size_um", "tile_size_px"))
+        if um and px:
+            told.setdefault(10 * px / um, []).append(file)
+    if len(told) > 1:
+        common, *others = sorted(told, key=lambda claimed: len(told[claimed]), reverse=True)
+        odd = some(file.name for claimed in others for file in told[claimed])
+        raise DataError(
+            f"{home}: the tiles of {odd} are of another size than those of {some(p.name for p in told[common])}. "
+            f"Extract again what is damaged, or keep it in a folder of its own."
+        )
+    return next(iter(told), None)
 
 
 def _set(path: Path, called: str, scales: dict[float, Path], magnification: int | None) -> FeatureSet:
