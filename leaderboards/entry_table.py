@@ -1,10 +1,12 @@
 """Predictions of many experiments as one small csv: rows that repeat each other lie together, numbers are short.
 
-Risks are written with the fewest digits that keep every C-index, to the last bit; survival with five decimals.
+Risks are written with the fewest digits that keep every C-index, to the last bit; survival S with as
+many digits of S or of 1 - S, whichever is smaller, as the models' float32 has.
 """
 
 import csv
 import io
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,6 +16,7 @@ from .concordance import concordance
 from .schema import READINGS
 
 _DIGITS = (6, 9, 17)
+_SURVIVAL_DIGITS = 7  # fewer move the calibration index of a badly calibrated model
 _COLUMNS = ("experiment", "reading", "fold", "patient", "time", "event", "risk", "risk_group")
 
 
@@ -79,7 +82,12 @@ def _same(part: pd.DataFrame, short: np.ndarray) -> bool:
 
 
 def _survival(value: float, exact: bool) -> str:
-    return "" if value != value else repr(float(value)) if exact else f"{value:.5f}".rstrip("0").rstrip(".")
+    if value != value:
+        return ""
+    if exact:
+        return repr(float(value))
+    rarer = min(abs(value), abs(1 - value)) or 1.0  # calibration is measured on log(-log S), which knows both ends
+    return f"{value:.{_SURVIVAL_DIGITS - 1 - math.floor(math.log10(rarer))}f}".rstrip("0").rstrip(".")
 
 
 def _number(column: str) -> int:

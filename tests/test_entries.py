@@ -9,11 +9,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from milsurv.benchmark.cli import main as cli
 from milsurv.benchmark.submit import submit
 from milsurv.benchmark.verify.entry import verify
 from milsurv.leaderboards.committed import END, START, stale, update
 from milsurv.leaderboards.entry import read_entry
+from milsurv.leaderboards.entry_table import _survival
 from milsurv.leaderboards.file_names import file_names
 from milsurv.leaderboards.publish import gather
 from milsurv.leaderboards.rows import RowError
@@ -175,3 +178,10 @@ def test_names_from_data_are_safe_names_of_files_and_stay_apart():
     found = file_names(["../../etc/passwd", "A b", "a-b", "", ".hidden"])
     assert len(set(found.values())) == 5
     assert all("/" not in name and name and not name.startswith(".") for name in found.values())
+
+
+@given(st.floats(0, 1))
+def test_short_survival_keeps_seven_digits_of_the_rarer_of_life_and_death(alive):
+    short = float(_survival(alive, exact=False))
+    assert abs(short - alive) <= max(1e-6 * min(alive, 1 - alive), 2**-53)
+    assert float(_survival(alive, exact=True)) == alive
