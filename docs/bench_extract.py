@@ -16,7 +16,6 @@ most that the process, and the largest of its readers, ever held.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -25,7 +24,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -176,15 +175,31 @@ def memory(given: argparse.Namespace, root: Path) -> None:
     for copies in (given.copies // 4, given.copies // 2, given.copies):
         linked(given.slides, root / f"many-{copies}", copies)
         code = (
-            "import json, resource, sys; from pathlib import Path; from milsurv.benchmark.extract import *; "
+            "from pathlib import Path; from milsurv.benchmark.extract import *; "
             f"extract(Extraction((Path({str(root / f'many-{copies}')!r}),), Path({str(root / f'kept-{copies}')!r}), "
-            f"{given.backbone!r}, device={given.device!r})); "
-            "print(json.dumps([resource.getrusage(w).ru_maxrss / 1024 for w in (resource.RUSAGE_SELF, "
-            "resource.RUSAGE_CHILDREN)]))"
+            f"{given.backbone!r}, device={given.device!r}))"
         )
-        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-        own, largest = json.loads(done.stdout)
-        print(f"| {copies} | {own:.0f} | {largest:.0f} |", flush=True)
+        process = subprocess.Popen([sys.executable, "-c", code])
+        own = readers = 0.0
+        while process.poll() is None:
+            own = max(own, peak(process.pid))
+            for thread in Path(f"/proc/{process.pid}/task").glob("*/children"):
+                with suppress(OSError):
+                    readers = max([readers, *(peak(int(child), b"worker\0") for child in thread.read_text().split())])
+            time.sleep(0.05)
+        assert process.returncode == 0
+        print(f"| {copies} | {own:.0f} | {readers:.0f} |", flush=True)
+
+
+def peak(process: int, program: bytes = b"") -> float:
+    """The most memory that a process has held, MiB; 0 while it is another program: before it starts its own, what it
+    seems to hold is its parent's.
+    """
+    with suppress(OSError):
+        if Path(f"/proc/{process}/cmdline").read_bytes().endswith(program):
+            lines = Path(f"/proc/{process}/status").read_text().splitlines()
+            return sum(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+    return 0.0
 
 
 def linked(slides: Path, folder: Path, copies: int) -> list[Path]:
