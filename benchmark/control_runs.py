@@ -29,7 +29,7 @@ from .prepare import (
     reader_for,
 )
 from .run import Material, without
-from .without_epochs import Entry, id_of
+from .without_epochs import Entry
 
 DEFAULT_COVARIATES = "age,is_female"
 
@@ -144,9 +144,9 @@ def _units(labels: Labels, mode: str) -> Units:
     return select_slides(labels, mode)
 
 
-def name_of(request: Request, choice: ControlChoice, material: ControlMaterial) -> str:
-    """The id that the experiment will have."""
-    settled = settle(
+def settled_by(request: Request, choice: ControlChoice, material: ControlMaterial) -> dict[str, object]:
+    """What the numbers follow from; `without_epochs.id_of` names the experiment by it."""
+    return settle(
         choice.control.name,
         material.labels,
         material.folds,
@@ -156,7 +156,6 @@ def name_of(request: Request, choice: ControlChoice, material: ControlMaterial) 
         material.features,
         request.slides,
     )
-    return id_of(settled)
 
 
 def entry_of(request: Request, choice: ControlChoice, material: ControlMaterial) -> Entry:

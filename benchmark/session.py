@@ -13,7 +13,7 @@ from ..leaderboards.publish import Published, publish
 from ..leaderboards.sheets import Sheet
 from ..leaderboards.whole_files import write_whole
 from . import console
-from .control_runs import choose_control, entry_of, name_of, prepare_control
+from .control_runs import choose_control, entry_of, prepare_control, settled_by
 from .controls import CONTROLS
 from .experiment import Experiment
 from .fold import READINGS, REPORTED
@@ -23,7 +23,7 @@ from .recipe import epochs_of
 from .results import write_remarks
 from .run import run
 from .tracking import Tracker, local_store
-from .without_epochs import Entry, keep
+from .without_epochs import Entry, id_of, keep
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Session:
             return planned | {"folds": request.folds, "experiment": "known once the cohort is drawn"}
         _, material = prepare_control(request)
         planned |= {"folds": len(material.folds.splits), "patients": material.patients}
-        return planned | {"experiment": name_of(request, choice, material)}
+        return planned | {"experiment": id_of(settled_by(request, choice, material))}
 
     def run(self, request: Request) -> Finished:
         """Prepare and run one experiment, and tell people what was noticed on the way."""

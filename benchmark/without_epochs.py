@@ -103,7 +103,7 @@ def entry(
         id, the others the rows too. facts: further keys of every row.
     readings: those that these numbers stand for; the others are null because of `why_not`.
     """
-    whole = {"protocol": PROTOCOL, **settled}
+    whole = whole_of(settled)
     name = id_of(settled)
     shared: dict[str, object] = {
         "schema": 1,
@@ -123,9 +123,14 @@ def entry(
     return Entry(name, whole, shared, rows, predictions, {one.fold: one.train for one in said})
 
 
+def whole_of(settled: Mapping[str, object]) -> dict[str, object]:
+    """The description of an experiment: what its numbers follow from, the protocol included."""
+    return {"protocol": PROTOCOL, **settled}
+
+
 def id_of(settled: Mapping[str, object]) -> str:
     """The id of the experiment whose numbers follow from `settled`: ten hexadecimal digits of its SHA-256."""
-    canonical = json.dumps({"protocol": PROTOCOL, **settled}, sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(whole_of(settled), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 
 

@@ -28,17 +28,22 @@ _spec.loader.exec_module(make)
 HEAD = {"title": "Two models", "who": "A group", "when": "2026-01-05", "milsurv": "0", "licence": "", "notes": ""}
 
 
+def bench_run(folder, *words):
+    """`bench run` on 60 drawn patients in three folds."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+        shape = ["--patients", "60", "--folds", "3", "--tracking", "none", "--out", str(folder)]
+        patch.setattr("sys.argv", ["bench", "run", *words, *shape])
+        cli.main()
+    assert not end.value.code
+    return folder
+
+
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     """Two models on a drawn cohort of 60 patients, as the command line runs them."""
     folder = tmp_path_factory.mktemp("ran")
     for model in ("meanpool", "maxpool"):
-        words = ["run", "--model", model, "--cohort", "blca", "--features", "synthetic", "--patients", "60"]
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
-            patch.setattr("sys.argv", ["bench", *words, "--folds", "3", "--epochs", "1", "--tracking", "none",
-                                       "--out", str(folder)])  # fmt: skip
-            cli.main()
-        assert not end.value.code
+        bench_run(folder, "--model", model, "--cohort", "blca", "--features", "synthetic", "--epochs", "1")
     return folder
 
 
@@ -121,6 +126,36 @@ def test_drawn_patients_whose_command_is_gone_are_refused(entry):
     (entry / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     seal(entry)
     assert any("cannot be drawn again" in fault for fault in verify(entry).faults)
+
+
+def claim(entry, command, instead):
+    """Let rows say that another command was run; nothing else in the entry speaks against it."""
+    text = (entry / "rows.jsonl").read_text()
+    assert command in text
+    (entry / "rows.jsonl").write_text(text.replace(command, instead))
+    seal(entry)
+
+
+@pytest.mark.parametrize(
+    ("words", "command", "instead"),
+    [
+        (None, "--patients 60", "--patients 61"),
+        (("--model", "bag-size", "--cohort", "planted-null"), "--cohort planted-null", "--cohort planted-site"),
+        (("--model", "site-only", "--cohort", "planted-site"), "--folds 3", "--folds 3 --cohort-seed 1"),
+    ],
+)
+def test_patients_of_another_draw_agree_with_themselves_and_are_caught_by_drawing(
+    sent, tmp_path, words, command, instead
+):
+    if words is None:
+        entry = Path(shutil.copytree(sent, tmp_path / "entry"))
+    else:
+        submit([bench_run(tmp_path / "out", *words)], tmp_path / "entry", HEAD)
+        entry = tmp_path / "entry"
+    assert not verify(entry).faults
+    claim(entry, command, instead)
+    assert not verify(entry, redraw=False).faults, "whole in itself"
+    assert any("drawn again" in fault or "draw" in fault for fault in verify(entry).faults)
 
 
 def observed(folder):

@@ -1,6 +1,5 @@
 """Verify an entry: nobody has to take its numbers on trust where its predictions, or the generator, can be asked."""
 
-import json
 import re
 import tempfile
 from pathlib import Path
@@ -16,8 +15,7 @@ from ...leaderboards.entry import Entry, read_entry
 from ...leaderboards.experiments import attempts
 from ...leaderboards.ranking import boards
 from ...leaderboards.rows import Row, RowError
-from ..experiment import Experiment
-from .ids import check_ids
+from .ids import check_ids, hash_of, said
 from .numbers import check_against, check_numbers
 from .report import Report
 from .truth import CannotRedraw, Redrawing, Truth, implied
@@ -111,31 +109,27 @@ def _check_redrawn(row: Row, settled: Any, truth: Truth | None, report: Report) 
     if truth is None:
         return
     name = f"experiment {row['experiment']} ({row['model']} on {row['cohort']})"
-    drawn = truth.experiment
-    if drawn is None:
+    if truth.settled is None:
         if truth.labels.fingerprint != row["labels_fingerprint"]:
             report.skip(
                 f"{name}: the fingerprint of its labels is not that of the labels given (it may hash other slides); "
                 "patients, times and events are held one by one"
             )
         return
-    for key, here in (("labels_fingerprint", drawn.labels), ("folds_fingerprint", drawn.folds)):
-        if row[key] != here:
-            report.fault(f"{name}: {key} is {row[key]}, its cohort drawn again has {here}")
-    if drawn.id == row["experiment"]:
+    here = said(truth.settled)
+    for key in ("labels_fingerprint", "folds_fingerprint"):
+        if row[key] != here[key]:
+            report.fault(f"{name}: {key} is {row[key]}, its cohort drawn again has {here[key]}")
+    if hash_of(truth.settled) == row["experiment"]:
         report.held("experiments derived again from their commands")
         return
-    other = [key for key, value in _plain(drawn).items() if key in settled and settled[key] != value]
+    other = [key for key, value in truth.settled.items() if key in settled and settled[key] != value]
     if set(other) <= {"features", "protocol"}:
         report.skip(
             f"{name}: {' and '.join(other) or 'its id'} drawn here differ; another version or machine drew them"
         )
     else:
         report.fault(f"{name}: its command is of another experiment: {', '.join(other)} differ")
-
-
-def _plain(experiment: Experiment) -> dict[str, Any]:
-    return json.loads(experiment.canonical())
 
 
 def _check_predictions(

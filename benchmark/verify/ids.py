@@ -23,13 +23,12 @@ def check_ids(rows: Sequence[Row], settled: Mapping[str, Any], report: Report) -
     if not settled:
         report.skip(f"experiment {experiment}: its description was not kept, so its id is not checked; run it again")
         return
-    canonical = json.dumps(settled, sort_keys=True, separators=(",", ":"))
-    found = hashlib.sha256(canonical.encode()).hexdigest()[:10]
+    found = hash_of(settled)
     if found != experiment:
         report.fault(f"experiment {experiment}: its description has the id {found}, so it is not of this experiment")
         return
     for row in rows:
-        for key, value in _said(settled).items():
+        for key, value in said(settled).items():
             if key in row and _plain(key, row[key]) != _plain(key, value):
                 report.fault(f"{told(row)}: {key} is {row[key]!r}, the description of the experiment says {value!r}")
     report.held("ids")
@@ -40,15 +39,21 @@ def told(row: Row) -> str:
     return f"experiment {row['experiment']} ({row['model']} on {row['cohort']}) fold {row['fold']}"
 
 
-def _said(settled: Mapping[str, Any]) -> dict[str, Any]:
+def hash_of(settled: Mapping[str, Any]) -> str:
+    """The id of the experiment that this describes."""
+    canonical = json.dumps(settled, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
+
+
+def said(settled: Mapping[str, Any]) -> dict[str, Any]:
     """The description in the words of a row."""
-    said = {_NAMES.get(key, key): value for key, value in settled.items() if not key.startswith("_")}
-    recipe = said.pop("recipe", None)
+    words = {_NAMES.get(key, key): value for key, value in settled.items() if not key.startswith("_")}
+    recipe = words.pop("recipe", None)
     if isinstance(recipe, Mapping):
-        said["loss"] = recipe.get("loss")
+        words["loss"] = recipe.get("loss")
         with suppress(TypeError, ValueError):  # of a version with other fields: the hash holds them
-            said["recipe"] = recipe_title(Recipe(**{**recipe, "faults": tuple(recipe.get("faults", ()))}))
-    return said
+            words["recipe"] = recipe_title(Recipe(**{**recipe, "faults": tuple(recipe.get("faults", ()))}))
+    return words
 
 
 def _plain(key: str, value: Any) -> Any:

@@ -4,10 +4,12 @@ A drawn cohort follows from the command that drew it. The command is read, never
 the request is prepared as `bench run` would, up to the id.
 """
 
+import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,8 +19,10 @@ from ...datasets.patient import Patient, site_of
 from ...datasets.split import Split
 from ...datasets.stratify import fingerprint_of
 from ...leaderboards.rows import Row
-from ..experiment import Experiment
+from ..control_runs import prepare_control, settled_by
+from ..controls import CONTROLS
 from ..prepare import Request, UsageError, prepare
+from ..without_epochs import whole_of
 
 _LARGEST = 20_000
 """Patients that are drawn to check an entry; more would be a way to keep a machine busy."""
@@ -31,12 +35,14 @@ class CannotRedraw(Exception):
 
 @dataclass(frozen=True)
 class Truth:
-    """Patients and outer folds. `source` is how they are known; `experiment` is set where all of it was drawn again."""
+    """Patients and outer folds. `source` is how they are known; `settled` is set where all of it was drawn again: what
+    the experiment's numbers follow from, and its id is the hash of.
+    """
 
     source: str
     labels: Labels
     splits: tuple[Split, ...]
-    experiment: Experiment | None = None
+    settled: Mapping[str, Any] | None = None
 
 
 class Redrawing:
@@ -56,12 +62,20 @@ class Redrawing:
         key = replace(key, model=f"{key.model} {sorted((request.settings or {}).items())}")
         if key not in self._known:
             try:
-                experiment, material = prepare(request)
+                self._known[key] = _drawn_again(request, row.get("device") or "cpu")
             except (DataError, UsageError, ValueError, TypeError) as error:
                 raise CannotRedraw(f"its command cannot be prepared ({error})") from error
-            experiment = replace(experiment, device=row.get("device") or "cpu")
-            self._known[key] = Truth("drawn again", material.labels, material.splits, experiment)
         return self._known[key]
+
+
+def _drawn_again(request: Request, device: str) -> Truth:
+    if request.model in CONTROLS:
+        choice, control = prepare_control(request)
+        settled = whole_of(settled_by(request, choice, control))
+        return Truth("drawn again", control.labels, control.folds.splits, settled)
+    experiment, material = prepare(request)
+    settled = json.loads(replace(experiment, device=device).canonical())
+    return Truth("drawn again", material.labels, material.splits, settled)
 
 
 def request_of(command: str) -> Request:
