@@ -74,6 +74,13 @@ def grid(
     return list(cells.values())
 
 
+def check_baseline(baseline: str) -> None:
+    """Errors: `UsageError` where what a grid is to be held against cannot be a model, or a line's label, of ours."""
+    model, _, _ = baseline.partition("@")
+    if not any(model.startswith(name) for name in registry.MODELS):
+        known("model", model, registry.MODELS)
+
+
 def _control(request: Request, mixed: bool) -> Request:
     control = CONTROLS[request.model]
     seed = request.seed if control.drawn else 0

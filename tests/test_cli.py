@@ -64,11 +64,16 @@ def test_ablate_runs_the_grid_skips_what_is_done_and_ends_with_one_table(bench, 
         word in out for word in ("meanpool", "abmil", "10\N{MULTIPLICATION SIGN}", "20\N{MULTIPLICATION SIGN}")
     )
     assert len(list((tmp_path / "experiments").iterdir())) >= 4
+    status, out, _ = bench(*grid, "--baseline", "meanpool")
+    assert status == 0 and "Baseline: meanpool, on the same backbone." in out
+    assert "meanpool" in (tmp_path / "leaderboard" / "ablation.md").read_text()
 
 
 def test_ablate_finds_wrong_names_before_the_first_cell_is_computed(bench, twin, tmp_path):
     status, _, err = bench("ablate", "--model", "abmil,transmill", *on(twin, tmp_path / "new"))
     assert status == 2 and "transmil" in err and not (tmp_path / "new").exists()
+    status, _, err = bench("ablate", "--model", "abmil", "--baseline", "meenpool", *on(twin, tmp_path / "new"))
+    assert status == 2 and "Did you mean meanpool?" in err and not (tmp_path / "new").exists()
 
 
 def test_leaderboard_renders_what_lies_in_a_folder(bench, twin, tmp_path):

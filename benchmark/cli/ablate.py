@@ -61,7 +61,7 @@ def ablate(
     folds; it is written as Markdown and LaTeX beside the leaderboard.
     """
     with explained():
-        from ..grid import grid
+        from ..grid import check_baseline, grid
         from ..prepare import Request
         from ..session import Session
 
@@ -92,5 +92,7 @@ def ablate(
             patients=patients,
             cohort_seed=cohort_seed,
         )
+        if baseline is not None:
+            check_baseline(baseline)
         requests = grid(first, model, cohort, backbone, loss, scale, seeds)
         finish(requests, Session(out, tracking), as_json, dry_run, one=False, baseline=baseline)
