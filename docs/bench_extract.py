@@ -1,8 +1,10 @@
 """Throughput and memory of `bench extract` against its two floors, measured in one run.
 
     python docs/bench_extract.py SLIDES [--copies 12] [--repeats 5] [--backbone efficientnet-lite0] [--device cpu]
+    python docs/bench_extract.py SLIDES --backbone uni --random --device cuda
 
-SLIDES is a slide that openslide reads, or a folder of them; so many slides of their content are extracted.
+SLIDES is a slide that openslide reads, or a folder of them; so many slides of their content are extracted. With
+--random an encoder of timm gets random weights: how long it takes does not depend on them.
 
     reading     a floor: openslide's read_region over the same places and levels, in as many processes as cores
     network     a floor: the forward pass over the same tiles in memory, by the faster of two ways to use the cores
@@ -93,7 +95,7 @@ def network_of(encoder, batches: list, device: str) -> Cost:
     return Cost(min(c.clock for c in costs), min(c.cpu for c in costs))
 
 
-def plain_loop(slide: Path, backbone: str, device: str) -> float:
+def plain_loop(slide: Path, backbone: str, weights: Path | None, device: str) -> float:
     """Seconds a tile of the loop that one would write."""
     import numpy as np
     import openslide
@@ -113,7 +115,7 @@ def plain_loop(slide: Path, backbone: str, device: str) -> float:
             for corner in grid.corners(m, at).tolist()
         ]
         downsamples = found.downsamples
-    encoder = open_encoder(backbone).on(device)
+    encoder = open_encoder(backbone, weights).on(device)
     if backbone == EMBEDDED:
         network = efficientnet_lite.original()[0].to(device)
         encoder = replace(encoder, module=lambda x: network.extract_features(x).mean((2, 3)))  # type: ignore[arg-type]
@@ -135,9 +137,11 @@ def measure(given: argparse.Namespace, root: Path) -> None:
     from milsurv.datasets.wsi.reader import running
 
     links = linked(given.slides, root / "slides", given.copies)
-    asked = Extraction((root / "slides",), root / "out", given.backbone, device=given.device, batch=given.batch)
+    asked = Extraction(
+        (root / "slides",), root / "out", given.backbone, given.weights, device=given.device, batch=given.batch
+    )
     wanted = settings_of(asked)
-    encoder = open_encoder(given.backbone).on(given.device)
+    encoder = open_encoder(given.backbone, given.weights).on(given.device)
     known: dict[Path, list] = {}
     with running() as reader:
         for path in {link.resolve() for link in links}:
@@ -163,7 +167,7 @@ def measure(given: argparse.Namespace, root: Path) -> None:
             cells += [f"{ratio:.2f}" for ratio in ratios]
             print("|", turn + 1, "|", " | ".join(cells), f"| {tiles / whole.clock:.0f} |", flush=True)
     larger, total, speed = (median(values) for values in zip(*rows, strict=True))
-    plain = plain_loop(links[0].resolve(), given.backbone, given.device)
+    plain = plain_loop(links[0].resolve(), given.backbone, given.weights, given.device)
     print(f"\nMedians: {larger:.2f} of the larger floor, {total:.2f} of the sum, {speed:.0f} tiles/s.")
     print(f"Plain loop: {1 / plain:.0f} tiles/s, so that the extraction is {speed * plain:.1f} times as fast.\n")
 
@@ -172,12 +176,13 @@ def memory(given: argparse.Namespace, root: Path) -> None:
     """The peak of an extraction of few and of many slides, each in a process of its own."""
     print("| slides | peak of the process, MiB | of its largest reader, MiB |")
     print("| --- | --- | --- |", flush=True)
+    weights = f"Path({str(given.weights)!r})" if given.weights else None
     for copies in (given.copies // 4, given.copies // 2, given.copies):
         linked(given.slides, root / f"many-{copies}", copies)
         code = (
             "from pathlib import Path; from milsurv.benchmark.extract import *; "
             f"extract(Extraction((Path({str(root / f'many-{copies}')!r}),), Path({str(root / f'kept-{copies}')!r}), "
-            f"{given.backbone!r}, device={given.device!r}))"
+            f"{given.backbone!r}, {weights}, device={given.device!r}))"
         )
         process = subprocess.Popen([sys.executable, "-c", code])
         own = readers = 0.0
@@ -202,6 +207,17 @@ def peak(process: int, program: bytes = b"") -> float:
     return 0.0
 
 
+def random_weights(backbone: str, path: Path) -> Path:
+    """A checkpoint of that encoder's architecture, as it is before training."""
+    import torch
+    from milsurv.datasets.encoders.pathology import RECIPES, build
+    from milsurv.datasets.encoders.torchvision_mend import mend
+
+    mend()
+    torch.save(build(RECIPES[backbone]).state_dict(), path)
+    return path
+
+
 def linked(slides: Path, folder: Path, copies: int) -> list[Path]:
     """So many names for one slide, or for those of a folder in turn."""
     from milsurv.datasets.wsi.slide import SUFFIXES
@@ -223,9 +239,13 @@ def main() -> None:
     parser.add_argument("--backbone", default="efficientnet-lite0")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, default=0)
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--random", action="store_true")
     parser.add_argument("--only", choices=("throughput", "memory"))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        if given.random:
+            given.weights = random_weights(given.backbone, Path(folder) / "random.pth")
         if given.only != "memory":
             measure(given, Path(folder))
         if given.only != "throughput":
