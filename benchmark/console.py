@@ -171,11 +171,12 @@ def extracted(rows: Sequence[Mapping[str, object]], out: Path, report: Path) -> 
     for remark, n in remarks.most_common(10):
         say(f"{n} slide{'s' * (n != 1)}: {remark}")
     if blank := [str(row["slide"]) for row in rows if row["status"] == "no tissue"]:
-        warn(f"no tissue was found in {len(blank)} slides ({', '.join(blank[:5])}{', …' if len(blank) > 5 else ''})")
+        some = f"{', '.join(blank[:5])}{', …' if len(blank) > 5 else ''}"
+        warn(f"no tile has enough tissue in {len(blank)} slide{'s' * (len(blank) != 1)} ({some}): see --preview")
     say(f"Report:   {report}")
     if counts["previewed"]:
         say(f"Pictures: {out / 'previews'}")
-    else:
+    elif counts["written"] or counts["finished before"]:
         say(f"Features: {out}\nNext:     bench run --model abmil --cohort … --labels … --features {out}")
 
 

@@ -3,16 +3,18 @@
 OUT/<slide>.h5                  one file a slide, see `datasets/features/store_file.py`; whole or not there
 OUT/extraction.json             the settings of all of them
 OUT/extract-report.csv          what became of every slide, and why
-OUT/previews/<slide>.png        with --preview: what would be read
+OUT/previews/<slide>.png        with --preview: what would be read, and preview-report.csv
 """
 
 import json
 import os
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -22,11 +24,12 @@ from ..datasets.encoders.opening import intake_of, open_encoder
 from ..datasets.errors import DataError
 from ..datasets.features.geometry import Geometry
 from ..datasets.features.names import safe
-from ..datasets.features.store_file import is_ours, read_head, write_slide
+from ..datasets.features.store_file import Head, is_ours, read_head, write_slide
 from ..datasets.fingerprint import fingerprint
 from ..datasets.patient import SYNTHETIC_PREFIX
 from ..datasets.wsi.files import SlideFile, SlideFiles, content_of, find_slides
 from ..datasets.wsi.grid import POWERS
+from ..datasets.wsi.mpp import AGREE, DECIDES, OBJECTIVE, TOLD
 from ..datasets.wsi.reader import Plan, Wanted, running
 from .extract_stream import Embedded, Task, embed_slides
 from .prepare import UsageError, device_of
@@ -35,12 +38,17 @@ from .results import table, write
 EXTRACTION = 2
 """Raised when the same slide and settings would give other features."""
 
-SETTINGS, REPORT, PREVIEWS = "extraction.json", "extract-report", "previews"
+SETTINGS, REPORT, PREVIEWS, PREVIEW_REPORT = "extraction.json", "extract-report", "previews", "preview-report"
+OLD = 3600.0  # seconds after which an unfinished file is no longer being written, which takes a few
+
+
+OPTIONS = {"least": "--min-tissue", "patch_px": "--patch-px", "nest": "--nest"}
+"""Settings that are called otherwise on the command line."""
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What is asked for. `mpp` is what the user says of slides that do not say it: one number, or one a slide.
+    """What is asked for. `mpp` is what the user says: one number for slides that do not say it, or one a slide.
     `shard` is (i, n): the i-th of n equal parts, from 1. `workers` and `batch` of 0 are chosen by the machine. With
     `preview` pictures are drawn and nothing is embedded.
     """
@@ -114,7 +122,7 @@ def extract(
     check(asked)
     wanted, device = settings_of(asked), device_of(asked.device)
     encoder = None if asked.preview else open_encoder(asked.backbone, asked.weights).on(device)
-    report = Report(path=asked.out / f"{REPORT}{asked.suffix()}.csv")
+    report = Report(path=asked.out / f"{PREVIEW_REPORT if asked.preview else REPORT}{asked.suffix()}.csv")
     with running() as reader:
         found = find_slides(asked.slides, reader.series)
     mine = found.slides[asked.shard[0] - 1 :: asked.shard[1]]
@@ -158,6 +166,8 @@ def _run(
             told(row)
 
     def bad(task: Task, why: str) -> None:
+        if encoder is not None and (asked.out / f"{safe(task.file.slide)}.h5").exists():
+            why += " Features that were made of it before are still in the folder."
         keep(_row(task.file, "failed", why))
 
     started(len(mine))
@@ -169,22 +179,32 @@ def _run(
     settings = {} if encoder is None else _settings(asked, wanted, encoder)
     if encoder is not None:
         _claim(asked.out, settings, encoder)
-        _sweep(asked.out, mine)
-    tasks, sources = [], {}
+        _sweep(asked.out)
     previews = asked.out / PREVIEWS
     if asked.preview:
         previews.mkdir(exist_ok=True)
-    for file in mine:
-        task = Task(file, asked.told(file.slide), previews / f"{safe(file.slide)}.png" if asked.preview else None)
-        try:
-            sources[file.slide] = fingerprint([settings, content_of(file.path), task.told])
-        except DataError as error:
-            bad(task, str(error))
-            continue
-        if encoder is not None and (head := _finished(asked.out, file.slide, sources[file.slide])):
-            keep(_row(file, "finished before", tiles={m: b["features"].shape[0] for m, b in head.blocks.items()}))
-        else:
-            tasks.append(task)
+    parts: dict[Path, list[Path]] = {}
+    for path, whole in found.parts.items():
+        parts.setdefault(whole, []).append(path)
+    of_this = isinstance(asked.mpp, dict)
+    tasks = [
+        Task(file, asked.told(file.slide), of_this, previews / f"{safe(file.slide)}.png" if asked.preview else None)
+        for file in mine
+    ]
+    sources: dict[str, str] = {}
+
+    def needed(task: Task) -> bool:
+        """Whether a slide is still to be read; what was finished before is told as it was then."""
+        if encoder is None:
+            return True
+        slide = task.file.slide
+        sources[slide] = fingerprint([settings, content_of(task.file.path, parts.get(task.file.path, ()))])
+        head = _finished(asked.out, slide, sources[slide])
+        if head is None or not _same_mpp(head.extraction, task):
+            return True
+        plan = _plan_of(head)
+        keep(_row(task.file, "finished before" if any(plan.tiles.values()) else "no tissue", plan=plan))
+        return False
 
     def done(slide: Embedded) -> None:
         if encoder is not None:
@@ -194,7 +214,7 @@ def _run(
 
     readers, networks = _threads(asked, encoder)
     try:
-        embed_slides(tasks, wanted, encoder, min(readers, max(1, len(tasks))), networks, done, bad)
+        embed_slides(tasks, wanted, encoder, min(readers, max(1, len(tasks))), networks, needed, done, bad)
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":
             raise
@@ -239,8 +259,27 @@ def _write(asked: Extraction, wanted: Wanted, encoder: Encoder, slide: Embedded,
     write_slide(
         asked.out, slide.file.slide, slide.features, slide.coords, backbone=encoder.backbone.name,
         patch_px=wanted.patch_px, mpp=plan.mpp, geometry=geometry, source=source,
-        synthetic=slide.file.slide.startswith(SYNTHETIC_PREFIX),
+        synthetic=slide.file.slide.startswith(SYNTHETIC_PREFIX), extraction=asdict(plan),
     )  # fmt: skip
+
+
+def _plan_of(head: Head) -> Plan:
+    """What was known of a slide when it was extracted."""
+    said = dict(head.extraction)
+    for key in ("side", "full", "tissue", "tiles"):
+        said[key] = {int(m): n for m, n in said[key].items()}  # type: ignore[attr-defined]
+    return Plan(**said)  # type: ignore[arg-type]
+
+
+def _same_mpp(extraction: Mapping[str, Any], task: Task) -> bool:
+    """Whether a slide would be read at the resolution it was read at, from what the user says of it now."""
+    source, mpp, told = extraction["mpp_source"], extraction["mpp"], task.told
+    decided = any(DECIDES in remark for remark in extraction["remarks"])
+    if told is None:
+        return source != TOLD and not decided
+    if source in (TOLD, OBJECTIVE):
+        return source == TOLD and mpp == told
+    return max(mpp / told, told / mpp) <= 1 + AGREE or not (decided or task.of_this)
 
 
 def _settings(asked: Extraction, wanted: Wanted, encoder: Encoder) -> dict[str, object]:
@@ -255,7 +294,9 @@ def _claim(out: Path, settings: dict[str, object], encoder: Encoder) -> None:
     if path.exists():
         try:
             older = json.loads(path.read_text(encoding="utf-8"))
-            changed = [f"{k} {older.get(k)} instead of {v}" for k, v in settings.items() if older.get(k) != v]
+            changed = [
+                f"{OPTIONS.get(k, k)} {older.get(k)} instead of {v}" for k, v in settings.items() if older.get(k) != v
+            ]
         except (ValueError, AttributeError):
             changed = [f"{path.name} cannot be read"]
         if changed:
@@ -268,15 +309,15 @@ def _claim(out: Path, settings: dict[str, object], encoder: Encoder) -> None:
     write(path, json.dumps(settings, indent=2) + "\n")
 
 
-def _sweep(out: Path, mine: tuple[SlideFile, ...]) -> None:
-    """Remove what killed extractions left unfinished of these slides: the lock says that none is at work on them."""
-    names = {file.slide[:180] for file in mine}
+def _sweep(out: Path) -> None:
+    """Remove what killed extractions left unfinished."""
     for left in out.glob(".*.partial"):
-        if left.name[1:].rsplit(".", 2)[0] in names:
-            left.unlink(missing_ok=True)
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > OLD:
+                left.unlink()
 
 
-def _finished(out: Path, slide: str, source: str):
+def _finished(out: Path, slide: str, source: str) -> Head | None:
     """The head of a slide's file, if it is whole and of this very slide and settings; None otherwise."""
     path = out / f"{safe(slide)}.h5"
     with suppress(DataError):
@@ -290,19 +331,23 @@ def _row(
     status: str,
     reason: str = "",
     plan: Plan | None = None,
-    tiles: dict[int, int] | None = None,
     seconds: float | None = None,
 ) -> dict[str, object]:
     """A line of the report. Tiles are those read; `full` those in the slide, `tissue` those of them with enough
     tissue.
     """
-    row: dict[str, object] = {"slide": file.slide, "file": str(file.path), "status": status, "reason": reason}
+    row: dict[str, object] = {"slide": file.slide, "file": printable(str(file.path)), "status": status}
+    row |= {"reason": printable(reason)}
     row |= {"mpp": plan.mpp if plan else None, "mpp_source": plan.mpp_source if plan else None}
     row |= {"remarks": list(plan.remarks) if plan else []}
-    for m, n in (plan.tiles if plan else tiles or {}).items():
-        row |= {f"tiles_{m}x": n}
-        row |= {f"full_{m}x": plan.full[m], f"tissue_{m}x": plan.tissue[m]} if plan else {}
+    for m, n in (plan.tiles if plan else {}).items():
+        row |= {f"tiles_{m}x": n, f"full_{m}x": plan.full[m], f"tissue_{m}x": plan.tissue[m]}  # type: ignore[union-attr]
     return row | {"seconds": None if seconds is None else round(seconds, 1)}
+
+
+def printable(text: str) -> str:
+    """Text that can be written as UTF-8: bytes of a file's name that are no letters are spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _words(value: object) -> list[str]:

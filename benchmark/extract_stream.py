@@ -42,10 +42,13 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Task:
-    """One slide to read: its file, what the user says of its microns per pixel, and where its preview goes."""
+    """One slide to read: its file, what the user says of its microns per pixel (`of_this` one, or of all that say
+    nothing), and where its preview goes.
+    """
 
     file: SlideFile
     told: float | None = None
+    of_this: bool = True
     preview: Path | None = None
 
 
@@ -69,6 +72,7 @@ class _Stream:
     tasks: deque[Task]
     wanted: Wanted
     encoder: Encoder | None
+    needed: Callable[[Task], bool]
     done: Callable[[Embedded], None]
     bad: Callable[[Task, str], None]
     batches: queue.Queue = field(default_factory=lambda: queue.Queue(4))
@@ -96,15 +100,16 @@ def embed_slides(
     encoder: Encoder | None,
     readers: int,
     networks: int,
+    needed: Callable[[Task], bool],
     done: Callable[[Embedded], None],
     bad: Callable[[Task, str], None],
 ) -> None:
-    """Read and embed slides; one of `done` and `bad` is called for each, from any thread.
+    """Read and embed the slides that are `needed`; one of `done` and `bad` is called for each, from any thread.
 
-    Without an encoder only plans are made, and previews drawn. A slide that cannot be read, or that `done` refuses with
-    DataError, is `bad`; any other error ends the stream and is raised here.
+    Without an encoder only plans are made, and previews drawn. A slide that cannot be read, or that `needed` or `done`
+    refuse with DataError, is `bad`; any other error ends the stream and is raised here.
     """
-    stream = _Stream(deque(tasks), wanted, encoder, done, bad, queue.Queue(networks + 2))
+    stream = _Stream(deque(tasks), wanted, encoder, needed, done, bad, queue.Queue(networks + 2))
     reading = [threading.Thread(target=_read, args=(stream,), name=f"reader {i}") for i in range(readers)]
     embedding = [threading.Thread(target=_embed, args=(stream,), name=f"network {i}") for i in range(networks)]
     with _single_threaded(encoder):
@@ -157,7 +162,8 @@ def _read(stream: _Stream) -> None:
             except IndexError:
                 return
             try:
-                _read_slide(stream, reader, task)
+                if stream.needed(task):
+                    _read_slide(stream, reader, task)
             except DataError as error:
                 _report(stream, stream.bad, task, str(error))
             except BaseException as error:
@@ -167,7 +173,9 @@ def _read(stream: _Stream) -> None:
 def _read_slide(stream: _Stream, reader: Reader, task: Task) -> None:
     start = time.monotonic()
     encoder = stream.encoder
-    plan, order, batches = reader.read(task.file.path, stream.wanted, task.told, task.preview, encoder is not None)
+    plan, order, batches = reader.read(
+        task.file.path, stream.wanted, task.told, task.of_this, task.preview, encoder is not None
+    )
     dim = encoder.backbone.dim if encoder else 0
     features = {m: np.empty((n, dim), np.float16) for m, n in plan.tiles.items()}
     slide = _Slide(task, plan, order, features, start, len(order))

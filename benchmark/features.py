@@ -15,6 +15,7 @@ from ..datasets.features.reader import Reader
 from ..datasets.findings import Finding, finding
 from ..datasets.labels import Labels
 from ..datasets.nesting import check_nesting
+from ..datasets.wsi.slide import SUFFIXES
 
 Progress = Callable[[int, int], None]
 
@@ -96,7 +97,8 @@ def read_mpp(path: Path) -> dict[str, float]:
                     value = float("nan")
                 if not 0.01 < value < 100:
                     raise DataError(f"{path}, line {table.line_num}: mpp {row['mpp']!r} is no size of a pixel in um.")
-                found[Path(row[name] or "").name.removesuffix(".svs")] = value
+                file = Path(row[name] or "")
+                found[file.stem if file.suffix.lower() in SUFFIXES else file.name] = value
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a csv table ({error}).") from error
     return found

@@ -86,7 +86,7 @@ def test_truncated_foreign_and_absent_weights_are_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "zip.pth", "w") as archive:
         archive.writestr("a", "b")
     for name in ("half.pth", "half.safetensors", "text.pth", "zip.pth"):
-        with pytest.raises(DataError, match=rf"{name} cannot be read as weights"):
+        with pytest.raises(DataError, match=rf"{name} cannot be read as weights: it is truncated"):
             open_encoder("efficientnet-lite0", tmp_path / name)
     with pytest.raises(DataError, match="cannot be read"):
         open_encoder("efficientnet-lite0", tmp_path / "nowhere.pth")
@@ -197,6 +197,7 @@ def test_a_vision_transformer_is_loaded_from_half_precision_and_refused_for_anot
 @pytest.mark.slow
 def test_a_transformers_folder_is_loaded_and_one_without_its_configuration_refused(tmp_path):
     mend()
+    from safetensors.torch import save_file
     from transformers import ViTConfig, ViTModel
 
     torch.manual_seed(0)
@@ -206,6 +207,25 @@ def test_a_transformers_folder_is_loaded_and_one_without_its_configuration_refus
     with torch.inference_mode():
         own = network(normal(TILES[:1])).last_hidden_state[:, 0].numpy()
     assert np.abs(encoder.features(TILES[:1]) - own).max() < 1e-3
+
+    state = network.state_dict()
+    scaled = {key: 2 * value for key, value in state.items()}
+    save_file(scaled, tmp_path / "mine.safetensors")
+    mine = open_encoder("phikon", tmp_path / "mine.safetensors").on("cpu")
+    assert mine.weights != encoder.weights
+    assert np.abs(mine.features(TILES[:1]) - encoder.features(TILES[:1])).max() > 0.1, "the file named is the one read"
+    save_file({**state, "foo.bar": torch.ones(2)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(DataError, match=r"another network: 1 missing, unknown or of the wrong shape \(foo\.bar\)"):
+        open_encoder("phikon", tmp_path / "foreign.safetensors")
+    key = next(iter(state))
+    save_file({**state, key: torch.full_like(state[key], torch.nan)}, tmp_path / "nan.safetensors")
+    with pytest.raises(DataError, match="NaN or infinite weights"):
+        open_encoder("phikon", tmp_path / "nan.safetensors")
+
+    whole = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(whole.replace('"num_hidden_layers": 12', '"num_hidden_layers": 3'))
+    with pytest.raises(DataError, match="another network"):
+        open_encoder("phikon", tmp_path)
     (tmp_path / "config.json").unlink()
     with pytest.raises(DataError, match=r"lacks config\.json"):
         open_encoder("phikon", tmp_path)

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -113,10 +115,58 @@ def test_finished_slides_are_skipped_and_two_workers_give_the_bytes_of_one(extra
     before = store(out)
     stamps = {path.name: path.stat().st_mtime_ns for path in out.glob("*.h5")}
     again = extract(Extraction((slides,), out, **SMALL))
-    assert sorted(row["slide"] for row in again.of("finished before")) == ["a", "b c", "blank", "penned"]
+    assert sorted(row["slide"] for row in again.of("finished before")) == ["a", "b c", "penned"]
+    assert [row["slide"] for row in again.of("no tissue")] == ["blank"]
     assert stamps == {path.name: path.stat().st_mtime_ns for path in out.glob("*.h5")}
     two = extract(Extraction((slides,), tmp_path / "two", **{**SMALL, "workers": 2}))
     assert store(tmp_path / "two") == before and len(two.failed) == 3
+
+
+def test_the_report_says_of_finished_slides_what_it_said_when_they_were_read(extracted, slides):
+    out, first = extracted
+
+    def said(report):
+        kept = [row for row in report.rows if row["status"] in ("written", "no tissue", "finished before")]
+        return [{k: v for k, v in row.items() if k not in ("status", "seconds")} for row in kept]
+
+    assert said(first)
+    assert said(extract(Extraction((slides,), out, **SMALL))) == said(first)
+    before = (out / "extract-report.csv").read_bytes()
+    extract(Extraction((slides,), out, **SMALL | {"min_tissue": 0.9}, preview=True))
+    assert (out / "extract-report.csv").read_bytes() == before, "a preview reports elsewhere"
+
+
+def test_one_number_for_slides_that_say_nothing_changes_nothing_for_those_that_speak(extracted, slides):
+    out, _ = extracted
+    again = extract(Extraction((slides,), out, **SMALL, mpp=0.25))
+    assert not again.of("written") and sorted(row["slide"] for row in again.of("finished before")) == [
+        "a",
+        "b c",
+        "penned",
+    ]
+    each = extract(Extraction((slides / "one",), out, **SMALL, mpp={"a": 0.25}))
+    assert "contradicts the file" in each.failed["a"] and "still in the folder" in each.failed["a"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes there")
+def test_names_that_are_no_text_are_listed_and_stop_nothing(slides, tmp_path):
+    odd = tmp_path / os.fsdecode(b"odd\xff")
+    odd.mkdir()
+    for name in (b"bad\xfe.tiff", b"good.tiff"):
+        shutil.copy(slides / "one" / "a.tiff", odd / os.fsdecode(name))
+    report = extract(Extraction((odd,), tmp_path / "out", **SMALL))
+    assert [row["slide"] for row in report.of("written")] == ["good"]
+    (row,) = report.of("failed")
+    assert "characters that cannot be printed" in row["reason"]
+    assert report.path.read_text(encoding="utf-8").count("odd\\udcff") == 2
+    json.dumps(report.rows, ensure_ascii=False).encode()
+
+
+def test_what_was_named_and_is_no_slide_by_its_ending_is_refused_and_a_place_given_twice_is_one(slides, tmp_path):
+    (tmp_path / "x.qptiff").write_bytes(b"")
+    here = Path(os.path.relpath(slides / "one"))
+    report = extract(Extraction((slides / "one", here, tmp_path / "x.qptiff"), tmp_path / "out", **SMALL))
+    assert list(report.failed) == [str(tmp_path / "x.qptiff")] and "is no slide by its name" in report.rows[0]["reason"]
 
 
 def test_a_torn_file_and_a_changed_slide_are_done_again(slides, tmp_path):
@@ -125,16 +175,19 @@ def test_a_torn_file_and_a_changed_slide_are_done_again(slides, tmp_path):
     extract(asked)
     whole = store(tmp_path / "out")
     (tmp_path / "out" / "a.h5").write_bytes(whole["a.h5"][:4000])
-    (tmp_path / "out" / ".a.01234567.partial").write_bytes(b"left by a killed one")
+    left, young = (tmp_path / "out" / f".a.{i}1234567.partial" for i in (0, 1))
+    left.write_bytes(b"left by a killed one")
+    os.utime(left, (0, 0))
+    young.write_bytes(b"being written by another")
     assert extract(asked).of("written") and store(tmp_path / "out") == whole
-    assert not list((tmp_path / "out").glob(".*.partial"))
+    assert list((tmp_path / "out").glob(".*.partial")) == [young]
     write_tiff(tmp_path / "slides" / "a.tiff", tissue_image(512, 512, [(0, 0, 512, 300)], 9))
     assert extract(asked).of("written") and store(tmp_path / "out") != whole
 
 
 def test_other_settings_and_other_features_are_refused(extracted, slides, tmp_path):
     out, _ = extracted
-    with pytest.raises(DataError, match=r"least 0.5 instead of 0.9.*choose another --out"):
+    with pytest.raises(DataError, match=r"--min-tissue 0.5 instead of 0.9.*choose another --out"):
         extract(Extraction((slides,), out, min_tissue=0.9, **SMALL))
     (tmp_path / "other.h5").write_bytes(b"of another tool")
     with pytest.raises(DataError, match=r"other\.h5, which milsurv did not write"):
@@ -157,7 +210,7 @@ def test_numbers_that_make_no_sense_are_refused(slides, tmp_path, wrong, message
 def test_shards_share_the_slides_and_previews_show_them(slides, tmp_path):
     for i in (1, 2):
         report = extract(Extraction((slides,), tmp_path, shard=(i, 2), preview=True, **SMALL))
-        assert report.path.name == f"extract-report-{i}-of-2.csv"
+        assert report.path.name == f"preview-report-{i}-of-2.csv"
     assert {path.name for path in (tmp_path / "previews").iterdir()} == {
         "a.png", "b c.png", "blank.png", "damaged.png", "penned.png"
     }  # fmt: skip

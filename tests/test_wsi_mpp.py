@@ -61,6 +61,20 @@ def test_the_user_decides_between_statements_that_contradict_each_other():
     assert resolution({**TIFF, "openslide.objective-power": "20"}, 0.25).mpp == pytest.approx(0.25)
 
 
+def test_a_default_resolution_in_the_tags_is_overruled_by_what_the_user_and_the_objective_say():
+    default = {**TIFF, "tiff.XResolution": "1000", "tiff.YResolution": "1000", "openslide.objective-power": "20"}
+    with pytest.raises(DataError, match="say which is right with --mpp"):
+        resolution(default)
+    assert (resolution(default, 0.5).mpp, resolution(default, 0.5).source) == (0.5, "--mpp")
+
+
+def test_one_number_for_all_is_for_those_that_say_nothing_or_contradict_themselves():
+    assert resolution(VENDOR, 0.5, of_this=False).source == "vendor"
+    assert resolution({}, 0.5, of_this=False).mpp == 0.5
+    contrary = {**VENDOR, **TIFF, "tiff.XResolution": "20000", "tiff.YResolution": "20000"}
+    assert resolution(contrary, 0.5, of_this=False).mpp == pytest.approx(0.5)
+
+
 @given(st.dictionaries(st.sampled_from([*VENDOR, *TIFF, *POWER]), st.text(max_size=8)), st.none() | st.just(0.5))
 def test_whatever_a_file_says_gives_a_size_of_a_pixel_or_an_error(properties, told):
     try:

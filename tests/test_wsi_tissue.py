@@ -77,3 +77,14 @@ def test_the_share_of_a_square_is_exact_for_parts_of_pixels():
     tissue = Tissue(np.zeros((10, 10, 3), np.uint8), mask, ~mask, step=16)
     corners = np.array([(0, 0), (72, 3), (60, 17), (100, 100)])
     assert tissue.share(corners, 20) == pytest.approx([1, 8 / 20, 1, 0])
+
+
+@pytest.mark.parametrize("side", [563, 556, 512])
+def test_all_of_it_is_one_and_nothing_is_zero_whatever_the_grid(side):
+    mask = np.zeros((90, 120), bool)
+    mask[:45] = True
+    tissue = Tissue(np.zeros((90, 120, 3), np.uint8), mask, ~mask, 35)
+    at = np.stack(np.meshgrid(np.arange(120 * 35 // side), np.arange(90 * 35 // side)), -1).reshape(-1, 2) * side
+    share = tissue.share(at, side)
+    assert (share[at[:, 1] + side <= 45 * 35] == 1).all()
+    assert (share[at[:, 1] >= 45 * 35] == 0).all() and (share >= 0).all()

@@ -15,7 +15,8 @@ def extract(
         list[Path], typer.Option("--slides", help="Folder of slides, with the folders below, or one slide; repeatable.")
     ],
     cohort: Annotated[
-        str | None, typer.Option("--cohort", help="Put features where `bench run --cohort` looks for them.")
+        str | None,
+        typer.Option("--cohort", help="A cohort of `bench list`: features go where `bench run` looks."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for features, instead of --cohort.")] = None,
     backbone: Annotated[
@@ -50,7 +51,7 @@ def extract(
         int, typer.Option("--workers", help="Processes that read slides; 0: what suits the machine.", min=0)
     ] = 0,
     device: o.Device = "auto",
-    batch: Annotated[int, typer.Option("--batch", help="Tiles at a time; 0: what suits the device.", min=0)] = 0,
+    batch: Annotated[int, typer.Option("--batch", help="Tiles at a time; 0: by the device.", min=0, max=4096)] = 0,
     shard: Annotated[
         str, typer.Option("--shard", help="i/n: the i-th of n parts of the slides, for the jobs of a cluster.")
     ] = "1/1",
@@ -61,6 +62,7 @@ def extract(
     Typed again, it goes on where it stopped. Exit status 1 if a slide could not be used; it is named with the reason.
     """
     with explained():
+        from ...datasets import cohorts
         from .. import console
         from ..extract import Extraction, backbone_folder, extract
         from ..features import read_mpp
@@ -70,6 +72,8 @@ def extract(
             raise UsageError("give --cohort, or --out for another folder: features must go somewhere")
         if cohort is not None and out is not None:
             raise UsageError(f"--cohort {cohort} and --out {out} both say where features go: give one of them")
+        if cohort is not None:
+            cohorts.get(cohort)
         asked = Extraction(
             slides=tuple(slides),
             out=out if out is not None else backbone_folder(data, str(cohort), backbone),

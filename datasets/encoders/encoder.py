@@ -31,14 +31,14 @@ class Intake:
 @dataclass(frozen=True)
 class Encoder:
     """A loaded encoder: `module` maps (n, 3, h, w) to features (n, dim), `weights` is the fingerprint of its weights,
-    and `half` the type that its authors use on a GPU, "float16" or "bfloat16". On a CPU everything is float32.
+    and `precision` the type in which it runs on a GPU: "float16", "bfloat16" or "float32". On a CPU it is float32.
     """
 
     backbone: Backbone
     module: nn.Module
     intake: Intake
     weights: str
-    half: str = "float16"
+    precision: str = "float16"
     device: str = "cpu"
 
     def on(self, device: str) -> Encoder:
@@ -50,7 +50,7 @@ class Encoder:
         return replace(self, module=module, device=device)
 
     def features(self, tiles: np.ndarray) -> np.ndarray:
-        """Features float32 (n, dim), computed in half precision on a GPU, of RGB tiles uint8 (n, h, w, 3).
+        """Features float32 (n, dim), of RGB tiles uint8 (n, h, w, 3).
 
         May be called from several threads.
         """
@@ -63,8 +63,8 @@ class Encoder:
             x = self._normal(pixels.permute(0, 3, 1, 2))  # (n, 3, h, w), channels last in memory
             if self.device == "cpu":
                 return self.module(x).numpy()
-            half = torch.float16 if self.half == "float16" else torch.bfloat16
-            with torch.autocast(torch.device(self.device).type, dtype=half):
+            kind, half = torch.device(self.device).type, getattr(torch, self.precision)
+            with torch.autocast(kind, dtype=half, enabled=half != torch.float32):
                 found = self.module(x)
             return found.float().cpu().numpy()
 

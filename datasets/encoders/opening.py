@@ -50,4 +50,4 @@ def open_encoder(name: str, weights: Path | None = None) -> Encoder:
     from . import pathology
 
     module, fingerprint = pathology.load(backbone, weights)
-    return Encoder(backbone, module, intake, fingerprint, pathology.RECIPES[backbone.name].half)
+    return Encoder(backbone, module, intake, fingerprint, pathology.RECIPES[backbone.name].precision)

@@ -16,7 +16,7 @@ from ..backbones import Backbone
 from ..errors import DataError, some
 from .encoder import Intake
 from .torchvision_mend import mend
-from .weights import fingerprint_of, fit, locate, read_state
+from .weights import check_finite, fingerprint_of, fit, locate, read_state
 
 HOPTIMUS = ((0.707223, 0.578729, 0.703617), (0.211883, 0.230117, 0.177517))
 SWIGLU = {"mlp_layer": "SwiGLUPacked", "act_layer": nn.SiLU}
@@ -27,7 +27,7 @@ HUGE = {"num_classes": 0, "img_size": 224, "init_values": 1e-5, "mlp_ratio": 5.3
 @dataclass(frozen=True)
 class Recipe:
     """How to build an encoder: where its weights are, its architecture in timm, its input, what is taken of the network
-    as the feature (n, dim) of pixels (n, 3, h, w), and the half precision that suits it on a GPU.
+    as the feature (n, dim) of pixels (n, 3, h, w), and the precision in which TRIDENT runs it on a GPU.
     """
 
     repository: str
@@ -35,7 +35,7 @@ class Recipe:
     options: dict[str, object] = field(default_factory=dict)
     intake: Intake = field(default_factory=Intake)
     feature: Callable[[nn.Module, Tensor], Tensor] = nn.Module.__call__
-    half: str = "float16"
+    precision: str = "float16"
 
 
 def class_token(network: nn.Module, x: Tensor) -> Tensor:
@@ -69,8 +69,8 @@ def first_hidden(network: nn.Module, x: Tensor) -> Tensor:
 
 
 RECIPES = {
-    "resnet50": Recipe("timm/resnet50.tv_in1k", "resnet50", feature=fourth_stage),
-    "resnet50-trunc": Recipe("timm/resnet50.tv_in1k", "resnet50", feature=third_stage),
+    "resnet50": Recipe("timm/resnet50.tv_in1k", "resnet50", feature=fourth_stage, precision="float32"),
+    "resnet50-trunc": Recipe("timm/resnet50.tv_in1k", "resnet50", feature=third_stage, precision="float32"),
     "uni": Recipe("MahmoodLab/UNI", "vit_large_patch16_224", {"num_classes": 0, "init_values": 1e-5}),
     "uni2-h": Recipe(
         "MahmoodLab/UNI2-h",
@@ -79,7 +79,7 @@ RECIPES = {
             **{"num_classes": 0, "img_size": 224, "depth": 24, "num_heads": 24, "init_values": 1e-5, "embed_dim": 1536},
             **{"mlp_ratio": 2.66667 * 2, "no_embed_class": True, "reg_tokens": 8, **SWIGLU},
         },
-        half="bfloat16",
+        precision="bfloat16",
     ),
     "virchow": Recipe("paige-ai/Virchow", "vit_huge_patch14_224", HUGE, Intake(filter="bicubic"), class_and_mean(0)),
     "virchow-cls": Recipe("paige-ai/Virchow", "vit_huge_patch14_224", HUGE, Intake(filter="bicubic"), class_token),
@@ -108,8 +108,8 @@ RECIPES = {
     "hoptimus-1": Recipe(
         "bioptimus/H-optimus-1", "vit_giant_patch14_reg4_dinov2", GIANT, Intake(mean=HOPTIMUS[0], std=HOPTIMUS[1])
     ),
-    "phikon": Recipe("owkin/phikon", "transformers:ViTModel", feature=first_hidden, half="bfloat16"),
-    "phikon-v2": Recipe("owkin/phikon-v2", "transformers:Dinov2Model", feature=first_hidden, half="bfloat16"),
+    "phikon": Recipe("owkin/phikon", "transformers:ViTModel", feature=first_hidden, precision="float32"),
+    "phikon-v2": Recipe("owkin/phikon-v2", "transformers:Dinov2Model", feature=first_hidden, precision="float32"),
 }
 
 
@@ -143,10 +143,10 @@ def load(backbone: Backbone, given: Path | None) -> tuple[nn.Module, str]:
     path = locate(backbone, recipe.repository, given)
     if recipe.architecture.startswith("transformers:"):
         network = _from_folder(recipe.architecture.partition(":")[2], path, backbone)
-    else:
-        with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
-            network = build(recipe)
-        fit(network, read_state(path), path)
+        return Featured(network, recipe.feature), fingerprint_of(path, path.parent / "config.json")
+    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+        network = build(recipe)
+    fit(network, read_state(path), path)
     return Featured(network, recipe.feature), fingerprint_of(path)
 
 
@@ -158,16 +158,22 @@ def _from_folder(architecture: str, path: Path, backbone: Backbone) -> nn.Module
         raise DataError(f"{path.parent} lacks config.json, which belongs to the weights of {backbone.title}.")
     family = getattr(transformers, architecture)
     head = {"add_pooling_layer": False} if architecture == "ViTModel" else {}
+    state = read_state(path)
+    check_finite(state, path)
     try:
+        # The library knows under which names older versions of it saved the same weights.
+        config = family.config_class.from_json_file(path.parent / "config.json")
         network, found = family.from_pretrained(
-            path.parent, local_files_only=True, output_loading_info=True, dtype=torch.float32, **head
+            None, config=config, state_dict=state, output_loading_info=True, dtype=torch.float32, **head
         )
-    except Exception as error:  # truncated and foreign files raise nearly anything
+    except Exception as error:  # foreign configurations raise nearly anything
         brief = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise DataError(f"{path} does not fit its config.json ({brief}): download both again.") from error
+    foreign = [key for key in found["unexpected_keys"] if not key.startswith("pooler.")]
+    faults = [*found["missing_keys"], *(str(key) for key in found["mismatched_keys"]), *foreign]
+    if faults or network.config.hidden_size != backbone.dim:
         raise DataError(
-            f"{path} cannot be read as weights of {backbone.title} ({brief}): download it again."
-        ) from error
-    absent = [*found["missing_keys"], *(str(key) for key in found["mismatched_keys"])]
-    if absent or network.config.hidden_size != backbone.dim:
-        raise DataError(f"{path} holds the weights of another network: {len(absent)} missing ({some(absent, 3)}).")
+            f"{path} holds the weights of another network: {len(faults)} missing, unknown or of the wrong shape "
+            f"({some(faults, 3)})."
+        )
     return network

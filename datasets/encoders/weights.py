@@ -54,10 +54,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # truncated and foreign files raise nearly anything
-        brief = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        # What torch says of it is left out: it advises to run the code in it.
         raise DataError(
-            f"{path} cannot be read as weights ({brief}): it is truncated, damaged, or no checkpoint of plain tensors. "
-            f"Download it again."
+            f"{path} cannot be read as weights: it is truncated, damaged, or no checkpoint of plain tensors. Download "
+            f"it again."
         ) from error
     for wrapper in ("state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
@@ -84,12 +84,20 @@ def fit(module: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     if faults:
         raise DataError(f"{path} holds the weights of another network: {'; '.join(faults)}.")
     single = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
-    if bad := [name for name, value in single.items() if value.is_floating_point() and not value.isfinite().all()]:
-        raise DataError(f"{path} holds NaN or infinite weights ({some(bad, 3)}): download it again.")
+    check_finite(single, path)
     module.load_state_dict(single, assign=True)
 
 
-def fingerprint_of(path: Path) -> str:
-    """16 hex digits of the SHA-256 of a file of weights."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+def check_finite(state: Mapping[str, Tensor], path: Path) -> None:
+    """DataError names weights that are NaN or infinite."""
+    if bad := [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]:
+        raise DataError(f"{path} holds NaN or infinite weights ({some(bad, 3)}): download it again.")
+
+
+def fingerprint_of(*paths: Path) -> str:
+    """16 hex digits that tell a file of weights, and what else decides about the network, from any other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]

@@ -56,7 +56,8 @@ class Block:
 @dataclass(frozen=True)
 class Head:
     """What one file says about itself; `blocks` by magnification and name ("features", "coords" where known),
-    `geometry` by magnification, `source` the fingerprint of the files that it was converted from.
+    `geometry` by magnification, `source` the fingerprint of what it was made from, `extraction` what was
+    found of the slide.
     """
 
     slide: str
@@ -68,6 +69,7 @@ class Head:
     blocks: dict[int, dict[str, Block]]
     geometry: dict[int, Geometry]
     source: str | None
+    extraction: dict[str, object]
 
 
 def write_slide(
@@ -82,11 +84,13 @@ def write_slide(
     synthetic: bool = False,
     geometry: Mapping[int, Geometry] | None = None,
     source: str | None = None,
+    extraction: Mapping[str, object] | None = None,
 ) -> Path:
     """Write one slide's file and return its path: features (n, d) and level-0 coordinates (n, 2) by magnification.
 
     `patch_px` is the side of a patch in pixels at its magnification, `mpp` the slide's microns per pixel at level 0.
-    `geometry` is what else is known of the patches by magnification, `source` the fingerprint of converted files.
+    `geometry` is what else is known of the patches by magnification, `source` the fingerprint of what it was made from,
+    and `extraction` what was found of the slide on the way, as JSON values.
     DataError names slide, scale and row for NaN, infinite or too large values, and for shapes that do not fit.
     """
     path = folder / f"{safe(slide)}.h5"
@@ -107,6 +111,8 @@ def write_slide(
         head["geometry"] = {m: g.known() for m, g in sorted(geometry.items()) if g.known()}
     if source:
         head["source"] = source
+    if extraction:
+        head["extraction"] = dict(extraction)
     partial = folder / f".{slide[:180]}.{uuid.uuid4().hex[:8]}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -232,8 +238,9 @@ def _head(said: dict) -> Head:
     geometry = {m: geometry_from({**default, "claimed": m, **told.get(m, {})}) for m in blocks}
     source = None if said.get("source") is None else str(said["source"])
     return Head(
-        str(said["slide"]), str(said["backbone"]), dim, patch_px, mpp, bool(said["synthetic"]), blocks, geometry, source
-    )
+        str(said["slide"]), str(said["backbone"]), dim, patch_px, mpp, bool(said["synthetic"]), blocks, geometry,
+        source, dict(said.get("extraction") or {}),
+    )  # fmt: skip
 
 
 def fill(path: Path, block: Block, array: np.ndarray, verify: bool) -> None:

@@ -5,6 +5,7 @@ of processes.
 """
 
 import os
+import signal
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -50,7 +51,8 @@ def draw_slides(
             _write(folder, slide, shape, seed)
             count()
         return
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    # Ctrl-C is for this process, which ends the others.
+    with ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         try:
             for drawn in as_completed([pool.submit(_write, folder, slide, shape, seed) for slide in left]):
                 drawn.result()

@@ -41,12 +41,15 @@ def find_slides(places: Iterable[Path], series: Callable[[Path], str | None]) ->
     DataError for a place that does not exist, and where there is no slide at all.
     """
     places = list(places)
-    files = sorted({path for place in places for path in _files(place)})
-    slides = [path for path in files if path.suffix.lower() in SUFFIXES and not _hidden(path.name)]
-    if not slides:
-        where = ", ".join(map(str, places))
-        raise DataError(f"{where} holds no slides: files that end in {', '.join(sorted(SUFFIXES))} are looked for.")
+    endings = ", ".join(sorted(SUFFIXES))
     refused: dict[Path, str] = {}
+    files = {path.resolve(): path for place in reversed(places) for path in _files(place, refused)}  # each once
+    slides = [path for path in sorted(files.values()) if path.suffix.lower() in SUFFIXES and not _hidden(path.name)]
+    for place in places:
+        if place.is_file() and place.suffix.lower() not in SUFFIXES:
+            refused[place] = f"is no slide by its name: files that end in {endings} are read."
+    if not slides and not refused:
+        raise DataError(f"{', '.join(map(str, places))} holds no slides: files that end in {endings} are looked for.")
     wholes, parts = _one_a_series(slides, series, refused)
     named: dict[str, list[SlideFile]] = {}
     for path in wholes:
@@ -74,10 +77,11 @@ def nameable(name: str) -> str:
     return safe(name)
 
 
-def content_of(path: Path) -> list[object]:
+def content_of(path: Path, parts: Iterable[Path] = ()) -> list[object]:
     """What tells whether a slide has changed: sizes of all its files, and 64 pieces of 4 KiB spread over the main one.
 
-    Files that only moved, or were copied, are the same. DataError if they cannot be read.
+    `parts` are the further files of its DICOM series. Files that only moved, or were copied, are the same. DataError if
+    they cannot be read.
     """
     try:
         digest, size = hashlib.sha256(), path.stat().st_size
@@ -85,23 +89,27 @@ def content_of(path: Path) -> list[object]:
             for at in sorted({i * max(0, size - 1) // (PIECES - 1) // PIECE * PIECE for i in range(PIECES)}):
                 file.seek(at)
                 digest.update(file.read(PIECE))
-        beside = path.with_suffix("")  # the folder of a MIRAX slide
-        sizes = sorted((p.name, p.stat().st_size) for p in beside.iterdir()) if beside.is_dir() else []
-        if path.suffix.lower() == ".dcm":
-            sizes = sorted((p.name, p.stat().st_size) for p in path.parent.glob("*.[dD][cC][mM]"))
+        beside = path.with_suffix("")  # a MIRAX slide keeps its pixels there
+        further = list(beside.iterdir()) if path.suffix.lower() == ".mrxs" and beside.is_dir() else parts
+        sizes = sorted((p.name, p.stat().st_size) for p in further)
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error}).") from error
     return [size, digest.hexdigest(), sizes]
 
 
-def _files(place: Path) -> Iterable[Path]:
+def _files(place: Path, refused: dict[Path, str]) -> Iterable[Path]:
+    """The files of a place; folders that cannot be looked into are refused."""
+
+    def locked(error: OSError) -> None:
+        refused[Path(error.filename)] = f"cannot be looked into ({error.strerror or error})."
+
     if place.is_file():
         yield place
         return
     if not place.is_dir():
         raise DataError(f"{place} does not exist: give a folder of slides, or a slide.")
     seen = set()
-    for folder, below, names in os.walk(place, followlinks=True):
+    for folder, below, names in os.walk(place, onerror=locked, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:
             below.clear()

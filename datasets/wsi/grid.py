@@ -80,7 +80,7 @@ def plan_grid(
     grid = Grid(size, patch_px, fine_to_coarse, side * (base // finest), stride * (base // finest))
     stretch = patch_px / grid.side
     if stretch > STRETCH:
-        possible = [m for m in fine_to_coarse if 10 / m / mpp * STRETCH >= 1]
+        possible = [m for m in POWERS if 10 / m / mpp * STRETCH >= 1]
         hint = f"ask for --magnifications {','.join(map(str, possible))}" if possible else "it cannot be used"
         raise DataError(f"has {mpp:.4g} um per pixel, too coarse for {finest}x, which would be invented: {hint}.")
     coarsest = fine_to_coarse[-1]

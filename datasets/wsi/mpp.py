@@ -11,6 +11,7 @@ of 0.23 um per pixel, which is 40x. That is said, and the measured value is used
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..errors import DataError
@@ -20,6 +21,7 @@ AGREE = 0.05  # two measured values of one slide may differ by so much: files ro
 POWER = 1.35  # factor by which um per pixel differ between scanners of one objective power
 SQUARE = 0.02  # width and height of a pixel may differ by so much
 VENDOR, TIFF, OBJECTIVE, TOLD = "vendor", "TIFF resolution", "objective power", "--mpp"
+DECIDES = "--mpp decides"
 _UNITS = {"centimeter": 10_000.0, "inch": 25_400.0}  # um
 
 
@@ -33,21 +35,28 @@ class Resolution:
     remarks: tuple[str, ...] = ()
 
 
-def resolution(properties: Mapping[str, str], told: float | None = None) -> Resolution:
-    """The resolution of a slide with these openslide properties; `told` is what the user says about it.
+def resolution(properties: Mapping[str, str], told: float | None = None, of_this: bool = True) -> Resolution:
+    """The resolution of a slide with these openslide properties; `told` is what the user says: of this slide, or of
+    all that do not say it themselves.
 
     DataError where nothing is said, and where two statements contradict each other.
     """
     remarks: list[str] = []
     measured = _measured(properties, remarks)
+    if not of_this and measured:
+        with suppress(DataError):  # the file speaks, and does not contradict itself
+            return resolution(properties)
     power = _number(properties.get("openslide.objective-power"))
     said = ", ".join(f"{source} {mpp:.4g}" for source, mpp in measured.items())
     if told is not None and measured:
         agreeing = {source: mpp for source, mpp in measured.items() if _ratio(mpp, told) <= 1 + AGREE}
+        if not agreeing and power and TIFF in measured and _ratio(told, 10 / power) <= POWER:
+            remarks.append(f"contradictory um per pixel ({said}; {power:g}x): {DECIDES}")
+            return Resolution(told, TOLD, power, tuple(remarks))
         if not agreeing:
             raise DataError(f"--mpp {told:g} contradicts the file ({said} um per pixel): leave it out for this slide.")
         if len(agreeing) < len(measured):
-            remarks.append(f"contradictory um per pixel ({said}): --mpp decides")
+            remarks.append(f"contradictory um per pixel ({said}): {DECIDES}")
         measured = agreeing
     elif len(measured) > 1 and _ratio(*measured.values()) > 1 + AGREE:
         raise DataError(f"its statements contradict each other ({said} um per pixel): say which is right with --mpp.")

@@ -63,15 +63,22 @@ class Reader:
     child: Child = field(default_factory=lambda: Child(("-m", "milsurv.datasets.wsi.worker"), SECONDS))
 
     def read(
-        self, path: Path, wanted: Wanted, told: float | None = None, preview: Path | None = None, tiles: bool = True
+        self,
+        path: Path,
+        wanted: Wanted,
+        told: float | None = None,
+        of_this: bool = True,
+        preview: Path | None = None,
+        tiles: bool = True,
     ) -> tuple[Plan, np.ndarray, Iterator[np.ndarray]]:
         """The plan of a slide, its tiles in reading order, int32 (tiles, 4): magnification, row, level-0 x and y, and
         their pixels in batches, uint8 (n, crop, crop, 3). Take all batches, or `close` the reader's child.
 
-        `preview` is where a picture of the plan goes; without `tiles` no pixels are read. DataError, also while batches
-        are taken, says why the slide cannot be read.
+        `told` is what the user says microns per pixel are, `of_this` slide or of all that say nothing. `preview` is
+        where a picture of the plan goes; without `tiles` no pixels are read. DataError, also while batches are taken,
+        says why the slide cannot be read.
         """
-        request = {**asdict(wanted), "path": str(path), "told": told, "tiles": tiles}
+        request = {**asdict(wanted), "path": str(path), "told": told, "of_this": of_this, "tiles": tiles}
         with _alive():
             self.child.ask({**request, "preview": None if preview is None else str(preview)})
             said = self._line()

@@ -59,8 +59,8 @@ class Slide:
 
 
 @contextmanager
-def opened(path: Path, told: float | None = None) -> Iterator[Slide]:
-    """Open a slide; `told` is what the user says its microns per pixel are.
+def opened(path: Path, told: float | None = None, of_this: bool = True) -> Iterator[Slide]:
+    """Open a slide; `told` is what the user says microns per pixel are, `of_this` slide or of all that say nothing.
 
     DataError if openslide cannot open it, or if its resolution is not known (see `mpp`).
     """
@@ -71,7 +71,7 @@ def opened(path: Path, told: float | None = None) -> Iterator[Slide]:
             path=path,
             size=handle.dimensions,
             downsamples=tuple(handle.level_downsamples),
-            resolution=resolution(properties, told),
+            resolution=resolution(properties, told, of_this),
             background=tuple(bytes.fromhex(colour)),  # type: ignore[arg-type]
             _handle=handle,
         )

@@ -40,6 +40,7 @@ class Request:
 
     path: str
     told: float | None
+    of_this: bool
     magnifications: tuple[int, ...]
     patch_px: int
     overlap: int
@@ -55,7 +56,7 @@ class Request:
 
 def answer(request: Request, out: BinaryIO) -> None:
     """Read one slide and send it. DataError if it cannot be read."""
-    with opened(Path(request.path), request.told) as slide:
+    with opened(Path(request.path), request.told, request.of_this) as slide:
         tissue = find_tissue(slide)
         grid, stretched = plan_grid(
             slide.size, slide.resolution.mpp, request.magnifications, request.patch_px, request.overlap
