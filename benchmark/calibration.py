@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.stats import chisquare
 from sklearn.exceptions import ConvergenceWarning
 
-from ..leaderboards.survival_curves import kaplan_meier_curve
+from ..leaderboards.statistics.survival_curves import kaplan_meier_curve
 from .cox import CannotFit, fit_cox
 
 GROUPS = 10

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..leaderboards.survival_curves import kaplan_meier_curve
+from ..leaderboards.statistics.survival_curves import kaplan_meier_curve
 from .calibration import GROUPS, CannotCalibrate, observed_risk, probability_counts
 from .metrics import MONTHS, Estimate, FollowUp, NotComputable, auc_at, brier_at, horizon
 

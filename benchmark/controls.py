@@ -22,7 +22,7 @@ from ..datasets.errors import DataError, some
 from ..datasets.labels import Labels
 from ..datasets.patient import Patient
 from ..datasets.splits import Folds, Split
-from ..leaderboards.survival_curves import kaplan_meier_curve
+from ..leaderboards.statistics.survival_curves import kaplan_meier_curve
 from .bins import fit_bins
 from .covariates import KNOWN, fit_columns
 from .cox import CannotFit, fit_cox

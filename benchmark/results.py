@@ -143,11 +143,12 @@ def summarise(folder: Path, known: Mapping[int, FollowUp], title: str) -> None:
         return
     write(folder / "predictions.csv", table(rows))
     write(folder / "clinical-curves.csv", table(clinical_curves(folds)))
-    from ..leaderboards import figures, style
+    from ..leaderboards.figures import style
+    from ..leaderboards.figures.kaplan_meier import kaplan_meier
 
     chosen = [row for row in rows if row["reading"] == "selected"]
     if all(row["risk_group"] for row in chosen):
-        figure = figures.kaplan_meier(
+        figure = kaplan_meier(
             [float(row["time"]) for row in chosen],
             [row["event"] == "1" for row in chosen],
             [row["risk_group"] for row in chosen],

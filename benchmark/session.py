@@ -7,10 +7,16 @@ from pathlib import Path
 from ..datasets import cohorts
 from ..datasets.errors import DataError
 from ..datasets.findings import Finding
-from ..leaderboards.ablation import ablation_latex, ablation_markdown, ablation_sheet, ablations, differences_sheet
 from ..leaderboards.memory import of_user
 from ..leaderboards.publish import Published, publish
-from ..leaderboards.sheets import Sheet
+from ..leaderboards.tables.ablation import (
+    ablation_latex,
+    ablation_markdown,
+    ablation_sheet,
+    ablations,
+    differences_sheet,
+)
+from ..leaderboards.tables.sheets import Sheet
 from ..leaderboards.whole_files import write_whole
 from . import console
 from .control_runs import choose_control, entry_of, prepare_control, settled_by

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..leaderboards.entry import FILES, HEAD
+from ..leaderboards.entries.entry import FILES, HEAD
+from ..leaderboards.entries.submission import select
 from ..leaderboards.rows import RowError
-from ..leaderboards.submission import select
 from .verify.entry import verify
 
 

@@ -12,8 +12,14 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import time as clock  # noqa: E402  # the environment comes first
 
 import numpy as np  # noqa: E402
-from milsurv.leaderboards.concordance import bootstrap_concordance, concordance, draw_counts, pairs, resampled  # noqa: E402
-from milsurv.leaderboards.statistics import (  # noqa: E402
+from milsurv.leaderboards.statistics.concordance import (  # noqa: E402
+    bootstrap_concordance,
+    concordance,
+    draw_counts,
+    pairs,
+    resampled,
+)
+from milsurv.leaderboards.statistics.paired_tests import (  # noqa: E402
     corrected_t_test,
     minimum_detectable_difference,
     paired_bootstrap,

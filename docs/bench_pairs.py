@@ -16,8 +16,8 @@ import time as clock  # noqa: E402
 from itertools import pairwise  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from milsurv.leaderboards.comparisons import judged  # noqa: E402
 from milsurv.leaderboards.publish import gather, write  # noqa: E402
+from milsurv.leaderboards.ranking.comparisons import judged  # noqa: E402
 
 _spec = importlib.util.spec_from_file_location("made", Path(__file__).parents[1] / "tests" / "leaderboard_rows.py")
 assert _spec is not None and _spec.loader is not None

@@ -21,9 +21,9 @@ from milsurv.benchmark.fit import Part  # noqa: E402
 from milsurv.benchmark.fold import FoldParts, run_fold  # noqa: E402
 from milsurv.benchmark.metrics import FollowUp  # noqa: E402
 from milsurv.benchmark.recipe import RECIPES  # noqa: E402
-from milsurv.leaderboards.comparisons import evidence  # noqa: E402
-from milsurv.leaderboards.evidence import SURVIVES  # noqa: E402
-from milsurv.leaderboards.ranking import boards  # noqa: E402
+from milsurv.leaderboards.ranking.board import boards  # noqa: E402
+from milsurv.leaderboards.ranking.comparisons import evidence  # noqa: E402
+from milsurv.leaderboards.ranking.evidence import SURVIVES  # noqa: E402
 from milsurv.models import registry  # noqa: E402
 from scipy import stats  # noqa: E402
 

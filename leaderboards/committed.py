@@ -9,18 +9,18 @@ leaderboards/published/leaderboard.html   the page
 from collections.abc import Sequence
 from pathlib import Path
 
-from .ablation import STAR, Ablation, ablation_sheet, ablations
-from .entries import read_entries
-from .entry import PREDICTIONS, Entry
-from .evidence import SURVIVES
+from .entries.entry import PREDICTIONS, Entry
+from .entries.joined import read_entries
 from .file_names import file_names
-from .html import html
-from .markdown import HOW_TO_READ, escape, table
+from .page.html import html
 from .publish import NOTHING, Gathered, gather
-from .ranking import CONTROL, Board, Ranking
+from .ranking.board import CONTROL, Board, Ranking
+from .ranking.evidence import SURVIVES
 from .recalled import plots
 from .rows import RowError
-from .sheets import NONE, Sheet, board_sheets, interval, mean
+from .tables.ablation import STAR, Ablation, ablation_sheet, ablations
+from .tables.markdown import HOW_TO_READ, escape, table
+from .tables.sheets import NONE, Sheet, board_sheets, interval, mean
 from .whole_files import write_whole
 
 START, END = "<!-- board: `bench leaderboard --update` writes this -->", "<!-- end of board -->"

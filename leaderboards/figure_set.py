@@ -8,15 +8,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from . import style
-from .ablation import ablations
-from .across import across
-from .clinical_figures import calibration, over_time
-from .comparison_figures import ablation, optimism
-from .figures import critical_difference, forest, kaplan_meier
+from .figures import style
+from .figures.clinical import calibration, over_time
+from .figures.critical_difference import critical_difference
+from .figures.differences import ablation, optimism
+from .figures.forest import forest
+from .figures.kaplan_meier import kaplan_meier
 from .file_names import file_names
 from .publish import Gathered
-from .ranking import Board, Line, Ranking, names_of
+from .ranking.across import across
+from .ranking.board import Board, Line, Ranking, names_of
+from .tables.ablation import ablations
 
 KINDS = ("km", "forest", "cd", "calibration", "brier", "auc", "ablation", "optimism")
 CURVES = 6

@@ -78,6 +78,6 @@ def of_user() -> Memory:
 def _code() -> str:
     """A fingerprint of the code of this room and of the libraries it reckons with."""
     found = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         found.update(path.read_bytes())
     return found.hexdigest() + "".join(f" {name} {version(name)}" for name in _LIBRARIES)

@@ -7,21 +7,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from .comparisons import evidence
-from .derived import NOTHING_KEPT, Derived
-from .entries import read_entries
-from .entry import Head
-from .evidence import Evidence
-from .html import html
+from .entries.entry import Head
+from .entries.joined import read_entries
 from .kept_predictions import KeptPredictions
-from .latex import latex
-from .markdown import markdown
 from .memory import Memory
-from .ranking import Board, Ranking, boards
+from .page.html import html
+from .ranking.board import Board, Ranking, boards
+from .ranking.comparisons import evidence
+from .ranking.derived import NOTHING_KEPT, Derived
+from .ranking.evidence import Evidence
 from .recalled import judged, plots
 from .rows import Problem, Row, read_rows
-from .sheets import Sheet, tables
-from .table_csv import table_csv
+from .tables.latex import latex
+from .tables.markdown import markdown
+from .tables.sheets import Sheet, tables
+from .tables.table_csv import table_csv
 from .whole_files import write_whole
 
 NOTHING = Memory()

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 from pandas.util import hash_pandas_object
 
-from .comparisons import evidence
-from .evidence import Evidence, Pair
-from .group_curve_plots import Plot, plot
-from .group_curves import GroupCurves, as_json, curves_of, parse_curves
 from .kept_predictions import KeptPredictions
 from .memory import Memory
-from .ranking import Board, Ranking
-from .statistics import Estimate
+from .page.group_curve_plots import Plot, plot
+from .ranking.board import Board, Ranking
+from .ranking.comparisons import evidence
+from .ranking.evidence import Evidence, Pair
+from .statistics.group_curves import GroupCurves, as_json, curves_of, parse_curves
+from .statistics.paired_tests import Estimate
 
 Predictions = Mapping[str, pd.DataFrame]
 

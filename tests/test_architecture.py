@@ -24,6 +24,8 @@ ONE_FOLDER = {
     "timm": "datasets/encoders",
     "transformers": "datasets/encoders",
 }
+UPWARDS = ("statistics", "ranking", "entries", "tables", "figures", "page")  # folders of leaderboards/
+WAYS_IN = ("publish", "committed", "figure_set", "recalled")
 
 
 def imports(path: Path) -> set[str]:
@@ -46,6 +48,16 @@ def test_rooms_import_neither_each_other_nor_the_roof(room):
     for path in (ROOT / room).rglob("*.py"):
         wrong = {name for name in imports(path) if any(name == o or name.startswith(o + ".") for o in others)}
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def test_a_folder_of_the_leaderboards_imports_only_those_below_it():
+    folders = {path.parent.name for path in (ROOT / "leaderboards").glob("*/*.py")}
+    assert folders == set(UPWARDS)
+    for place, folder in enumerate(UPWARDS):
+        above = {f"milsurv.leaderboards.{other}" for other in (*UPWARDS[place + 1 :], *WAYS_IN)}
+        for path in (ROOT / "leaderboards" / folder).rglob("*.py"):
+            wrong = {name for name in imports(path) if any(name == o or name.startswith(o + ".") for o in above)}
+            assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
 
 
 @pytest.mark.parametrize("library", ONE_IMPORTER)

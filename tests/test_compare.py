@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from milsurv.leaderboards.across import across, friedman
-from milsurv.leaderboards.comparisons import RESAMPLES, Resampling, evidence, judged
-from milsurv.leaderboards.derived import Derived
-from milsurv.leaderboards.evidence import AS_TRAINED, NOT_SHOWN, SURVIVES
-from milsurv.leaderboards.markdown import markdown
-from milsurv.leaderboards.pairwise import pairwise
 from milsurv.leaderboards.publish import gather, render
-from milsurv.leaderboards.ranking import boards, names_of
+from milsurv.leaderboards.ranking.across import across, friedman
+from milsurv.leaderboards.ranking.board import boards, names_of
+from milsurv.leaderboards.ranking.comparisons import RESAMPLES, Resampling, evidence, judged
+from milsurv.leaderboards.ranking.derived import Derived
+from milsurv.leaderboards.ranking.evidence import AS_TRAINED, NOT_SHOWN, SURVIVES
+from milsurv.leaderboards.ranking.pairwise import pairwise
 from milsurv.leaderboards.rows import RowError
-from milsurv.leaderboards.statistics import holm, paired_bootstrap, variance_split
+from milsurv.leaderboards.statistics.paired_tests import holm, paired_bootstrap, variance_split
+from milsurv.leaderboards.tables.markdown import markdown
 from scipy import stats
 from typer.testing import CliRunner
 
@@ -139,7 +139,7 @@ def test_predictions_that_contradict_the_rows_or_are_of_others_are_left_out(thre
 
 def test_many_lines_get_fewer_resamples_and_never_too_few(three):
     ranking, tables = three[0].rankings[0], three[1]
-    from milsurv.leaderboards import comparisons
+    from milsurv.leaderboards.ranking import comparisons
 
     event, fold = np.ones(1000, dtype=bool), np.arange(1000) % 5
     counts = [comparisons._affordable(event, fold, risks) for risks in (1, 5, 15, 1000)]

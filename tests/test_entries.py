@@ -15,8 +15,8 @@ from milsurv.benchmark.cli import main as cli
 from milsurv.benchmark.submit import submit
 from milsurv.benchmark.verify.entry import verify
 from milsurv.leaderboards.committed import END, START, stale, update
-from milsurv.leaderboards.entry import read_entry
-from milsurv.leaderboards.entry_table import _survival
+from milsurv.leaderboards.entries.entry import read_entry
+from milsurv.leaderboards.entries.prediction_table import _survival
 from milsurv.leaderboards.file_names import file_names
 from milsurv.leaderboards.publish import gather
 from milsurv.leaderboards.rows import RowError

@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from milsurv.leaderboards import recalled
-from milsurv.leaderboards.comparisons import judged
-from milsurv.leaderboards.derived import NOTHING_KEPT
+from milsurv.leaderboards import memory, recalled
 from milsurv.leaderboards.memory import DAYS, Memory, of_user
 from milsurv.leaderboards.publish import gather, publish
+from milsurv.leaderboards.ranking.comparisons import judged
+from milsurv.leaderboards.ranking.derived import NOTHING_KEPT
 
 _spec = importlib.util.spec_from_file_location("leaderboard_rows", Path(__file__).with_name("leaderboard_rows.py"))
 make = importlib.util.module_from_spec(_spec)
@@ -52,6 +52,18 @@ def test_nothing_is_reckoned_twice(results, tmp_path, monkeypatch):
     found = gather(results, judge=False, memory=memory)
     recalled.judged(found.boards, found.predictions, memory, judge=again, also=NOTHING_KEPT.text)
     recalled.plots(found.boards, found.predictions, memory)
+
+
+def test_a_value_is_forgotten_when_any_file_of_the_code_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "__file__", str(tmp_path / "code" / "memory.py"))
+    monkeypatch.setattr(memory, "_code", memory._code.__wrapped__)  # read anew each time
+    kept, path = Memory(tmp_path / "memory"), tmp_path / "code" / "ranking" / "comparisons.py"
+    path.parent.mkdir(parents=True)
+    found = []
+    for code, value in (("old", 1), ("new", 2), ("old", 3)):
+        path.write_text(code)
+        found.append(kept.recall("number", [], lambda value=value: value))
+    assert found == [1, 2, 1]
 
 
 @pytest.mark.parametrize("change", ["a risk", "a row"])

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from milsurv.leaderboards import figures, style
-from milsurv.leaderboards.inline_svg import inline_svg
+from milsurv.leaderboards.figures import style
+from milsurv.leaderboards.figures.forest import forest
+from milsurv.leaderboards.figures.kaplan_meier import kaplan_meier
+from milsurv.leaderboards.page.inline_svg import inline_svg
 from milsurv.leaderboards.publish import publish, render
-from milsurv.leaderboards.ranking import boards
+from milsurv.leaderboards.ranking.board import boards
 from milsurv.leaderboards.whole_files import write_whole
 
 _spec = importlib.util.spec_from_file_location("leaderboard_rows", Path(__file__).with_name("leaderboard_rows.py"))
@@ -234,19 +236,19 @@ def test_figures_are_saved_the_same_on_every_run(tmp_path):
     table = table[table["reading"] == "selected"]
     for kind in ("svg", "png", "pdf"):
         saved = [
-            style.save(figures.kaplan_meier(table.time, table.event, table.risk_group), tmp_path / f"{name}.{kind}")
+            style.save(kaplan_meier(table.time, table.event, table.risk_group), tmp_path / f"{name}.{kind}")
             for name in ("a", "b")
         ]
         assert saved[0].read_bytes() == saved[1].read_bytes()
         assert saved[0].stat().st_size > 1000
     with pytest.raises(ValueError, match=r"saved as \.svg, \.png or \.pdf"):
-        style.save(figures.kaplan_meier([1, 2], [1, 0], ["high", "low"]), tmp_path / "x.bmp")
+        style.save(kaplan_meier([1, 2], [1, 0], ["high", "low"]), tmp_path / "x.bmp")
 
 
 def test_kaplan_meier_counts_both_groups_and_tests_them():
     rng = np.random.default_rng(0)
     time = np.concatenate([rng.exponential(10, 80), rng.exponential(60, 120)])
-    text = style.svg(figures.kaplan_meier(time, np.ones(200, dtype=bool), ["high"] * 80 + ["low"] * 120))
+    text = style.svg(kaplan_meier(time, np.ones(200, dtype=bool), ["high"] * 80 + ["low"] * 120))
     assert "high risk: 80 of 80 died" in text
     assert "low risk: 120 of 120 died" in text
     assert re.search(r"log-rank p (= \d\.\de-\d\d|&lt; 1e-16)", text)
@@ -256,17 +258,17 @@ def test_kaplan_meier_counts_both_groups_and_tests_them():
     ("event", "group"), [([0, 0, 0], ["high", "low", "low"]), ([1, 1, 1], ["high"] * 3), ([1, 0, 0], ["low"] * 3)]
 )
 def test_kaplan_meier_without_anything_to_test_says_so(event, group):
-    assert "log-rank test: not possible" in style.svg(figures.kaplan_meier([3, 2, 1], event, group))
+    assert "log-rank test: not possible" in style.svg(kaplan_meier([3, 2, 1], event, group))
 
 
 def test_kaplan_meier_refuses_other_groups():
     with pytest.raises(ValueError, match="'middle'"):
-        figures.kaplan_meier([1, 2], [1, 0], ["high", "middle"])
+        kaplan_meier([1, 2], [1, 0], ["high", "middle"])
 
 
 def test_a_figure_in_the_page_follows_the_theme_and_keeps_its_text():
     (board,) = boards(make.experiment(0.1, model="a<b>$c$") + make.experiment(0.2, model="dsmil"))
-    drawn = figures.forest(board.rankings[0].lines)
+    drawn = forest(board.rankings[0].lines)
     text = str(inline_svg(drawn, "k1", 'a "forest" <plot>'))
     assert "var(--low)" in text
     assert style.LOW not in text

@@ -24,9 +24,9 @@ def compare(
     p-values are adjusted for all pairs that one call compares: ask for what you want to know, and once.
     """
     with explained():
-        from ...leaderboards.pairwise import pairwise
         from ...leaderboards.publish import gather
-        from ...leaderboards.sheets import pairs_sheet
+        from ...leaderboards.ranking.pairwise import pairwise
+        from ...leaderboards.tables.sheets import pairs_sheet
         from .. import console
 
         folders = [inside if (inside := path / "experiments").is_dir() else path for path in results]

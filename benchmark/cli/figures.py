@@ -40,7 +40,7 @@ def figures(
     They follow from the rows alone: the same rows give the same bytes.
     """
     with explained():
-        from ...leaderboards.entries import PUBLISHED
+        from ...leaderboards.entries.joined import PUBLISHED
         from ...leaderboards.figure_set import KINDS, Asked, read_clinical, write_figures
         from ...leaderboards.publish import gather
         from .. import console

@@ -54,7 +54,7 @@ def build(
             return
         import tempfile
 
-        from ...leaderboards.entries import PUBLISHED
+        from ...leaderboards.entries.joined import PUBLISHED
         from ...leaderboards.memory import of_user
         from ...leaderboards.publish import publish
         from .. import console
@@ -144,7 +144,7 @@ def verify(
     with explained():
         from ...datasets.labels import read_labels
         from ...datasets.splits import read_splits
-        from ...leaderboards.entry import HEAD
+        from ...leaderboards.entries.entry import HEAD
         from .. import console
         from ..prepare import UsageError
         from ..verify.entry import verify as check

@@ -9,11 +9,11 @@ import pandas as pd
 
 from ...datasets.labels import Labels
 from ...datasets.splits import Folds
-from ...leaderboards.comparisons import judged
-from ...leaderboards.derived import NOTHING_KEPT
-from ...leaderboards.entry import Entry, read_entry
+from ...leaderboards.entries.entry import Entry, read_entry
 from ...leaderboards.experiments import attempts
-from ...leaderboards.ranking import boards
+from ...leaderboards.ranking.board import boards
+from ...leaderboards.ranking.comparisons import judged
+from ...leaderboards.ranking.derived import NOTHING_KEPT
 from ...leaderboards.rows import Row, RowError
 from .ids import check_ids, hash_of, said
 from .numbers import check_against, check_numbers

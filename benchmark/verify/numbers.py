@@ -9,7 +9,7 @@ import pandas as pd
 
 from ...datasets.errors import DataError
 from ...datasets.stratify import cut_validation
-from ...leaderboards.ranking import IMPORTED
+from ...leaderboards.ranking.board import IMPORTED
 from ...leaderboards.rows import Row
 from ...leaderboards.schema import READINGS
 from ..bins import fit_bins

@@ -1,0 +1,332 @@
+"""From rows to ranked boards: one line per model as configured, ranked by its C-index at the reading `selected`.
+
+How a line is reckoned: the value of a fold is the mean over seeds of that fold; the line shows the mean over folds
+and the sample standard deviation over folds (ddof = 1; unknown for a single fold). With several seeds the standard
+deviation therefore speaks of folds, not of seeds.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from ..experiments import Attempt, Incomplete, attempts
+from ..rows import Row
+from ..schema import METRICS, READINGS
+from ..statistics.paired_tests import variance_split
+from .evidence import Evidence
+
+CONTROL, IMPORTED = "control", "imported"
+"""Families of rows that are no models of ours: what can be said without a slide, and what others predicted."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A metric over folds: mean and sample SD of the `n` folds that have a value, out of `of`; None where unknown."""
+
+    mean: float | None
+    sd: float | None
+    n: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a ranking: experiments that differ in nothing but the seed.
+
+    `spreads` maps `<metric>_<reading>`, `ibs_km` and `oracle_c_index` to their Spread; `folds` holds the C-index of
+    each fold (mean over seeds) at each reading; `gap` is best - selected, the optimism of choosing the epoch on the
+    test fold; `variant` names the hyperparameters in which lines of the same model differ; `seconds` is the mean time
+    of one fold; `split` is the SD between folds and the SD between seeds of one fold, where there are several of both.
+    """
+
+    rank: int
+    model: str
+    variant: str
+    family: str | None
+    scales: str | None
+    backbone: str | None
+    loss: str | None
+    recipe: str | None
+    slides: str | None
+    folds_name: str
+    hyperparameters: str
+    seeds: tuple[int, ...]
+    n_folds: int
+    spreads: dict[str, Spread]
+    folds: dict[str, tuple[float, ...]]
+    gap: float | None
+    parameters: int | None
+    seconds: float | None
+    patients: int
+    events: int
+    experiments: tuple[str, ...]
+    rows: tuple[Row, ...]
+    split: tuple[float, float] | None
+
+    @property
+    def selected(self) -> Spread:
+        """The C-index this line is ranked by."""
+        return self.spreads["c_index_selected"]
+
+    @property
+    def label(self) -> str:
+        """The model with the hyperparameters that tell it from its sister lines."""
+        return f"{self.model} ({self.variant})" if self.variant else self.model
+
+
+WHOLE_PATIENT = "concat"
+"""How slides count unless it is said otherwise: all slides of a patient are one bag."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Lines that may be compared: they share cohort, labels, folds (by fingerprint), patients and how slides count.
+
+    `evidence`, where it was reckoned (see comparisons.py), is in the order of `lines`.
+    """
+
+    folds_name: str
+    labels_fingerprint: str
+    folds_fingerprint: str
+    lines: tuple[Line, ...]
+    evidence: Evidence | None = None
+
+    @property
+    def slides(self) -> str:
+        """How several slides of a patient count, where it is not as one bag; else empty."""
+        said = {
+            "first-dx": "the first diagnostic slide of each patient",
+            "mean-risk": "every slide a bag, risks averaged by patient",
+            "slide": "SLIDE LEVEL: every slide is scored by itself, so patients with many slides count many times",
+        }
+        mode = self.lines[0].slides or WHOLE_PATIENT
+        return "" if mode == WHOLE_PATIENT else said.get(mode, mode)
+
+    @cached_property
+    def control(self) -> Line | None:
+        """The best of the controls, against which every model is held; None where none was run."""
+        return next((line for line in self.lines if line.family == CONTROL), None)
+
+    @cached_property
+    def below_control(self) -> tuple[int, ...]:
+        """The places of lines that are no controls and whose mean is below that of the best control."""
+        best = self.control.selected.mean if self.control else None
+        return tuple(
+            place
+            for place, line in enumerate(self.lines)
+            if best is not None and line.family != CONTROL and (line.selected.mean or 0.0) < best
+        )
+
+
+@dataclass(frozen=True)
+class Board:
+    """One cohort: its rankings (more than one where labels or folds differ), what is incomplete, and notes."""
+
+    cohort: str
+    synthetic: bool
+    rankings: tuple[Ranking, ...]
+    incomplete: tuple[Incomplete, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """The cohort's name; a synthetic cohort says so."""
+        return f"{self.cohort} (synthetic)" if self.synthetic else self.cohort
+
+
+def boards(rows: Iterable[Row]) -> tuple[Board, ...]:
+    """Ranked boards of all rows: real cohorts first, then synthetic ones, each by name. The order of rows is
+    irrelevant."""
+    done, open_ = attempts(rows)
+    names = sorted({(item.synthetic, item.cohort) for item in (*done, *open_)})
+    return tuple(
+        _board(
+            cohort,
+            synthetic,
+            [item for item in done if (item.synthetic, item.cohort) == (synthetic, cohort)],
+            tuple(item for item in open_ if (item.synthetic, item.cohort) == (synthetic, cohort)),
+        )
+        for synthetic, cohort in names
+    )
+
+
+def _board(cohort: str, synthetic: bool, done: Sequence[Attempt], incomplete: tuple[Incomplete, ...]) -> Board:
+    groups: dict[tuple[str, str, str, int, int], list[Attempt]] = {}
+    for item in done:
+        # Where patients were left out (no features, no prediction), the labels are the same and the test parts not.
+        scored = (item.row.get("slides") or WHOLE_PATIENT, item.row["patients"], item.row["events"])
+        groups.setdefault((item.labels_fingerprint, item.folds_fingerprint, *scored), []).append(item)
+    rankings = [
+        Ranking(group[0].row["folds_name"], labels, folds, _lines(group))
+        for (labels, folds, *_), group in groups.items()
+    ]
+    rankings.sort(
+        key=lambda ranking: (
+            -len(ranking.lines),
+            ranking.labels_fingerprint,
+            ranking.folds_fingerprint,
+            -ranking.lines[0].patients,
+            ranking.lines[0].events,
+        )
+    )
+    notes = []
+    if synthetic:
+        notes.append("Synthetic cohort: patients and features were drawn, not measured. Never compare with a real one.")
+    if len(rankings) > 1:
+        what = [
+            word
+            for word, values in (
+                ("labels", {ranking.labels_fingerprint for ranking in rankings}),
+                ("folds", {ranking.folds_fingerprint for ranking in rankings}),
+            )
+            if len(values) > 1
+        ] or ["patients"]
+        notes.append(
+            f"The experiments do not share the same {' and '.join(what)} "
+            f"({'some left patients out' if what == ['patients'] else 'their fingerprints differ'}), so they were "
+            f"scored on different patients or different test folds. They are ranked in {len(rankings)} separate tables."
+        )
+    return Board(cohort, synthetic, tuple(rankings), incomplete, tuple(notes))
+
+
+def _lines(done: Sequence[Attempt]) -> tuple[Line, ...]:
+    groups: dict[tuple, dict[int, list[Attempt]]] = {}
+    for item in sorted(done, key=lambda item: (item.seed, item.experiment)):
+        groups.setdefault(item.line_key, {}).setdefault(item.seed, []).append(item)
+    lines = []
+    for seeds in groups.values():
+        if all(len(items) == 1 for items in seeds.values()):
+            lines.append(_line([items[0] for items in seeds.values()]))
+        else:  # the same seed twice: they differ in something the row does not hold, so their mean would mean nothing
+            lines += [_line([item]) for items in seeds.values() for item in items]
+    lines = _with_variants(lines)
+    lines.sort(
+        key=lambda line: (
+            -(line.selected.mean or 0.0),
+            line.model,
+            line.variant,
+            str(line.backbone),
+            line.experiments,
+        )
+    )
+    means = [line.selected.mean for line in lines]
+    return tuple(replace(line, rank=means.index(line.selected.mean) + 1) for line in lines)
+
+
+def _line(items: Sequence[Attempt]) -> Line:
+    row, rows = items[0].row, tuple(row for item in items for row in item.rows)
+    n_folds = items[0].n_folds
+    keys = [f"{metric}_{reading}" for metric in METRICS for reading in READINGS] + [
+        "ibs_km",
+        "oracle_c_index",
+    ]
+    by_fold = {key: _by_fold(rows, key, n_folds) for key in keys}
+    spreads = {key: _spread(values) for key, values in by_fold.items()}
+    best, selected = spreads["c_index_best"], spreads["c_index_selected"]
+    seconds = [row["seconds"] for row in rows if row.get("seconds") is not None]
+    parameters = [row["parameters"] for row in rows if row.get("parameters") is not None]
+    return Line(
+        rank=0,
+        model=row["model"],
+        variant="",
+        family=row["family"],
+        scales=row["scales"],
+        backbone=row["backbone"],
+        loss=row["loss"],
+        recipe=row["recipe"],
+        slides=row["slides"],
+        folds_name=row["folds_name"],
+        hyperparameters=row["hyperparameters"],
+        seeds=tuple(item.seed for item in items),
+        n_folds=n_folds,
+        spreads=spreads,
+        folds={reading: tuple(by_fold[f"c_index_{reading}"]) for reading in READINGS},
+        gap=None if best.mean is None or best.n < n_folds or selected.mean is None else best.mean - selected.mean,
+        parameters=max(parameters) if parameters else None,
+        seconds=float(np.mean(seconds)) if seconds else None,
+        patients=row["patients"],
+        events=row["events"],
+        experiments=tuple(item.experiment for item in items),
+        rows=rows,
+        split=_split(items),
+    )
+
+
+def _split(items: Sequence[Attempt]) -> tuple[float, float] | None:
+    """SD between folds and between seeds of one fold; None unless there are at least two of both."""
+    if len(items) < 2 or items[0].n_folds < 2:
+        return None
+    return variance_split(np.array([[row["c_index_selected"] for row in item.rows] for item in items]).T)
+
+
+def _by_fold(rows: Sequence[Row], key: str, n_folds: int) -> list[float]:
+    """The metric of each fold, mean over the seeds that have it; NaN where none has."""
+    values: list[list[float]] = [[] for _ in range(n_folds)]
+    for row in rows:
+        if row.get(key) is not None:
+            values[row["fold"]].append(row[key])
+    return [float(np.mean(fold)) if fold else float("nan") for fold in values]
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    known = [value for value in values if not np.isnan(value)]
+    mean = float(np.mean(known)) if known else None
+    sd = float(np.std(known, ddof=1)) if len(known) > 1 else None
+    return Spread(mean, sd, len(known), len(values))
+
+
+def _with_variants(lines: Sequence[Line]) -> list[Line]:
+    """Lines with `variant` set: the hyperparameters in which lines of one model differ, else the experiment."""
+    result = []
+    for line in lines:
+        sisters = [json.loads(other.hyperparameters) for other in lines if other.model == line.model]
+        own = json.loads(line.hyperparameters)
+        # `scale` has a column of its own
+        names = sorted({name for other in sisters for name in other} - {"scale"})
+        differ = [name for name in names if len({json.dumps(other.get(name)) for other in sisters}) > 1]
+        words = [f"{name}={_plain(own[name])}" for name in differ if name in own]
+        result.append(replace(line, variant=", ".join(words)))
+    shown = Counter(_shown(line) for line in result)
+    return [
+        replace(line, variant=f"{line.variant}, " * bool(line.variant) + f"experiment {line.experiments[0]}")
+        if shown[_shown(line)] > 1
+        else line
+        for line in result
+    ]
+
+
+def names_of(lines: Sequence[Line]) -> tuple[str, ...]:
+    """A name for every line that no other line has: its label, and where labels repeat what else tells them apart."""
+    families: dict[str, list[Line]] = {}
+    for line in lines:
+        families.setdefault(line.label, []).append(line)
+    names = []
+    for line in lines:
+        sisters = families[line.label]
+        fields = ("scales", "backbone", "loss", "recipe", "slides", "folds_name")
+        differ = [field for field in fields if len({getattr(other, field) for other in sisters}) > 1]
+        words = [str(getattr(line, field)) for field in differ if getattr(line, field)]
+        tell = len(sisters) > 1 and words
+        names.append(f"{line.label} [{', '.join(words)}]" if tell else line.label)
+    return tuple(names)
+
+
+def _shown(line: Line) -> tuple:
+    return (
+        line.model,
+        line.variant,
+        line.scales,
+        line.backbone,
+        line.loss,
+        line.recipe,
+        line.slides,
+        line.folds_name,
+    )
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

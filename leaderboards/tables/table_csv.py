@@ -1,0 +1,93 @@
+"""Boards as one CSV file, full precision: what a script reads."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from ..ranking.board import Board, Ranking
+from ..schema import METRICS, READINGS
+
+_METRICS = [
+    *(f"{metric}_{reading}" for reading in READINGS for metric in METRICS),
+    "ibs_km",
+    "oracle_c_index",
+]
+_LINE = (
+    "rank", "model", "variant", "family", "scales", "backbone", "loss", "recipe", "slides", "folds_name", "n_folds",
+    "parameters", "seconds", "patients", "events", "hyperparameters",
+)  # fmt: skip
+_EVIDENCE = (
+    *(f"c_index_{reading}_{end}" for reading in READINGS for end in ("low", "high")), "resamples", "sd_between_folds",
+    "sd_between_seeds", "below_control", "behind_leader", "behind_leader_low", "behind_leader_high",
+    "behind_leader_p_bootstrap_holm", "behind_leader_p_t_test_holm", "behind_leader_detectable",
+    "behind_leader_verdict",
+)  # fmt: skip
+COLUMNS = (
+    "cohort", "synthetic", "status", *_LINE, "seeds", "experiments", "labels_fingerprint", "folds_fingerprint",
+    "optimism_gap", *_EVIDENCE, *(f"{metric}_{kind}" for metric in _METRICS for kind in ("mean", "sd", "folds")),
+    "missing", "reasons",
+)  # fmt: skip
+
+
+def table_csv(boards: Sequence[Board]) -> str:
+    """All boards as CSV text: a row per ranked line (`status` ranked) and per incomplete experiment (incomplete,
+    unranked).
+
+    `<metric>_mean` and `_sd` are over folds, `_folds` says how many folds have a value; `_low` and `_high` bound the
+    95 % interval; `behind_leader` is the leader's C-index minus this line's. Nothing is rounded.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for board in boards:
+        place = {"cohort": board.cohort, "synthetic": board.synthetic}
+        for ranking in board.rankings:
+            writer.writerows({**place, **_ranked(ranking, number)} for number in range(len(ranking.lines)))
+        for item in board.incomplete:
+            record = {key: getattr(item, key) for key in ("model", "scales", "backbone", "loss", "recipe", "n_folds")}
+            record |= {"status": "incomplete", "seeds": item.seed, "experiments": item.experiment}
+            missing = " ".join(str(fold) for fold in item.missing)
+            writer.writerow({**place, **record, "missing": missing, "reasons": "; ".join(item.reasons)})
+    return text.getvalue()
+
+
+def _evidence(ranking: Ranking, number: int) -> dict[str, object]:
+    line, evidence = ranking.lines[number], ranking.evidence
+    record: dict[str, object] = {"below_control": number in ranking.below_control if ranking.control else ""}
+    if line.split is not None:
+        record["sd_between_folds"], record["sd_between_seeds"] = line.split
+    if evidence is None:
+        return record
+    record["resamples"] = evidence.resamples or ""
+    for reading, found in evidence.intervals[number].items():
+        record |= {f"c_index_{reading}_low": found.low, f"c_index_{reading}_high": found.high}
+    for pair in evidence.pairs:
+        if pair.second == number:
+            record |= {
+                "behind_leader": pair.difference.value,
+                "behind_leader_low": pair.difference.low,
+                "behind_leader_high": pair.difference.high,
+                "behind_leader_p_bootstrap_holm": pair.p_bootstrap,
+                "behind_leader_p_t_test_holm": pair.p_t,
+                "behind_leader_detectable": pair.detectable,
+                "behind_leader_verdict": pair.verdict,
+            }
+    return record
+
+
+def _ranked(ranking: Ranking, number: int) -> dict[str, object]:
+    line = ranking.lines[number]
+    record: dict[str, object] = {key: getattr(line, key) for key in _LINE}
+    record |= {
+        "status": "ranked",
+        "seeds": " ".join(str(seed) for seed in line.seeds),
+        "experiments": " ".join(line.experiments),
+        "labels_fingerprint": ranking.labels_fingerprint,
+        "folds_fingerprint": ranking.folds_fingerprint,
+        "optimism_gap": line.gap,
+        **_evidence(ranking, number),
+    }
+    for metric in _METRICS:
+        spread = line.spreads[metric]
+        record |= {f"{metric}_mean": spread.mean, f"{metric}_sd": spread.sd, f"{metric}_folds": spread.n}
+    return record
