@@ -15,6 +15,8 @@ _COLOURS = {
     style.LOW: "var(--low)",
     style.HIGH: "var(--high)",
 }
+# Twelve counts of patients at risk stand below every curve; the style sheet says once how.
+_COUNT = ' style="font-size: 8px; text-anchor: middle; fill: var(--ink)"'
 
 
 def inline_svg(figure: Figure, key: str, description: str) -> Markup:
@@ -49,6 +51,7 @@ def content(figure: Figure, key: str = "") -> str:
     for colour, name in _COLOURS.items():
         text = text.replace(colour, name)
     text = re.sub(r"font-family: [^;\"]+;? ?", "", text)  # the page's own, by its style sheet
+    text = text.replace(_COUNT, ' class="count"')
     text = re.sub(r' transform="rotate\(-?0[^"]*"', "", text)
     text = re.sub(r'\b([xy])="(-?\d+\.\d+)"', lambda found: f'{found[1]}="{_tenth(found[2])}"', text)
     text = re.sub(r">\s+<", "><", text)
