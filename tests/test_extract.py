@@ -18,6 +18,7 @@ from milsurv.benchmark.prepare import UsageError
 from milsurv.datasets.errors import DataError
 from milsurv.datasets.features.opening import open_features
 from milsurv.datasets.nesting import check_nesting
+from milsurv.datasets.wsi.files import find_slides
 from milsurv.datasets.wsi.reader import Wanted, running
 
 from .slide_writers import INK, tissue_image, write_tiff
@@ -167,6 +168,12 @@ def test_what_was_named_and_is_no_slide_by_its_ending_is_refused_and_a_place_giv
     here = Path(os.path.relpath(slides / "one"))
     report = extract(Extraction((slides / "one", here, tmp_path / "x.qptiff"), tmp_path / "out", **SMALL))
     assert list(report.failed) == [str(tmp_path / "x.qptiff")] and "is no slide by its name" in report.rows[0]["reason"]
+
+
+def test_two_links_to_one_slide_are_two_slides(slides, tmp_path):
+    for name in ("first.tiff", "second.tiff"):
+        (tmp_path / name).symlink_to(slides / "one" / "a.tiff")
+    assert [file.slide for file in find_slides([tmp_path], lambda path: None).slides] == ["first", "second"]
 
 
 def test_a_torn_file_and_a_changed_slide_are_done_again(slides, tmp_path):

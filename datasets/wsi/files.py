@@ -43,7 +43,8 @@ def find_slides(places: Iterable[Path], series: Callable[[Path], str | None]) ->
     places = list(places)
     endings = ", ".join(sorted(SUFFIXES))
     refused: dict[Path, str] = {}
-    files = {path.resolve(): path for place in reversed(places) for path in _files(place, refused)}  # each once
+    found = (path for place in reversed(places) for path in _files(place, refused))
+    files = {path.parent.resolve() / path.name: path for path in found}  # each once; two links to a slide are two
     slides = [path for path in sorted(files.values()) if path.suffix.lower() in SUFFIXES and not _hidden(path.name)]
     for place in places:
         if place.is_file() and place.suffix.lower() not in SUFFIXES:
