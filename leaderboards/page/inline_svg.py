@@ -51,7 +51,7 @@ def content(figure: Figure, key: str = "") -> str:
     for colour, name in _COLOURS.items():
         text = text.replace(colour, name)
     text = re.sub(r"font-family: [^;\"]+;? ?", "", text)  # the page's own, by its style sheet
-    text = text.replace(_COUNT, ' class="count"')
+    text = text.replace(_COUNT, ' class="at-risk"')
     text = re.sub(r' transform="rotate\(-?0[^"]*"', "", text)
     text = re.sub(r'\b([xy])="(-?\d+\.\d+)"', lambda found: f'{found[1]}="{_tenth(found[2])}"', text)
     text = re.sub(r">\s+<", "><", text)
