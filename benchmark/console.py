@@ -133,11 +133,13 @@ class SlideProgress:
         self.worked += named and not skipped
         self.tiles += 0 if skipped else tiles
         hours = (time.monotonic() - self.start) / 3600
-        speed = f"{self.worked / hours:,.0f} slides/h, {self.tiles / hours / 3600:,.0f} tiles/s"
+        speed = f"{self.worked / hours:,.0f} slides/h"
+        if row["status"] != "previewed":
+            speed += f", {self.tiles / hours / 3600:,.0f} tiles/s"
         self.progress.update(self.task, completed=self.done, status=speed)
         if row["status"] == "failed":
             fail(f"{row['slide'] or row['file']}: {row['reason']}")
-        elif not ERR.is_terminal and not skipped:
+        elif not ERR.is_terminal and named and not skipped:
             left = (self.total - self.done) * hours / max(self.worked, 1)
             time_left = f"{left:.1f} h" if left >= 1 else f"{60 * left:.0f} min"
             say(f"{self.done}/{self.total} {row['slide']}: {tiles:,} tiles; {speed}, {time_left} left")

@@ -29,7 +29,7 @@ from .prepare import (
     reader_for,
 )
 from .run import Material, without
-from .without_epochs import Entry
+from .without_epochs import Entry, whole_of
 
 DEFAULT_COVARIATES = "age,is_female"
 
@@ -145,8 +145,8 @@ def _units(labels: Labels, mode: str) -> Units:
 
 
 def settled_by(request: Request, choice: ControlChoice, material: ControlMaterial) -> dict[str, object]:
-    """What the numbers follow from; `without_epochs.id_of` names the experiment by it."""
-    return settle(
+    """The description of the experiment that a request stands for; `experiment.id_of` names it by that."""
+    settled = settle(
         choice.control.name,
         material.labels,
         material.folds,
@@ -156,6 +156,7 @@ def settled_by(request: Request, choice: ControlChoice, material: ControlMateria
         material.features,
         request.slides,
     )
+    return whole_of(settled)
 
 
 def entry_of(request: Request, choice: ControlChoice, material: ControlMaterial) -> Entry:

@@ -49,14 +49,20 @@ class Experiment:
     synthetic: bool = False
     protocol: int = field(default=PROTOCOL)
 
-    def canonical(self) -> str:
-        """The same text for the same experiment, on any machine: sorted keys, no blanks."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
-
     @property
     def id(self) -> str:
-        """Ten hexadecimal digits of the SHA-256 of `canonical`."""
-        return hashlib.sha256(self.canonical().encode()).hexdigest()[:10]
+        """See `id_of`."""
+        return id_of(asdict(self))
+
+
+def canonical_of(description: Mapping[str, object]) -> str:
+    """A description as one text: sorted keys, no blanks."""
+    return json.dumps(description, sort_keys=True, separators=(",", ":"))
+
+
+def id_of(description: Mapping[str, object]) -> str:
+    """The id of the experiment so described: ten hexadecimal digits of the SHA-256 of its text."""
+    return hashlib.sha256(canonical_of(description).encode()).hexdigest()[:10]
 
 
 def seed_for(seed: int, fold: int, purpose: str) -> int:

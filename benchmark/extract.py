@@ -29,7 +29,7 @@ from ..datasets.fingerprint import fingerprint
 from ..datasets.patient import SYNTHETIC_PREFIX
 from ..datasets.wsi.files import SlideFile, SlideFiles, content_of, find_slides
 from ..datasets.wsi.grid import POWERS
-from ..datasets.wsi.mpp import AGREE, DECIDES, OBJECTIVE, TOLD
+from ..datasets.wsi.mpp import AGREE, OBJECTIVE, TOLD
 from ..datasets.wsi.reader import Plan, Wanted, running
 from .extract_stream import Embedded, Task, embed_slides
 from .prepare import UsageError, device_of
@@ -40,7 +40,6 @@ EXTRACTION = 2
 
 SETTINGS, REPORT, PREVIEWS, PREVIEW_REPORT = "extraction.json", "extract-report", "previews", "preview-report"
 OLD = 3600.0  # seconds after which an unfinished file is no longer being written, which takes a few
-
 
 OPTIONS = {"least": "--min-tissue", "patch_px": "--patch-px", "nest": "--nest"}
 """Settings that are called otherwise on the command line."""
@@ -274,12 +273,12 @@ def _plan_of(head: Head) -> Plan:
 def _same_mpp(extraction: Mapping[str, Any], task: Task) -> bool:
     """Whether a slide would be read at the resolution it was read at, from what the user says of it now."""
     source, mpp, told = extraction["mpp_source"], extraction["mpp"], task.told
-    decided = any(DECIDES in remark for remark in extraction["remarks"])
+    by_user = extraction["mpp_by_user"]
     if told is None:
-        return source != TOLD and not decided
+        return not by_user
     if source in (TOLD, OBJECTIVE):
         return source == TOLD and mpp == told
-    return max(mpp / told, told / mpp) <= 1 + AGREE or not (decided or task.of_this)
+    return max(mpp / told, told / mpp) <= 1 + AGREE or not (by_user or task.of_this)
 
 
 def _settings(asked: Extraction, wanted: Wanted, encoder: Encoder) -> dict[str, object]:

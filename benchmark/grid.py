@@ -76,9 +76,8 @@ def grid(
 
 def check_baseline(baseline: str) -> None:
     """Errors: `UsageError` where what a grid is to be held against cannot be a model, or a line's label, of ours."""
-    model, _, _ = baseline.partition("@")
-    if not any(model.startswith(name) for name in registry.MODELS):
-        known("model", model, registry.MODELS)
+    model = baseline.partition("@")[0]
+    known("model", model.partition(" (")[0], registry.MODELS)  # a label is the model, then what varies in brackets
 
 
 def _control(request: Request, mixed: bool) -> Request:

@@ -21,7 +21,7 @@ from ..leaderboards.whole_files import write_whole
 from . import console
 from .control_runs import choose_control, entry_of, prepare_control, settled_by
 from .controls import CONTROLS
-from .experiment import Experiment
+from .experiment import Experiment, id_of
 from .fold import READINGS, REPORTED
 from .prepare import Request, UsageError, choose, command_of, prepare
 from .provenance import code_version, hardware, libraries
@@ -29,7 +29,7 @@ from .recipe import epochs_of
 from .results import write_remarks
 from .run import run
 from .tracking import Tracker, local_store
-from .without_epochs import Entry, id_of, keep
+from .without_epochs import Entry, keep
 
 
 @dataclass(frozen=True)

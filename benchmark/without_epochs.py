@@ -5,7 +5,6 @@ the files of all folds together, as `bench run` writes them; only the readings t
 why.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..leaderboards.rows import RowError, read_row
-from .experiment import PROTOCOL
+from .experiment import PROTOCOL, id_of
 from .metrics import METRICS, Estimate, FollowUp, NotComputable, brier_null
 from .provenance import code_version, libraries
 from .results import summarise, table, write
@@ -104,7 +103,7 @@ def entry(
     readings: those that these numbers stand for; the others are null because of `why_not`.
     """
     whole = whole_of(settled)
-    name = id_of(settled)
+    name = id_of(whole)
     shared: dict[str, object] = {
         "schema": 1,
         "status": "finished",
@@ -126,12 +125,6 @@ def entry(
 def whole_of(settled: Mapping[str, object]) -> dict[str, object]:
     """The description of an experiment: what its numbers follow from, the protocol included."""
     return {"protocol": PROTOCOL, **settled}
-
-
-def id_of(settled: Mapping[str, object]) -> str:
-    """The id of the experiment whose numbers follow from `settled`: ten hexadecimal digits of its SHA-256."""
-    canonical = json.dumps(whole_of(settled), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 
 
 def _row(said: Said, readings: Sequence[str], why_not: str) -> dict[str, object]:

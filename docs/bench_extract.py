@@ -105,6 +105,7 @@ def plain_loop(slide: Path, backbone: str, weights: Path | None, device: str) ->
     from milsurv.datasets.wsi.grid import choose_tiles, plan_grid
     from milsurv.datasets.wsi.slide import opened
     from milsurv.datasets.wsi.tissue import find_tissue
+    from PIL import Image
 
     with opened(slide) as found:
         grid, _ = plan_grid(found.size, found.resolution.mpp, (20, 10, 5), 256)
@@ -125,7 +126,8 @@ def plain_loop(slide: Path, backbone: str, weights: Path | None, device: str) ->
             batch = []
             for level, side, corner in places[at : at + 32]:
                 px = round(side / downsamples[level])
-                batch.append(handle.read_region(corner, level, (px, px)).convert("RGB").resize((224, 224)))
+                tile = handle.read_region(corner, level, (px, px)).convert("RGB")
+                batch.append(tile.resize((224, 224), Image.Resampling.BILINEAR))
             encoder.features(np.stack([np.asarray(tile) for tile in batch]))
     return (time.perf_counter() - start) / len(places)
 

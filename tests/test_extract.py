@@ -13,12 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from milsurv.benchmark.extract import Extraction, extract
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from milsurv.benchmark.extract import Extraction, _same_mpp, extract
+from milsurv.benchmark.extract_stream import Task
 from milsurv.benchmark.prepare import UsageError
 from milsurv.datasets.errors import DataError
 from milsurv.datasets.features.opening import open_features
 from milsurv.datasets.nesting import check_nesting
-from milsurv.datasets.wsi.files import find_slides
+from milsurv.datasets.wsi.files import SlideFile, find_slides
+from milsurv.datasets.wsi.mpp import resolution
 from milsurv.datasets.wsi.reader import Wanted, running
 
 from .slide_writers import INK, tissue_image, write_tiff
@@ -147,6 +151,29 @@ def test_one_number_for_slides_that_say_nothing_changes_nothing_for_those_that_s
     ]
     each = extract(Extraction((slides / "one",), out, **SMALL, mpp={"a": 0.25}))
     assert "contradicts the file" in each.failed["a"] and "still in the folder" in each.failed["a"]
+
+
+@given(
+    vendor=st.sampled_from([None, 0.25, 0.26, 0.5]), tags=st.sampled_from([None, 0.25, 0.5, 10]),
+    power=st.sampled_from([None, 20, 40]), told=st.tuples(*[st.sampled_from([None, 0.25, 0.26, 0.5])] * 2),
+    of_this=st.tuples(st.booleans(), st.booleans()),
+)  # fmt: skip
+@settings(max_examples=500, deadline=None)
+def test_features_are_kept_only_if_the_slide_would_be_read_at_the_same_resolution_again(
+    vendor, tags, power, told, of_this
+):
+    properties = {"openslide.mpp-x": vendor, "openslide.mpp-y": vendor, "openslide.objective-power": power}
+    properties |= {f"tiff.{axis}Resolution": tags and 10_000 / tags for axis in "XY"}
+    said = {key: str(value) for key, value in properties.items() if value} | {"tiff.ResolutionUnit": "centimeter"}
+    try:
+        before = resolution(said, told[0], of_this[0])
+    except DataError:
+        return
+    extraction = {"mpp": before.mpp, "mpp_source": before.source, "mpp_by_user": before.by_user}
+    again = Task(SlideFile("a", Path("a.tif")), told[1], of_this[1])
+    if _same_mpp(extraction, again):
+        assert resolution(said, told[1], of_this[1]).mpp == before.mpp
+    assert told[0] != told[1] or of_this[0] != of_this[1] or _same_mpp(extraction, again), "typed again, it goes on"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes there")

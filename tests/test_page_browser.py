@@ -232,6 +232,7 @@ def test_names_with_markup_stay_text_and_no_other_script_runs(browser, tmp_path)
     with opened(browser, path) as page:
         for view in page.locator("nav a").all():
             view.click()
+            page.locator(f"nav a[href='{view.get_attribute('href')}'][aria-current]").wait_for()
             for button in page.locator("button.open:visible").all():
                 button.click()
                 assert button.inner_text() == nasty

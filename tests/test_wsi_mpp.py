@@ -68,6 +68,15 @@ def test_a_default_resolution_in_the_tags_is_overruled_by_what_the_user_and_the_
     assert (resolution(default, 0.5).mpp, resolution(default, 0.5).source) == (0.5, "--mpp")
 
 
+def test_it_is_known_where_the_user_decided():
+    contrary = {**VENDOR, **TIFF, "tiff.XResolution": "20000", "tiff.YResolution": "20000"}
+    labelled = {**TIFF, "openslide.objective-power": "20"}
+    for properties, told in (({}, 0.25), (contrary, 0.25), (labelled, 0.25), (labelled, 0.5), (POWER, 0.25)):
+        assert resolution(properties, told).by_user
+        assert resolution(properties, told, of_this=False).by_user
+    assert not resolution(VENDOR, 0.25).by_user and not resolution({**VENDOR, **POWER}, 0.5, of_this=False).by_user
+
+
 def test_one_number_for_all_is_for_those_that_say_nothing_or_contradict_themselves():
     assert resolution(VENDOR, 0.5, of_this=False).source == "vendor"
     assert resolution({}, 0.5, of_this=False).mpp == 0.5

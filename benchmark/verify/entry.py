@@ -15,7 +15,8 @@ from ...leaderboards.ranking.board import boards
 from ...leaderboards.ranking.comparisons import judged
 from ...leaderboards.ranking.derived import NOTHING_KEPT
 from ...leaderboards.rows import Row, RowError
-from .ids import check_ids, hash_of, said
+from ..experiment import id_of
+from .ids import check_ids, said
 from .numbers import check_against, check_numbers
 from .report import Report
 from .truth import CannotRedraw, Redrawing, Truth, implied
@@ -120,7 +121,7 @@ def _check_redrawn(row: Row, settled: Any, truth: Truth | None, report: Report) 
     for key in ("labels_fingerprint", "folds_fingerprint"):
         if row[key] != here[key]:
             report.fault(f"{name}: {key} is {row[key]}, its cohort drawn again has {here[key]}")
-    if hash_of(truth.settled) == row["experiment"]:
+    if id_of(truth.settled) == row["experiment"]:
         report.held("experiments derived again from their commands")
         return
     other = [key for key, value in truth.settled.items() if key in settled and settled[key] != value]

@@ -1,12 +1,12 @@
 """The id of an experiment is the hash of what decided its numbers: is it, and do the rows say the same?"""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from ...leaderboards.rows import Row
+from ..experiment import id_of
 from ..recipe import Recipe
 from ..recipe import title as recipe_title
 from .report import Report
@@ -23,7 +23,7 @@ def check_ids(rows: Sequence[Row], settled: Mapping[str, Any], report: Report) -
     if not settled:
         report.skip(f"experiment {experiment}: its description was not kept, so its id is not checked; run it again")
         return
-    found = hash_of(settled)
+    found = id_of(settled)
     if found != experiment:
         report.fault(f"experiment {experiment}: its description has the id {found}, so it is not of this experiment")
         return
@@ -37,12 +37,6 @@ def check_ids(rows: Sequence[Row], settled: Mapping[str, Any], report: Report) -
 def told(row: Row) -> str:
     """A row as messages name it."""
     return f"experiment {row['experiment']} ({row['model']} on {row['cohort']}) fold {row['fold']}"
-
-
-def hash_of(settled: Mapping[str, Any]) -> str:
-    """The id of the experiment that this describes."""
-    canonical = json.dumps(settled, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 
 
 def said(settled: Mapping[str, Any]) -> dict[str, Any]:

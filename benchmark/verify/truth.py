@@ -7,7 +7,7 @@ the request is prepared as `bench run` would, up to the id.
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from ...datasets.stratify import fingerprint_of
 from ...leaderboards.rows import Row
 from ..control_runs import prepare_control, settled_by
 from ..controls import CONTROLS
+from ..experiment import canonical_of
 from ..prepare import Request, UsageError, prepare
-from ..without_epochs import whole_of
 
 _LARGEST = 20_000
 """Patients that are drawn to check an entry; more would be a way to keep a machine busy."""
@@ -71,10 +71,10 @@ class Redrawing:
 def _drawn_again(request: Request, device: str) -> Truth:
     if request.model in CONTROLS:
         choice, control = prepare_control(request)
-        settled = whole_of(settled_by(request, choice, control))
+        settled = settled_by(request, choice, control)
         return Truth("drawn again", control.labels, control.folds.splits, settled)
     experiment, material = prepare(request)
-    settled = json.loads(replace(experiment, device=device).canonical())
+    settled = json.loads(canonical_of(asdict(replace(experiment, device=device))))
     return Truth("drawn again", material.labels, material.splits, settled)
 
 

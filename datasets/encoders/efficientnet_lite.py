@@ -79,7 +79,9 @@ class Convolution(nn.Module):
         return step(x, self.weight, self.bias, *shape, *last, "")
 
 
-_ONE_STEP = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+_ONE_STEP = torch.backends.mkldnn.is_available() and hasattr(
+    getattr(torch.ops.mkldnn, "_convolution_pointwise", None), "binary"
+)
 
 
 def load(path: Path | None = None) -> tuple[nn.Module, str]:

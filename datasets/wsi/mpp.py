@@ -21,18 +21,20 @@ AGREE = 0.05  # two measured values of one slide may differ by so much: files ro
 POWER = 1.35  # factor by which um per pixel differ between scanners of one objective power
 SQUARE = 0.02  # width and height of a pixel may differ by so much
 VENDOR, TIFF, OBJECTIVE, TOLD = "vendor", "TIFF resolution", "objective power", "--mpp"
-DECIDES = "--mpp decides"
 _UNITS = {"centimeter": 10_000.0, "inch": 25_400.0}  # um
 
 
 @dataclass(frozen=True)
 class Resolution:
-    """Microns per level-0 pixel, the statement that it comes from, the objective power as labelled, and remarks."""
+    """Microns per level-0 pixel, the statement that it comes from, the objective power as labelled, remarks, and
+    whether the user's word decided: without it, the file would be refused or read otherwise.
+    """
 
     mpp: float
     source: str
     power: float | None = None
     remarks: tuple[str, ...] = ()
+    by_user: bool = False
 
 
 def resolution(properties: Mapping[str, str], told: float | None = None, of_this: bool = True) -> Resolution:
@@ -47,16 +49,18 @@ def resolution(properties: Mapping[str, str], told: float | None = None, of_this
         with suppress(DataError):  # the file speaks, and does not contradict itself
             return resolution(properties)
     power = _number(properties.get("openslide.objective-power"))
+    by_user = False
     said = ", ".join(f"{source} {mpp:.4g}" for source, mpp in measured.items())
     if told is not None and measured:
         agreeing = {source: mpp for source, mpp in measured.items() if _ratio(mpp, told) <= 1 + AGREE}
         if not agreeing and power and TIFF in measured and _ratio(told, 10 / power) <= POWER:
-            remarks.append(f"contradictory um per pixel ({said}; {power:g}x): {DECIDES}")
-            return Resolution(told, TOLD, power, tuple(remarks))
+            remarks.append(f"contradictory um per pixel ({said}; {power:g}x): --mpp decides")
+            return Resolution(told, TOLD, power, tuple(remarks), by_user=True)
         if not agreeing:
             raise DataError(f"--mpp {told:g} contradicts the file ({said} um per pixel): leave it out for this slide.")
         if len(agreeing) < len(measured):
-            remarks.append(f"contradictory um per pixel ({said}): {DECIDES}")
+            remarks.append(f"contradictory um per pixel ({said}): --mpp decides")
+            by_user = True
         measured = agreeing
     elif len(measured) > 1 and _ratio(*measured.values()) > 1 + AGREE:
         raise DataError(f"its statements contradict each other ({said} um per pixel): say which is right with --mpp.")
@@ -68,12 +72,13 @@ def resolution(properties: Mapping[str, str], told: float | None = None, of_this
                     f"its TIFF resolution ({mpp:.4g} um per pixel) contradicts its objective power ({power:g}x): say "
                     f"which is right with --mpp."
                 )
+            by_user = by_user or source == TIFF
             remarks.append(f"labelled {power:g}x, but {mpp:.4g} um per pixel is {_called(mpp)}x: taken as that")
-        return Resolution(mpp, source, power, tuple(remarks))
+        return Resolution(mpp, source, power, tuple(remarks), by_user)
     if told is not None:
         if power and _ratio(told, 10 / power) > POWER:
             raise DataError(f"--mpp {told:g} contradicts the objective power of the file, {power:g}x.")
-        return Resolution(told, TOLD, power, tuple(remarks))
+        return Resolution(told, TOLD, power, tuple(remarks), by_user=True)
     if power:
         remarks.append(f"um per pixel are not stated: {power:g}x is taken as {10 / power:g}")
         return Resolution(10 / power, OBJECTIVE, power, tuple(remarks))

@@ -38,14 +38,15 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is known of a slide before its tiles come: level-0 `size`, `mpp` and where it comes from, the labelled
-    objective `power`, remarks; by magnification the level-0 `side` of tiles, how many lie in the slide (`full`), how
-    many of them have enough `tissue`, and how many are read (`tiles`).
+    """What is known of a slide before its tiles come: level-0 `size`, `mpp`, where it comes from and whether the user
+    decided it, the labelled objective `power`, remarks; by magnification the level-0 `side` of tiles, how many lie in
+    the slide (`full`), how many of them have enough `tissue`, and how many are read (`tiles`).
     """
 
     size: tuple[int, int]
     mpp: float
     mpp_source: str
+    mpp_by_user: bool
     power: float | None
     remarks: tuple[str, ...]
     side: dict[int, int]
@@ -140,7 +141,8 @@ def _plan(said: dict) -> Plan:
         return {int(m): n for m, n in said[key].items()}
 
     return Plan(
-        size=tuple(said["size"]), mpp=said["mpp"], mpp_source=said["mpp_source"], power=said["power"],
+        size=tuple(said["size"]), mpp=said["mpp"], mpp_source=said["mpp_source"],
+        mpp_by_user=said["mpp_by_user"], power=said["power"],
         remarks=tuple(said["remarks"]), side=by_scale("side"), full=by_scale("full"), tissue=by_scale("tissue"),
         tiles=by_scale("tiles"),
     )  # fmt: skip

@@ -89,6 +89,7 @@ def plan(slide: Slide, grid: Grid, tiles: Tiles, stretched: tuple[str, ...]) -> 
         "size": slide.size,
         "mpp": slide.resolution.mpp,
         "mpp_source": slide.resolution.source,
+        "mpp_by_user": slide.resolution.by_user,
         "power": slide.resolution.power,
         "remarks": remarks,
         "side": {m: grid.side_of(m) for m in grid.magnifications},

@@ -15,7 +15,7 @@ _COLOURS = {
     style.LOW: "var(--low)",
     style.HIGH: "var(--high)",
 }
-# Twelve counts of patients at risk stand below every curve; the style sheet says once how.
+# Many counts of patients at risk stand below every curve; the style sheet says once how they look.
 _COUNT = ' style="font-size: 8px; text-anchor: middle; fill: var(--ink)"'
 
 
