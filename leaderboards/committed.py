@@ -15,7 +15,6 @@ from .file_names import file_names
 from .page.html import html
 from .publish import NOTHING, Gathered, gather
 from .ranking.board import CONTROL, Board, Ranking
-from .ranking.evidence import SURVIVES
 from .recalled import plots
 from .rows import RowError
 from .tables.ablation import STAR, Ablation, ablation_sheet, ablations
@@ -110,10 +109,7 @@ def _glance(boards: Sequence[Board], names: dict[str, str], folder: str) -> str:
 
 def _row(board: Board, ranking: Ranking, link: str) -> str:
     first, evidence, control = ranking.lines[0], ranking.evidence, ranking.control
-    shown, pairs, drawn = 0, (), None
-    if evidence is not None:
-        pairs, drawn = evidence.pairs, evidence.intervals[0].get("selected")
-        shown = sum(pair.verdict == SURVIVES for pair in pairs)
+    drawn = None if evidence is None else evidence.intervals[0].get("selected")
     best = f"{escape(control.label)} {mean(control.selected)}" if control is not None else NONE
     cells = [
         f"[{escape(board.title)}]({link})",
@@ -122,7 +118,7 @@ def _row(board: Board, ranking: Ranking, link: str) -> str:
         escape(first.label) + " (control)" * (first.family == CONTROL),
         mean(first.selected),
         interval(drawn) or NONE,
-        f"{shown} of {len(pairs)}" if pairs else NONE,
+        (evidence and evidence.lead_shown) or NONE,
         best,
     ]
     return f"| {' | '.join(cells)} |"

@@ -65,6 +65,9 @@ def test_the_leader_is_compared_as_the_paired_bootstrap_does(three):
 def test_a_clear_lead_survives_and_a_narrow_one_is_not_shown(three):
     (ranking,) = three[0].rankings
     assert [pair.verdict for pair in ranking.evidence.pairs] == [NOT_SHOWN, SURVIVES]
+    assert ranking.evidence.lead_shown == "1 of 2"
+    as_trained = tuple(replace(pair, p_t=0.2) for pair in ranking.evidence.pairs)
+    assert replace(ranking.evidence, pairs=as_trained).lead_shown == "0 of 2", "one test alone shows no lead"
     leader, second, last = names_of(ranking.lines)
     assert last == "poor"
     assert f"{leader} has the highest mean" in ranking.evidence.verdict

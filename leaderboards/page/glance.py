@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..ranking.board import CONTROL, Board, Ranking, names_of
-from ..ranking.evidence import NOT_SHOWN
 from ..tables import sheets
 
 
@@ -13,7 +12,7 @@ class Glance:
     """One ranking.
 
     `leader` and `control` are the best model and the best control as (name, address, C-index), of the leader also its
-    interval; `shown` says over how many of the other lines the lead of the first line is shown.
+    interval; `shown` is `Evidence.lead_shown`.
     """
 
     key: str
@@ -41,8 +40,6 @@ def glance_at(board: Board, key: str, ranking: Ranking, links: Mapping[str, str]
     """One ranking of the board at the address `key`."""
     model = next((place for place, line in enumerate(ranking.lines) if line.family != CONTROL), None)
     evidence, control = ranking.evidence, ranking.control
-    pairs = () if evidence is None else evidence.pairs
-    shown = sum(pair.verdict != NOT_SHOWN for pair in pairs)
     detectable = None if evidence is None else evidence.detectable
     names = names_of(ranking.lines)
 
@@ -64,6 +61,6 @@ def glance_at(board: Board, key: str, ranking: Ranking, links: Mapping[str, str]
         leader,
         None if control is None else named(ranking.lines.index(control)),
         model is not None and model in ranking.below_control,
-        f"{shown} of {len(pairs)}" if pairs else sheets.NONE,
+        (evidence and evidence.lead_shown) or sheets.NONE,
         sheets.NONE if detectable is None else f"{detectable:.3f}",
     )

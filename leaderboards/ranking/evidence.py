@@ -53,6 +53,12 @@ class Evidence:
     verdict: str
     left_out: tuple[str, ...]
 
+    @property
+    def lead_shown(self) -> str:
+        """Over how many of the other lines the first one's lead survives both tests: "2 of 5"; empty without pairs."""
+        survived = sum(pair.verdict == SURVIVES for pair in self.pairs)
+        return f"{survived} of {len(self.pairs)}" if self.pairs else ""
+
 
 def how(resamples: int, leader: bool = False) -> str:
     """How pairs are compared, in a sentence or two; with `leader`, what they are adjusted for."""
