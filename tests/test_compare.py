@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -96,7 +97,6 @@ def test_a_difference_that_folds_contradict_holds_only_as_trained(three):
     (ranking,) = three[0].rankings
     (pair,) = Resampling(ranking, three[1]).pairs([(0, 2)])
     assert (pair.p_bootstrap <= 0.05, pair.p_t <= 0.05, pair.verdict) == (True, True, SURVIVES)
-    from dataclasses import replace
 
     assert replace(pair, p_t=0.2).verdict == AS_TRAINED
     assert replace(pair, p_t=None).verdict == AS_TRAINED
