@@ -6,15 +6,15 @@ from types import MappingProxyType
 from ..datasets.backbones import BACKBONES
 from ..datasets.cohorts import COHORTS, DRAWN
 from ..models.registry import MODELS
-from .losses import LOSSES
 from .recipe import RECIPES
+from .training.losses import LOSSES
 
 Rows = list[dict[str, object]]
 
 
 def models() -> Rows:
     """Every model of the registry, and every control."""
-    from .controls import CONTROLS, FAMILY
+    from .baselines.controls import CONTROLS, FAMILY
 
     trained: Rows = [
         {
@@ -90,7 +90,7 @@ def recipes() -> Rows:
 
 def metrics() -> Rows:
     """Every metric of a fold."""
-    from .metrics import METRICS
+    from ..survival.metrics import METRICS
 
     return [
         {

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets.comparable import chance_sd
-from ..datasets.labels import Labels, read_labels
-from ..datasets.rendering.cohort import AREA, render
-from ..datasets.splits import read_splits
-from .extract import Extraction, backbone_folder, extract
+from ..datasets.folds.read import read_splits
+from ..datasets.labels.read import Labels, read_labels
+from ..datasets.simulated.rendering.cohort import AREA, render
+from ..survival.comparable_pairs import chance_sd
+from .extraction.extract import Extraction, backbone_folder, extract
 from .prepare import Request
 from .session import Finished
 

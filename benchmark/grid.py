@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import product
 
 from ..models import registry
-from .controls import CONTROLS
+from .baselines.controls import CONTROLS
 from .prepare import Request, UsageError, command_of, known
 
 

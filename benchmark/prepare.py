@@ -8,25 +8,25 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ..datasets import backbones, cohorts
-from ..datasets.attach import attach_slides
 from ..datasets.bags import Bags
 from ..datasets.cohort import Cohort
-from ..datasets.columns import parse_columns
-from ..datasets.errors import DataError
 from ..datasets.features.opening import open_features
 from ..datasets.features.reader import Reader
-from ..datasets.labels import Labels, read_labels
+from ..datasets.folds.read import Folds, Split, read_splits, stratified_folds
+from ..datasets.folds.site_preserving import site_preserving_folds
+from ..datasets.labels.columns import parse_columns
+from ..datasets.labels.link_slides import attach_slides
+from ..datasets.labels.read import Labels, read_labels
+from ..datasets.labels.several_slides import MODES, select_slides
 from ..datasets.layout import find_features, find_labels, find_splits
-from ..datasets.site_folds import site_preserving_folds
-from ..datasets.slides import MODES, select_slides
-from ..datasets.splits import Folds, Split, read_splits, stratified_folds
+from ..errors import DataError
 from ..models import registry
 from ..models.spec import ModelSpec
-from .controls import CONTROLS
+from .baselines.controls import CONTROLS
+from .cross_validate import Material, without
 from .experiment import Experiment
-from .losses import LOSSES
 from .recipe import RECIPES, Recipe, change
-from .run import Material, without
+from .training.losses import LOSSES
 
 SYNTHETIC = "synthetic"
 SYNTHETIC_BACKBONE = "uni2-h"
@@ -54,7 +54,7 @@ class Request:
     covariates: of the control clinical-cox, joined by commas; None for its default.
     folds, repeats, split_by: outer folds to draw where none are given: how many, how often, and whether `event`
         (stratified) or `site` (no tissue-source site in two parts) decides.
-    slides: how several slides of a patient count, out of `milsurv.datasets.slides.MODES`.
+    slides: how several slides of a patient count, out of `milsurv.datasets.labels.several_slides.MODES`.
     seed: see `Experiment`. device: `cpu`, `cuda` or `auto`.
     missing: what to do about patients without features, `error` or `drop`; unusable_times: about times that are missing
         or not above zero, likewise.
@@ -356,7 +356,7 @@ def _locate(
 
 def strength_of(request: Request) -> str | float:
     """The planted hazard, a word or a number. Errors: `UsageError`."""
-    from ..datasets.synthetic import STRENGTHS
+    from ..datasets.simulated.cohort import STRENGTHS
 
     crossed = cohorts.get(request.cohort).planted == "cross"
     strength = request.strength or ("stronger" if crossed else "strong")
@@ -373,7 +373,7 @@ def strength_of(request: Request) -> str | float:
 
 def _draw(request: Request, cohort: Cohort, drawing: Callable[[int, int], None] | None) -> Path:
     """The folder of the drawn cohort; every strength, size and draw has one of its own."""
-    from ..datasets.synthetic import draw_twin
+    from ..datasets.simulated.cohort import draw_twin
 
     strength = strength_of(request)
     of_its_own = cohort.planted is not None and request.backbone is None

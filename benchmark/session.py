@@ -5,31 +5,31 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..datasets import cohorts
-from ..datasets.errors import DataError
 from ..datasets.findings import Finding
-from ..leaderboards.memory import of_user
+from ..errors import DataError
+from ..files import write_whole
+from ..leaderboards.cache.store import of_user
 from ..leaderboards.publish import Published, publish
-from ..leaderboards.tables.ablation import (
+from ..leaderboards.render.ablation import (
     ablation_latex,
     ablation_markdown,
     ablation_sheet,
     ablations,
     differences_sheet,
 )
-from ..leaderboards.tables.sheets import Sheet
-from ..leaderboards.whole_files import write_whole
-from . import console
-from .control_runs import choose_control, entry_of, prepare_control, settled_by
-from .controls import CONTROLS
+from ..leaderboards.render.text_tables import Sheet
+from .baselines.control_runs import choose_control, entry_of, prepare_control, settled_by
+from .baselines.controls import CONTROLS
+from .cli import console
+from .cross_validate import run
 from .experiment import Experiment, id_of
-from .fold import READINGS, REPORTED
 from .prepare import Request, UsageError, choose, command_of, prepare
-from .provenance import code_version, hardware, libraries
 from .recipe import epochs_of
-from .results import write_remarks
-from .run import run
-from .tracking import Tracker, local_store
-from .without_epochs import Entry, keep
+from .results.folder import write_remarks
+from .results.provenance import code_version, hardware, libraries
+from .results.score_predictions import Entry, keep
+from .results.tracking import Tracker, local_store
+from .training.fold import READINGS, REPORTED
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import difflib
 from dataclasses import dataclass
 
-from .errors import DataError, UnknownBackbone
+from ..errors import DataError, UnknownBackbone
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
+from ..errors import DataError
 from .cache import ByteCache
-from .coverage import spelled, survey
-from .errors import DataError
+from .features.coverage import spelled, survey
 from .features.reader import Reader
 from .findings import Finding, finding
 from .patient import Patient

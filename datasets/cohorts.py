@@ -6,8 +6,8 @@ compares them with those tables. Every table gives overall survival, one row a s
 
 import difflib
 
+from ..errors import UnknownCohort
 from .cohort import Cohort
-from .errors import UnknownCohort
 
 _FOLDS = "RustinS/CrossFusion, splits/tcga_{}"
 _DAYS = "days / 30.44"

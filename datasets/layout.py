@@ -12,7 +12,7 @@ synthetic twin is itself a cohort's folder: labels.csv and features/ in one plac
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import DataError
+from ..errors import DataError
 
 
 @dataclass(frozen=True)

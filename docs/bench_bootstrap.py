@@ -12,17 +12,17 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import time as clock  # noqa: E402  # the environment comes first
 
 import numpy as np  # noqa: E402
-from milsurv.leaderboards.statistics.concordance import (  # noqa: E402
+from milsurv.survival.comparisons import (  # noqa: E402
+    corrected_t_test,
+    minimum_detectable_difference,
+    paired_bootstrap,
+)
+from milsurv.survival.concordance import (  # noqa: E402
     bootstrap_concordance,
     concordance,
     draw_counts,
     pairs,
     resampled,
-)
-from milsurv.leaderboards.statistics.paired_tests import (  # noqa: E402
-    corrected_t_test,
-    minimum_detectable_difference,
-    paired_bootstrap,
 )
 from scipy import stats  # noqa: E402
 from sksurv.metrics import concordance_index_censored  # noqa: E402

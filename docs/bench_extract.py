@@ -39,10 +39,10 @@ PLANS: dict[str, list] = {}
 def raw_reads(slide: str) -> float:
     """CPU seconds for every region that an extraction of this slide reads, by openslide alone; nothing is kept."""
     import openslide
-    from milsurv.datasets.wsi.grid import choose_tiles, plan_grid
-    from milsurv.datasets.wsi.reading import regions
-    from milsurv.datasets.wsi.slide import opened
-    from milsurv.datasets.wsi.tissue import find_tissue
+    from milsurv.datasets.slides.grid import choose_tiles, plan_grid
+    from milsurv.datasets.slides.reading import regions
+    from milsurv.datasets.slides.slide import opened
+    from milsurv.datasets.slides.tissue import find_tissue
 
     slide = os.path.realpath(slide)
     if slide not in PLANS:
@@ -102,9 +102,9 @@ def plain_loop(slide: Path, backbone: str, weights: Path | None, device: str) ->
     import torch
     from milsurv.datasets.encoders import efficientnet_lite
     from milsurv.datasets.encoders.opening import EMBEDDED, open_encoder
-    from milsurv.datasets.wsi.grid import choose_tiles, plan_grid
-    from milsurv.datasets.wsi.slide import opened
-    from milsurv.datasets.wsi.tissue import find_tissue
+    from milsurv.datasets.slides.grid import choose_tiles, plan_grid
+    from milsurv.datasets.slides.slide import opened
+    from milsurv.datasets.slides.tissue import find_tissue
     from PIL import Image
 
     with opened(slide) as found:
@@ -134,9 +134,9 @@ def plain_loop(slide: Path, backbone: str, weights: Path | None, device: str) ->
 
 def measure(given: argparse.Namespace, root: Path) -> None:
     """Take turns, and print one line each."""
-    from milsurv.benchmark.extract import Extraction, extract, settings_of
+    from milsurv.benchmark.extraction.extract import Extraction, extract, settings_of
     from milsurv.datasets.encoders.opening import open_encoder
-    from milsurv.datasets.wsi.reader import running
+    from milsurv.datasets.slides.reader import running
 
     links = linked(given.slides, root / "slides", given.copies)
     asked = Extraction(
@@ -182,7 +182,7 @@ def memory(given: argparse.Namespace, root: Path) -> None:
     for copies in (given.copies // 4, given.copies // 2, given.copies):
         linked(given.slides, root / f"many-{copies}", copies)
         code = (
-            "from pathlib import Path; from milsurv.benchmark.extract import *; "
+            "from pathlib import Path; from milsurv.benchmark.extraction.extract import *; "
             f"extract(Extraction((Path({str(root / f'many-{copies}')!r}),), Path({str(root / f'kept-{copies}')!r}), "
             f"{given.backbone!r}, {weights}, device={given.device!r}))"
         )
@@ -222,7 +222,7 @@ def random_weights(backbone: str, path: Path) -> Path:
 
 def linked(slides: Path, folder: Path, copies: int) -> list[Path]:
     """So many names for one slide, or for those of a folder in turn."""
-    from milsurv.datasets.wsi.slide import SUFFIXES
+    from milsurv.datasets.slides.slide import SUFFIXES
 
     files = [slides] if slides.is_file() else sorted(p for p in slides.rglob("*") if p.suffix.lower() in SUFFIXES)
     folder.mkdir()

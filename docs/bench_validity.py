@@ -17,14 +17,14 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402
 from milsurv.benchmark.experiment import Experiment, seed_for  # noqa: E402
-from milsurv.benchmark.fit import Part  # noqa: E402
-from milsurv.benchmark.fold import FoldParts, run_fold  # noqa: E402
-from milsurv.benchmark.metrics import FollowUp  # noqa: E402
 from milsurv.benchmark.recipe import RECIPES  # noqa: E402
+from milsurv.benchmark.training.fit import Part  # noqa: E402
+from milsurv.benchmark.training.fold import FoldParts, run_fold  # noqa: E402
 from milsurv.leaderboards.ranking.board import boards  # noqa: E402
 from milsurv.leaderboards.ranking.comparisons import evidence  # noqa: E402
 from milsurv.leaderboards.ranking.evidence import SURVIVES  # noqa: E402
 from milsurv.models import registry  # noqa: E402
+from milsurv.survival.metrics import FollowUp  # noqa: E402
 from scipy import stats  # noqa: E402
 
 PATIENTS, FOLDS, DIM, PATCHES = 150, 5, 16, 10

@@ -9,18 +9,18 @@ leaderboards/published/leaderboard.html   the page
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..file_names import file_names
+from ..files import write_whole
+from .cached_evidence import plots
 from .entries.entry import PREDICTIONS, Entry
 from .entries.joined import read_entries
-from .file_names import file_names
-from .page.html import html
 from .publish import NOTHING, Gathered, gather
 from .ranking.board import CONTROL, Board, Ranking
-from .recalled import plots
+from .render.ablation import STAR, Ablation, ablation_sheet, ablations
+from .render.markdown import HOW_TO_READ, escape, table
+from .render.page.html import html
+from .render.text_tables import NONE, Sheet, board_sheets, interval, mean
 from .rows import RowError
-from .tables.ablation import STAR, Ablation, ablation_sheet, ablations
-from .tables.markdown import HOW_TO_READ, escape, table
-from .tables.sheets import NONE, Sheet, board_sheets, interval, mean
-from .whole_files import write_whole
 
 START, END = "<!-- board: `bench leaderboard --update` writes this -->", "<!-- end of board -->"
 _PUBLISHED = Path("leaderboards/published")

@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .figures import style
-from .figures.clinical import calibration, over_time
-from .figures.critical_difference import critical_difference
-from .figures.differences import ablation, optimism
-from .figures.forest import forest
-from .figures.kaplan_meier import kaplan_meier
-from .file_names import file_names
+from ..file_names import file_names
 from .publish import Gathered
 from .ranking.across import across
 from .ranking.board import Board, Line, Ranking, names_of
-from .tables.ablation import ablations
+from .render.ablation import ablations
+from .render.figures import style
+from .render.figures.clinical import calibration, over_time
+from .render.figures.critical_difference import critical_difference
+from .render.figures.differences import ablation, optimism
+from .render.figures.forest import forest
+from .render.figures.kaplan_meier import kaplan_meier
 
 KINDS = ("km", "forest", "cd", "calibration", "brier", "auc", "ablation", "optimism")
 CURVES = 6

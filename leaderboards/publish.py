@@ -7,22 +7,22 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..files import write_whole
+from .cache.predictions import KeptPredictions
+from .cache.store import Memory
+from .cached_evidence import judged, plots
 from .entries.entry import Head
 from .entries.joined import read_entries
-from .kept_predictions import KeptPredictions
-from .memory import Memory
-from .page.html import html
 from .ranking.board import Board, Ranking, boards
 from .ranking.comparisons import evidence
 from .ranking.derived import NOTHING_KEPT, Derived
 from .ranking.evidence import Evidence
-from .recalled import judged, plots
+from .render.csv_file import table_csv
+from .render.latex import latex
+from .render.markdown import markdown
+from .render.page.html import html
+from .render.text_tables import Sheet, tables
 from .rows import Problem, Row, read_rows
-from .tables.latex import latex
-from .tables.markdown import markdown
-from .tables.sheets import Sheet, tables
-from .tables.table_csv import table_csv
-from .whole_files import write_whole
 
 NOTHING = Memory()
 """Remembers nothing: everything is reckoned."""

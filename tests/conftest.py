@@ -16,7 +16,7 @@ os.environ["MILSURV_CACHE"] = ""
 @pytest.fixture(scope="session")
 def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """60 patients with 32 wide features at three magnifications, and a strong hazard: labels.csv, features/tiny/."""
-    from milsurv.datasets.synthetic import draw_twin
+    from milsurv.datasets.simulated.cohort import draw_twin
 
     folder = tmp_path_factory.mktemp("twin") / "blca"
     return draw_twin("blca", "tiny", folder, patients=60, cells=1.5, dim=32)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from milsurv.leaderboards.statistics.concordance import concordance
+from milsurv.survival.concordance import concordance
 
 READINGS = ("selected", "last", "best")
 METRICS = (

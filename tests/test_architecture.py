@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("benchmark", "datasets", "leaderboards", "models")
+ROOMS = ("benchmark", "datasets", "leaderboards", "models", "survival")
 FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 
 ONE_IMPORTER = {
-    "mlflow": {"benchmark/tracking.py"},
-    "sksurv": {"benchmark/metrics.py", "benchmark/cox.py"},
-    "rich": {"benchmark/console.py"},
-    "openslide": {"datasets/wsi/slide.py"},
-    "skimage": {"datasets/wsi/tissue.py"},
+    "mlflow": {"benchmark/results/tracking.py"},
+    "sksurv": {"survival/metrics.py", "survival/cox.py"},
+    "rich": {"benchmark/cli/console.py"},
+    "openslide": {"datasets/slides/slide.py"},
+    "skimage": {"datasets/slides/tissue.py"},
 }
 ONE_FOLDER = {
     "h5py": "datasets/features",
@@ -24,8 +24,8 @@ ONE_FOLDER = {
     "timm": "datasets/encoders",
     "transformers": "datasets/encoders",
 }
-UPWARDS = ("statistics", "ranking", "entries", "tables", "figures", "page")  # folders of leaderboards/
-WAYS_IN = ("publish", "committed", "figure_set", "recalled")
+UPWARDS = ("cache", "ranking", "entries", "render")  # folders of leaderboards/
+WAYS_IN = ("publish", "committed", "figure_set", "cached_evidence")
 
 
 def imports(path: Path) -> set[str]:
@@ -42,9 +42,9 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("room", ["datasets", "leaderboards", "models"])
+@pytest.mark.parametrize("room", ["datasets", "leaderboards", "models", "survival"])
 def test_rooms_import_neither_each_other_nor_the_roof(room):
-    others = {f"milsurv.{other}" for other in ROOMS if other != room}
+    others = {f"milsurv.{other}" for other in ROOMS if other not in (room, "survival")}
     for path in (ROOT / room).rglob("*.py"):
         wrong = {name for name in imports(path) if any(name == o or name.startswith(o + ".") for o in others)}
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"

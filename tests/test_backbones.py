@@ -3,7 +3,7 @@
 import pytest
 from milsurv.datasets import backbones
 from milsurv.datasets.backbones import BACKBONES
-from milsurv.datasets.errors import DataError, UnknownBackbone
+from milsurv.errors import DataError, UnknownBackbone
 
 TRIDENT = {
     "resnet50": (1024, "resnet50-trunc"), "uni_v1": (1024, "uni"), "uni_v2": (1536, "uni2-h"),

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from milsurv.datasets.bags import Bags
 from milsurv.datasets.cache import ByteCache
-from milsurv.datasets.errors import DataError
 from milsurv.datasets.features.opening import open_features
 from milsurv.datasets.features.store import write_slide
 from milsurv.datasets.patient import Patient
+from milsurv.errors import DataError
 
 DIM = 8
 SIZES = {5: 1, 10: 4, 20: 16}

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from milsurv.benchmark.calibration import (
+from milsurv.survival.calibration import (
     CannotCalibrate,
     calibration_index,
     d_calibration_p,
     observed_risk,
     probability_counts,
 )
-from milsurv.benchmark.metrics import Estimate, FollowUp, score_all
+from milsurv.survival.metrics import Estimate, FollowUp, score_all
 
 MONTHS = (12, 36, 60)
 

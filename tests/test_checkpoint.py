@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from milsurv.benchmark.checkpoint import import_reference, read_state_dict, score_slides
+from milsurv.benchmark.external.checkpoint import import_reference, read_state_dict, score_slides
 from milsurv.benchmark.prepare import UsageError
-from milsurv.datasets.errors import DataError
+from milsurv.errors import DataError
 
 ENTRIES = Path(__file__).resolve().parents[2] / "shared" / "spec" / "reference-state-dicts.json"
 needs_names = pytest.mark.skipif(not ENTRIES.exists(), reason="the reference's names are not beside this checkout")

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from milsurv.benchmark.calibration import calibration_index
-from milsurv.benchmark.clinical_curves import ScoredFold, clinical_curves, net_benefit, read_fold
-from milsurv.benchmark.metrics import Estimate, FollowUp, horizon
+from milsurv.survival.calibration import calibration_index
+from milsurv.survival.clinical_curves import ScoredFold, clinical_curves, net_benefit, read_fold
+from milsurv.survival.metrics import Estimate, FollowUp, horizon
 from sksurv.metrics import brier_score, cumulative_dynamic_auc
 
 EDGES = np.array([10.0, 30.0, 60.0, 100.0])

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from milsurv.datasets import backbones, cohorts
-from milsurv.datasets.errors import DataError, UnknownBackbone, UnknownCohort
-from milsurv.datasets.labels import Counts, read_labels
+from milsurv.datasets.folds.read import read_splits
+from milsurv.datasets.labels.read import Counts, read_labels
 from milsurv.datasets.layout import find_features, find_labels, find_sources, find_splits
-from milsurv.datasets.splits import read_splits
+from milsurv.errors import DataError, UnknownBackbone, UnknownCohort
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="the public label tables are not beside this checkout")

@@ -15,9 +15,9 @@ from milsurv.leaderboards.ranking.comparisons import RESAMPLES, Resampling, evid
 from milsurv.leaderboards.ranking.derived import Derived
 from milsurv.leaderboards.ranking.evidence import AS_TRAINED, NOT_SHOWN, SURVIVES
 from milsurv.leaderboards.ranking.pairwise import pairwise
+from milsurv.leaderboards.render.markdown import markdown
 from milsurv.leaderboards.rows import RowError
-from milsurv.leaderboards.statistics.paired_tests import holm, paired_bootstrap, variance_split
-from milsurv.leaderboards.tables.markdown import markdown
+from milsurv.survival.comparisons import holm, paired_bootstrap, variance_split
 from scipy import stats
 from typer.testing import CliRunner
 

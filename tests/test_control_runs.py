@@ -84,7 +84,7 @@ def test_the_files_are_those_of_every_experiment(twin, tmp_path):
 
 @pytest.mark.slow  # a new MLflow store
 def test_mlflow_is_told_of_a_control(twin, tmp_path):
-    from milsurv.benchmark.tracking import NAME, local_store
+    from milsurv.benchmark.results.tracking import NAME, local_store
     from mlflow.tracking import MlflowClient
 
     Session(tmp_path, None).run(dataclasses.replace(request(twin, tmp_path, "random"), folds=2))

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from milsurv.benchmark.controls import CONTROLS, run_control
-from milsurv.benchmark.covariates import fit_columns
-from milsurv.benchmark.cox import CannotFit, fit_cox
-from milsurv.benchmark.without_epochs import keep
-from milsurv.datasets.errors import DataError
-from milsurv.datasets.labels import read_labels
+from milsurv.benchmark.baselines.controls import CONTROLS, run_control
+from milsurv.benchmark.baselines.covariates import fit_columns
+from milsurv.benchmark.results.score_predictions import keep
+from milsurv.datasets.folds.read import read_splits, stratified_folds
+from milsurv.datasets.labels.read import read_labels
 from milsurv.datasets.patient import Patient
-from milsurv.datasets.splits import read_splits, stratified_folds
+from milsurv.errors import DataError
 from milsurv.leaderboards.publish import gather
 from milsurv.leaderboards.rows import check
+from milsurv.survival.cox import CannotFit, fit_cox
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 from sksurv.util import Surv
 
@@ -29,7 +29,7 @@ TABLES = {
 
 def labels_of(n=120, seed=0, effect=1.0):
     """Labels in which age carries the hazard."""
-    import milsurv.datasets.labels as room
+    import milsurv.datasets.labels.read as room
 
     rng = np.random.default_rng(seed)
     age, sex = rng.normal(60, 10, n), rng.integers(0, 2, n)

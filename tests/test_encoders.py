@@ -12,7 +12,7 @@ from milsurv.datasets.encoders import efficientnet_lite, pathology
 from milsurv.datasets.encoders.encoder import IMAGENET
 from milsurv.datasets.encoders.opening import REFUSED, intake_of, open_encoder
 from milsurv.datasets.encoders.torchvision_mend import mend
-from milsurv.datasets.errors import DataError, UnknownBackbone
+from milsurv.errors import DataError, UnknownBackbone
 from torch import nn
 
 TILES = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), np.uint8)

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from milsurv.benchmark.cli import main as cli
-from milsurv.benchmark.submit import submit
 from milsurv.benchmark.verify.entry import verify
+from milsurv.benchmark.verify.submit import submit
+from milsurv.file_names import file_names
 from milsurv.leaderboards.committed import END, START, stale, update
 from milsurv.leaderboards.entries.entry import read_entry
 from milsurv.leaderboards.entries.prediction_table import _survival
-from milsurv.leaderboards.file_names import file_names
 from milsurv.leaderboards.publish import gather
 from milsurv.leaderboards.rows import RowError
 

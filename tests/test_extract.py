@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from milsurv.benchmark.extract import Extraction, _same_mpp, extract
-from milsurv.benchmark.extract_stream import Task
+from milsurv.benchmark.extraction.extract import Extraction, _same_mpp, extract
+from milsurv.benchmark.extraction.stream import Task
 from milsurv.benchmark.prepare import UsageError
-from milsurv.datasets.errors import DataError
+from milsurv.datasets.features.nesting import check_nesting
 from milsurv.datasets.features.opening import open_features
-from milsurv.datasets.nesting import check_nesting
-from milsurv.datasets.wsi.files import SlideFile, find_slides
-from milsurv.datasets.wsi.mpp import resolution
-from milsurv.datasets.wsi.reader import Wanted, running
+from milsurv.datasets.slides.files import SlideFile, find_slides
+from milsurv.datasets.slides.mpp import resolution
+from milsurv.datasets.slides.reader import Wanted, running
+from milsurv.errors import DataError
 
 from .slide_writers import INK, tissue_image, write_tiff
 
@@ -271,7 +271,7 @@ def test_no_thread_outlives_an_extraction(slides, tmp_path):
 
 
 def test_a_reader_that_is_silent_is_ended(slides, monkeypatch):
-    monkeypatch.setattr("milsurv.datasets.wsi.reader.SECONDS", 0.05)  # no slide is opened so quickly
+    monkeypatch.setattr("milsurv.datasets.slides.reader.SECONDS", 0.05)  # no slide is opened so quickly
     with running() as reader, pytest.raises(DataError, match=r"nothing could be read for 0\.05 seconds"):
         reader.read(slides / "one" / "a.tiff", Wanted(patch_px=64))
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from milsurv.benchmark.cli.main import main
-from milsurv.datasets.errors import DataError
 from milsurv.datasets.features.convert import convert
 from milsurv.datasets.features.opening import open_features
+from milsurv.errors import DataError
 
 _spec = importlib.util.spec_from_file_location("feature_writers", Path(__file__).with_name("feature_writers.py"))
 assert _spec is not None

@@ -14,10 +14,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from milsurv.datasets.bags import Bags
-from milsurv.datasets.errors import DataError
 from milsurv.datasets.features import h5_file
 from milsurv.datasets.features.opening import open_features
 from milsurv.datasets.patient import Patient
+from milsurv.errors import DataError
 
 _spec = importlib.util.spec_from_file_location("feature_writers", Path(__file__).with_name("feature_writers.py"))
 assert _spec is not None

@@ -10,14 +10,14 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from milsurv.benchmark.cross_validate import run
 from milsurv.benchmark.prepare import Request, prepare
-from milsurv.benchmark.run import run
 from milsurv.datasets.bags import Bags
-from milsurv.datasets.errors import DataError
 from milsurv.datasets.features import h5_file
 from milsurv.datasets.features.opening import open_all, open_features
-from milsurv.datasets.labels import read_labels
-from milsurv.datasets.synthetic import draw_twin
+from milsurv.datasets.labels.read import read_labels
+from milsurv.datasets.simulated.cohort import draw_twin
+from milsurv.errors import DataError
 
 _spec = importlib.util.spec_from_file_location("feature_writers", Path(__file__).with_name("feature_writers.py"))
 assert _spec is not None

@@ -9,8 +9,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from milsurv.datasets.errors import DataError
 from milsurv.datasets.features.opening import open_features
+from milsurv.errors import DataError
 
 SIZES = {5: 2, 10: 5, 20: 17}
 

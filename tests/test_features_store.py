@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from milsurv.datasets.errors import DataError
 from milsurv.datasets.features.half import to_half
 from milsurv.datasets.features.opening import open_features
 from milsurv.datasets.features.store import write_slide
 from milsurv.datasets.features.store_file import framed
+from milsurv.errors import DataError
 
 RNG = np.random.default_rng(0)
 FEATURES = {m: RNG.standard_normal((n, 16), np.float32) for m, n in ((5, 1), (10, 3), (20, 11))}
@@ -236,7 +236,7 @@ def test_files_of_a_later_format_and_files_of_others_are_told_apart(tmp_path: Pa
 def test_a_full_disk_is_a_clear_error_and_leaves_nothing(tmp_path: Path) -> None:
     code = (
         "import resource, sys, signal, numpy as np; from pathlib import Path\n"
-        "from milsurv.datasets.features.store import write_slide; from milsurv.datasets.errors import DataError\n"
+        "from milsurv.datasets.features.store import write_slide; from milsurv.errors import DataError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))\n"
         "try: write_slide(Path(sys.argv[1]), 'a', {20: np.zeros((500, 64))}, {}, backbone='b', patch_px=256)\n"
         "except DataError as error: print(error); sys.exit(3)\n"

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from milsurv.datasets import cohorts
-from milsurv.datasets.errors import DataError
-from milsurv.datasets.fetch import Fetched, fetch
-from milsurv.datasets.gdc import Api
-from milsurv.datasets.labels import read_labels
-from milsurv.datasets.manifest import read_manifest
+from milsurv.datasets.gdc.fetch import Fetched, fetch
+from milsurv.datasets.gdc.manifest import read_manifest
+from milsurv.datasets.gdc.search import Api
+from milsurv.datasets.labels.read import read_labels
+from milsurv.errors import DataError
 
 BLCA = cohorts.get("blca")
 

@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from milsurv.benchmark.batches import epoch_batches, pack, pieces, prefetched
-from milsurv.benchmark.bins import fit_bins
-from milsurv.benchmark.fit import Diverged, Part, Precision, Targets, backward, fit, learning_rate, predict
-from milsurv.benchmark.losses import LOSSES
-from milsurv.benchmark.metrics import FollowUp
 from milsurv.benchmark.recipe import FAULTS, RECIPES, Recipe, change, epochs_of
+from milsurv.benchmark.training.batches import epoch_batches, pack, pieces, prefetched
+from milsurv.benchmark.training.fit import Diverged, Part, Precision, Targets, backward, fit, learning_rate, predict
+from milsurv.benchmark.training.losses import LOSSES
 from milsurv.models import registry
+from milsurv.survival.metrics import FollowUp
+from milsurv.survival.time_bins import fit_bins
 
 CPU = torch.device("cpu")
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from milsurv.benchmark.foreign_table import read_foreign
-from milsurv.benchmark.imported import check, folds_of, imported, labels_of
-from milsurv.benchmark.without_epochs import keep
-from milsurv.datasets.errors import DataError
+from milsurv.benchmark.external.prediction_table import read_foreign
+from milsurv.benchmark.external.predictions import check, folds_of, imported, labels_of
+from milsurv.benchmark.results.score_predictions import keep
+from milsurv.errors import DataError
 from milsurv.leaderboards.publish import gather, publish
 from milsurv.leaderboards.rows import check as check_row
-from milsurv.leaderboards.statistics.concordance import concordance
+from milsurv.survival.concordance import concordance
 from typer.testing import CliRunner
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "published"

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from milsurv.datasets.archive import read_table_bytes
-from milsurv.datasets.errors import DataError
-from milsurv.datasets.labels import Labels, read_labels
+from milsurv.datasets.labels.archive import read_table_bytes
+from milsurv.datasets.labels.read import Labels, read_labels
 from milsurv.datasets.layout import find_labels
+from milsurv.errors import DataError
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="the public label tables are not beside this checkout")

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from milsurv.datasets.attach import attach_slides
-from milsurv.datasets.columns import parse_columns
-from milsurv.datasets.errors import DataError
-from milsurv.datasets.labels import Labels, read_labels
+from milsurv.datasets.folds.read import read_splits
+from milsurv.datasets.labels.columns import parse_columns
+from milsurv.datasets.labels.link_slides import attach_slides
+from milsurv.datasets.labels.read import Labels, read_labels
+from milsurv.datasets.labels.time_units import basis_of
 from milsurv.datasets.layout import find_labels
-from milsurv.datasets.splits import read_splits
-from milsurv.datasets.time_units import basis_of
+from milsurv.errors import DataError
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="the public label tables are not beside this checkout")

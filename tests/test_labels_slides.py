@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from milsurv.datasets.errors import DataError
-from milsurv.datasets.labels import Labels, counts_of, fingerprint_of_patients
+from milsurv.datasets.folds.read import cut_validation, stratified_folds
+from milsurv.datasets.labels.read import Labels, counts_of, fingerprint_of_patients
+from milsurv.datasets.labels.several_slides import MODES, select_slides
 from milsurv.datasets.patient import Patient
-from milsurv.datasets.slides import MODES, select_slides
-from milsurv.datasets.splits import cut_validation, stratified_folds
+from milsurv.errors import DataError
 
 
 def labels_of(slides: list[int]) -> Labels:

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from milsurv.leaderboards.predictions import read_predictions
 from milsurv.leaderboards.ranking.board import boards
+from milsurv.leaderboards.render.csv_file import table_csv
+from milsurv.leaderboards.render.latex import escape as latex_escape
+from milsurv.leaderboards.render.latex import latex
+from milsurv.leaderboards.render.markdown import escape, markdown
+from milsurv.leaderboards.render.text_tables import quantity, signed, tables
 from milsurv.leaderboards.rows import RowError, check, read_row, read_rows
-from milsurv.leaderboards.tables.latex import escape as latex_escape
-from milsurv.leaderboards.tables.latex import latex
-from milsurv.leaderboards.tables.markdown import escape, markdown
-from milsurv.leaderboards.tables.sheets import quantity, signed, tables
-from milsurv.leaderboards.tables.table_csv import table_csv
 
 _spec = importlib.util.spec_from_file_location("leaderboard_rows", Path(__file__).with_name("leaderboard_rows.py"))
 make = importlib.util.module_from_spec(_spec)

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from milsurv.benchmark.metrics import c_index
+from milsurv.benchmark.cross_validate import fold_parts, run
 from milsurv.benchmark.prepare import Request, prepare
-from milsurv.benchmark.run import fold_parts, run
 from milsurv.benchmark.session import Finished
-from milsurv.datasets.synthetic import draw_twin
+from milsurv.datasets.simulated.cohort import draw_twin
 from milsurv.models.registry import MODELS
+from milsurv.survival.metrics import c_index
 
 pytestmark = pytest.mark.slow
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from milsurv.benchmark.cli import main as cli
 from milsurv.datasets import cohorts
-from milsurv.datasets.comparable import chance_sd, comparable_pairs
-from milsurv.datasets.concordance import concordance
+from milsurv.datasets.check.check import Report, lint
 from milsurv.datasets.layout import find_labels
-from milsurv.datasets.lint import Report, lint
+from milsurv.survival.comparable_pairs import chance_sd, comparable_pairs
+from milsurv.survival.oracle_concordance import concordance
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="the public label tables are not beside this checkout")

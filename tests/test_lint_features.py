@@ -4,9 +4,9 @@ import shutil
 from pathlib import Path
 
 from milsurv.datasets import cohorts
+from milsurv.datasets.check.check import lint
 from milsurv.datasets.features.opening import open_features
 from milsurv.datasets.features.store import write_slide
-from milsurv.datasets.lint import lint
 
 
 def report(twin: Path, features: Path):

@@ -8,8 +8,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from milsurv.benchmark.bins import TimeBins, fit_bins
-from milsurv.benchmark.losses import LOSSES, breslow_survival, cox, cross_entropy, log_survival, nll
+from milsurv.benchmark.training.losses import LOSSES, breslow_survival, cox, cross_entropy, log_survival, nll
+from milsurv.survival.time_bins import TimeBins, fit_bins
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "spec" / "golden-vectors.json"
 

@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-from milsurv.leaderboards import memory, recalled
-from milsurv.leaderboards.memory import DAYS, Memory, of_user
+from milsurv.leaderboards import cached_evidence as recalled
+from milsurv.leaderboards.cache import store as memory
+from milsurv.leaderboards.cache.store import DAYS, Memory, of_user
 from milsurv.leaderboards.publish import gather, publish
 from milsurv.leaderboards.ranking.comparisons import judged
 from milsurv.leaderboards.ranking.derived import NOTHING_KEPT
@@ -48,7 +49,7 @@ def test_nothing_is_reckoned_twice(results, tmp_path, monkeypatch):
 
     for name in ("curves_of", "plot"):
         monkeypatch.setattr(recalled, name, again)
-    monkeypatch.setattr("milsurv.leaderboards.kept_predictions.read_predictions", again)
+    monkeypatch.setattr("milsurv.leaderboards.cache.predictions.read_predictions", again)
     found = gather(results, judge=False, memory=memory)
     recalled.judged(found.boards, found.predictions, memory, judge=again, also=NOTHING_KEPT.text)
     recalled.plots(found.boards, found.predictions, memory)

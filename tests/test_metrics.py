@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from milsurv.benchmark.metrics import (
+from milsurv.survival.metrics import (
     METRICS,
     Estimate,
     FollowUp,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from milsurv.datasets.features.nesting import check_nesting, true_magnification
 from milsurv.datasets.features.opening import open_features
-from milsurv.datasets.nesting import check_nesting, true_magnification
-from milsurv.datasets.tissue_overlap import overlap, stride
+from milsurv.datasets.features.tissue_overlap import overlap, stride
 
 _spec = importlib.util.spec_from_file_location("feature_writers", Path(__file__).with_name("feature_writers.py"))
 assert _spec is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 import milsurv
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("benchmark", "datasets", "leaderboards", "models")
+ROOMS = ("benchmark", "datasets", "leaderboards", "models", "survival")
 
 
 def folders_with_code() -> set[str]:

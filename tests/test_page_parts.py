@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from milsurv.leaderboards.page.ablation_views import ablation_view
-from milsurv.leaderboards.page.datatables import datatables
-from milsurv.leaderboards.page.group_curve_plots import plot
-from milsurv.leaderboards.page.inline_svg import _short
-from milsurv.leaderboards.page.links import board_key, line_key, slug
-from milsurv.leaderboards.page.overall_views import overall_views
-from milsurv.leaderboards.page.problem_groups import problem_groups
-from milsurv.leaderboards.page.row_bars import Axis, axis, bar
 from milsurv.leaderboards.ranking.board import boards
+from milsurv.leaderboards.render.page.ablation_views import ablation_view
+from milsurv.leaderboards.render.page.datatables import datatables
+from milsurv.leaderboards.render.page.group_curve_plots import plot
+from milsurv.leaderboards.render.page.inline_svg import _short
+from milsurv.leaderboards.render.page.links import board_key, line_key, slug
+from milsurv.leaderboards.render.page.overall_views import overall_views
+from milsurv.leaderboards.render.page.problem_groups import problem_groups
+from milsurv.leaderboards.render.page.row_bars import Axis, axis, bar
 from milsurv.leaderboards.rows import Problem
-from milsurv.leaderboards.statistics.group_curves import group_curves
+from milsurv.survival.group_curves import group_curves
 
 _spec = importlib.util.spec_from_file_location("leaderboard_rows", Path(__file__).with_name("leaderboard_rows.py"))
 make = importlib.util.module_from_spec(_spec)

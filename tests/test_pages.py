@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from milsurv.leaderboards.figures import style
-from milsurv.leaderboards.figures.forest import forest
-from milsurv.leaderboards.figures.kaplan_meier import kaplan_meier
-from milsurv.leaderboards.page.inline_svg import inline_svg
+from milsurv.files import write_whole
 from milsurv.leaderboards.publish import publish, render
 from milsurv.leaderboards.ranking.board import boards
-from milsurv.leaderboards.whole_files import write_whole
+from milsurv.leaderboards.render.figures import style
+from milsurv.leaderboards.render.figures.forest import forest
+from milsurv.leaderboards.render.figures.kaplan_meier import kaplan_meier
+from milsurv.leaderboards.render.page.inline_svg import inline_svg
 
 _spec = importlib.util.spec_from_file_location("leaderboard_rows", Path(__file__).with_name("leaderboard_rows.py"))
 make = importlib.util.module_from_spec(_spec)

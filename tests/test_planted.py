@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from milsurv.benchmark.prepare import Request, UsageError, check_words, strength_of
 from milsurv.benchmark.session import Session
-from milsurv.datasets import planted
 from milsurv.datasets.bags import Bags
-from milsurv.datasets.concordance import concordance
-from milsurv.datasets.errors import UnknownCohort
 from milsurv.datasets.features.opening import open_features
-from milsurv.datasets.labels import read_labels
-from milsurv.datasets.synthetic import draw_twin
-from milsurv.datasets.truth import read_truth
+from milsurv.datasets.labels.read import read_labels
+from milsurv.datasets.simulated import planted
+from milsurv.datasets.simulated.cohort import draw_twin
+from milsurv.datasets.simulated.truth import read_truth
+from milsurv.errors import UnknownCohort
+from milsurv.survival.oracle_concordance import concordance
 
 SITES = [f"S{k}" for k in range(12)]
 

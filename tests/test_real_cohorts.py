@@ -7,7 +7,7 @@ import pytest
 import torch
 from milsurv.benchmark.prepare import Request, prepare
 from milsurv.benchmark.session import Session
-from milsurv.datasets.labels import read_labels
+from milsurv.datasets.labels.read import read_labels
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason="the real label tables are not beside this checkout")
@@ -86,7 +86,7 @@ def test_oddities_of_the_public_tables_are_told(cohort, code, count, tmp_path):
 
 
 def test_a_slide_without_features_is_named_before_training(tmp_path):
-    from milsurv.datasets.errors import DataError
+    from milsurv.errors import DataError
 
     labels = read_labels(DATA / TABLES["blca"], "blca")
     slides = [slide for patient in labels.patients for slide in patient.slides]

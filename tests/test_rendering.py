@@ -10,20 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from milsurv.datasets import cohorts
-from milsurv.datasets.concordance import concordance
-from milsurv.datasets.errors import DataError
-from milsurv.datasets.labels import read_labels
+from milsurv.datasets.folds.read import read_splits
+from milsurv.datasets.labels.read import read_labels
 from milsurv.datasets.layout import find_sources
-from milsurv.datasets.rendering import architecture, nuclei, pyramid
-from milsurv.datasets.rendering.cells import tumour_cells
-from milsurv.datasets.rendering.cohort import CONTENTS, render
-from milsurv.datasets.rendering.factors import HAZARDS, draw_factors
-from milsurv.datasets.rendering.fields import smooth
-from milsurv.datasets.rendering.plan import BLANK, plan_cohort
-from milsurv.datasets.rendering.slide import MPP, Content, draw
-from milsurv.datasets.rendering.stain import EOSIN, GLASS, HAEMATOXYLIN, Stain
-from milsurv.datasets.splits import read_splits
-from milsurv.datasets.truth import read_truth
+from milsurv.datasets.simulated.rendering import architecture, nuclei, pyramid
+from milsurv.datasets.simulated.rendering.cells import tumour_cells
+from milsurv.datasets.simulated.rendering.cohort import CONTENTS, render
+from milsurv.datasets.simulated.rendering.factors import HAZARDS, draw_factors
+from milsurv.datasets.simulated.rendering.fields import smooth
+from milsurv.datasets.simulated.rendering.plan import BLANK, plan_cohort
+from milsurv.datasets.simulated.rendering.slide import MPP, Content, draw
+from milsurv.datasets.simulated.rendering.stain import EOSIN, GLASS, HAEMATOXYLIN, Stain
+from milsurv.datasets.simulated.truth import read_truth
+from milsurv.errors import DataError
+from milsurv.survival.oracle_concordance import concordance
 from scipy import ndimage
 
 DEMO = cohorts.get("demo")

@@ -9,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from milsurv.benchmark.cross_validate import run
 from milsurv.benchmark.experiment import seed_for
 from milsurv.benchmark.prepare import Request, UsageError, command_of, prepare
-from milsurv.benchmark.results import CannotWrite, ResultFolder
-from milsurv.benchmark.run import run
-from milsurv.datasets.errors import DataError
+from milsurv.benchmark.results.folder import CannotWrite, ResultFolder
+from milsurv.errors import DataError
 
 
 class Silent:
@@ -172,7 +172,7 @@ def test_the_best_reading_is_never_below_the_others(twin, tmp_path):
 
 
 def test_out_of_fold_predictions_are_one_table_that_reproduces_the_rows(twin, tmp_path):
-    from milsurv.benchmark.metrics import c_index
+    from milsurv.survival.metrics import c_index
 
     experiment, rows = run_it(request(twin), tmp_path)
     table = pd.read_csv(tmp_path / "experiments" / experiment.id / "predictions.csv")
@@ -205,7 +205,7 @@ def test_the_reference_recipe_holds_nothing_out_and_selects_the_last_epoch(twin,
 
 
 def test_cohort_bins_are_a_fault_that_must_be_asked_for(twin):
-    from milsurv.benchmark.run import fold_parts
+    from milsurv.benchmark.cross_validate import fold_parts
 
     experiment, material = prepare(request(twin, recipe="reference", settings={"faults": "cohort-bins", "epochs": "1"}))
     assert experiment.recipe.faults == ("cohort-bins",)

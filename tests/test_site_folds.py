@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from milsurv.datasets.errors import DataError
-from milsurv.datasets.folds_file import save_folds
-from milsurv.datasets.labels import Counts, Labels, fingerprint_of_patients, read_labels
+from milsurv.datasets.folds.read import Folds, read_splits, stratified_folds
+from milsurv.datasets.folds.site_preserving import shared_sites, site_preserving_folds
+from milsurv.datasets.folds.write import save_folds
+from milsurv.datasets.labels.read import Counts, Labels, fingerprint_of_patients, read_labels
 from milsurv.datasets.layout import find_labels
 from milsurv.datasets.patient import Patient
-from milsurv.datasets.site_folds import shared_sites, site_preserving_folds
-from milsurv.datasets.splits import Folds, read_splits, stratified_folds
+from milsurv.errors import DataError
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="the public label tables are not beside this checkout")

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from milsurv.benchmark.cross_validate import fold_parts
 from milsurv.benchmark.prepare import Request, UsageError, prepare
-from milsurv.benchmark.run import fold_parts
 from milsurv.benchmark.session import Session
 
 
@@ -119,7 +119,7 @@ def test_the_board_says_how_slides_count_and_never_ranks_modes_together(twin, tm
 @pytest.mark.parametrize("changes", [{"slides": "slide"}, {"repeats": 2}])
 def test_where_patients_are_scored_more_than_once_they_are_drawn_with_all_their_scores(twin, tmp_path, changes):
     from milsurv.leaderboards.publish import gather
-    from milsurv.leaderboards.statistics.paired_tests import bootstrap_interval
+    from milsurv.survival.comparisons import bootstrap_interval
 
     for model in ("meanpool", "maxpool"):
         assert Session(tmp_path, "none").run(request(twin, model=model, **changes)).complete

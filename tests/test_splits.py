@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from milsurv.datasets.errors import DataError
-from milsurv.datasets.labels import Counts, Labels, read_labels
+from milsurv.datasets.folds.read import Folds, Split, cut_validation, read_splits, stratified_folds
+from milsurv.datasets.labels.read import Counts, Labels, read_labels
 from milsurv.datasets.layout import find_labels
 from milsurv.datasets.patient import Patient
-from milsurv.datasets.splits import Folds, Split, cut_validation, read_splits, stratified_folds
+from milsurv.errors import DataError
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="the public folds are not beside this checkout")

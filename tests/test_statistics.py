@@ -5,21 +5,21 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from milsurv.leaderboards.statistics.concordance import (
-    bootstrap_concordance,
-    concordance,
-    draw_counts,
-    pairs,
-    resampled,
-)
-from milsurv.leaderboards.statistics.paired_tests import (
+from milsurv.survival.comparisons import (
     bootstrap_interval,
     corrected_t_test,
     holm,
     minimum_detectable_difference,
     paired_bootstrap,
 )
-from milsurv.leaderboards.statistics.survival_curves import at_risk, hazard_ratio, kaplan_meier_curve, logrank_p
+from milsurv.survival.concordance import (
+    bootstrap_concordance,
+    concordance,
+    draw_counts,
+    pairs,
+    resampled,
+)
+from milsurv.survival.kaplan_meier import at_risk, hazard_ratio, kaplan_meier_curve, logrank_p
 from scipy import stats
 from sksurv.compare import compare_survival
 from sksurv.metrics import concordance_index_censored

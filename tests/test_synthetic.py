@@ -9,16 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from milsurv.datasets import cohorts
 from milsurv.datasets.bags import Bags
-from milsurv.datasets.concordance import concordance
-from milsurv.datasets.errors import DataError
 from milsurv.datasets.features.opening import open_features
-from milsurv.datasets.labels import Labels, read_labels
+from milsurv.datasets.folds.read import stratified_folds
+from milsurv.datasets.labels.read import Labels, read_labels
 from milsurv.datasets.layout import find_sources
-from milsurv.datasets.splits import stratified_folds
-from milsurv.datasets.synthetic import draw_twin
-from milsurv.datasets.truth import read_truth
-from milsurv.datasets.twin_patients import follow, size_of, slides_per_patient
-from milsurv.datasets.twin_tissue import SIDE, draw_tissue
+from milsurv.datasets.simulated.cohort import draw_twin
+from milsurv.datasets.simulated.patients import follow, size_of, slides_per_patient
+from milsurv.datasets.simulated.tissue import SIDE, draw_tissue
+from milsurv.datasets.simulated.truth import read_truth
+from milsurv.errors import DataError
+from milsurv.survival.oracle_concordance import concordance
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 from sksurv.metrics import concordance_index_censored
 

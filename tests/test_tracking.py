@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from milsurv.benchmark.prepare import Request
+from milsurv.benchmark.results.tracking import NAME, fetch, local_store
 from milsurv.benchmark.session import Session
-from milsurv.benchmark.tracking import NAME, fetch, local_store
 
 
 def request(twin: Path, out: Path, epochs: int = 3) -> Request:
@@ -93,7 +93,7 @@ def test_an_interrupted_run_is_marked_and_taken_up_again(twin, tmp_path, monkeyp
 
 
 def test_means_are_those_of_all_folds_whatever_was_logged_before(twin, tmp_path):
-    from milsurv.benchmark.tracking import Tracker
+    from milsurv.benchmark.results.tracking import Tracker
 
     tracker = Tracker(
         local_store(tmp_path), tmp_path, {}, {"milsurv.experiment": "e", "model": "m", "cohort": "c"}, print

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from milsurv.datasets.errors import DataError
-from milsurv.datasets.wsi.grid import choose_tiles, plan_grid
+from milsurv.datasets.slides.grid import choose_tiles, plan_grid
+from milsurv.errors import DataError
 
 EVERYWHERE = lambda corners, side: np.ones(len(corners))  # noqa: E731
 

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from milsurv.datasets.errors import DataError
-from milsurv.datasets.wsi.mpp import resolution
+from milsurv.datasets.slides.mpp import resolution
+from milsurv.errors import DataError
 
 VENDOR = {"openslide.vendor": "aperio", "openslide.mpp-x": "0.25", "openslide.mpp-y": "0.25"}
 TIFF = {"tiff.XResolution": "40000", "tiff.YResolution": "40000", "tiff.ResolutionUnit": "centimeter"}

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import openslide
 import pytest
-from milsurv.datasets.errors import DataError
-from milsurv.datasets.wsi.files import content_of, find_slides
-from milsurv.datasets.wsi.grid import choose_tiles, plan_grid
-from milsurv.datasets.wsi.reading import read_tiles, regions
-from milsurv.datasets.wsi.slide import opened, series
-from milsurv.datasets.wsi.tissue import find_tissue, thumbnail
+from milsurv.datasets.slides.files import content_of, find_slides
+from milsurv.datasets.slides.grid import choose_tiles, plan_grid
+from milsurv.datasets.slides.reading import read_tiles, regions
+from milsurv.datasets.slides.slide import opened, series
+from milsurv.datasets.slides.tissue import find_tissue, thumbnail
+from milsurv.errors import DataError
 
 from .slide_writers import tissue_image, write_tiff
 
@@ -67,7 +67,7 @@ def test_the_thumbnail_does_not_show_its_blocks(tmp_path, monkeypatch):
     path = write_tiff(tmp_path / "a.tiff", tissue_image(640, 320, [(100, 50, 400, 250)]), 0.5, (1,))
     with opened(path) as slide:
         whole = thumbnail(slide, 16)
-        monkeypatch.setattr("milsurv.datasets.wsi.tissue.BLOCK", 100)
+        monkeypatch.setattr("milsurv.datasets.slides.tissue.BLOCK", 100)
         assert np.array_equal(thumbnail(slide, 16), whole)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from milsurv.datasets.wsi.tissue import Tissue, mask_of
+from milsurv.datasets.slides.tissue import Tissue, mask_of
 
 from .slide_writers import GLASS, tissue_image
 

@@ -26,8 +26,8 @@ def compare(
     with explained():
         from ...leaderboards.publish import gather
         from ...leaderboards.ranking.pairwise import pairwise
-        from ...leaderboards.tables.sheets import pairs_sheet
-        from .. import console
+        from ...leaderboards.render.text_tables import pairs_sheet
+        from . import console
 
         folders = [inside if (inside := path / "experiments").is_dir() else path for path in results]
         found = gather(folders, judge=False)

@@ -27,9 +27,9 @@ def demo(
     Typed again, it skips what is done.
     """
     with explained():
-        from .. import console
         from ..demo import MODELS, Demo, draw, embed, learned
         from ..session import Session
+        from . import console
 
         asked = Demo(out, patients, seed, area)
         console.say(f"1 of 4  rendering slides into {asked.data}")
@@ -56,7 +56,7 @@ def demo(
 
 def _close(found: "Learned") -> None:
     """The closing lines: models against the truth and against chance, and how little so few patients prove."""
-    from .. import console
+    from . import console
 
     console.say(f"\n{found.patients} patients, {found.slides} slides, {found.events} deaths; C-index, mean over folds:")
     for name, score in (*found.c_index.items(), ("oracle", found.oracle)):

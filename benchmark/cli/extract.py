@@ -63,10 +63,10 @@ def extract(
     """
     with explained():
         from ...datasets import cohorts
-        from .. import console
-        from ..extract import Extraction, backbone_folder, extract
-        from ..features import read_mpp
+        from ..extraction.extract import Extraction, backbone_folder, extract
+        from ..inspect_features import read_mpp
         from ..prepare import UsageError
+        from . import console
 
         if cohort is None and out is None:
             raise UsageError("give --cohort, or --out for another folder: features must go somewhere")

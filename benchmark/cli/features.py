@@ -41,15 +41,16 @@ def inspect(
 ) -> None:
     """Say what a folder of features holds, and whether its scales nest. Exit status 1 for errors."""
     with explained():
-        from .. import console, features
+        from .. import inspect_features as features
         from ..prepare import UsageError
+        from . import console
 
         if (cohort is None) != (labels is None):
             raise UsageError("--cohort and --labels belong together: the labels say whose slides to look for")
         table = None
         if cohort is not None and labels is not None:
             from ...datasets import cohorts
-            from ...datasets.labels import read_labels
+            from ...datasets.labels.read import read_labels
 
             table = read_labels(labels, cohorts.get(cohort))
         told = {"magnification": magnification, "patch_px": patch_px, "coords": coords}
@@ -84,7 +85,8 @@ def convert(
     with explained():
         from ...datasets.features.convert import convert as convert_slides
         from ...datasets.features.opening import open_features
-        from .. import console, features
+        from .. import inspect_features as features
+        from . import console
 
         reader = open_features(folder, backbone, magnification=magnification, patch_px=patch_px, coords=coords)
         with console.counting(f"Converting {reader.backbone}") as count:

@@ -43,8 +43,8 @@ def figures(
         from ...leaderboards.entries.joined import PUBLISHED
         from ...leaderboards.figure_set import KINDS, Asked, read_clinical, write_figures
         from ...leaderboards.publish import gather
-        from .. import console
         from ..prepare import known
+        from . import console
 
         for word in kind or ():
             known("kind", word, KINDS)

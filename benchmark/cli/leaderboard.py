@@ -54,12 +54,12 @@ def build(
             return
         import tempfile
 
+        from ...leaderboards.cache.store import of_user
         from ...leaderboards.entries.joined import PUBLISHED
-        from ...leaderboards.memory import of_user
         from ...leaderboards.publish import publish
-        from .. import console
         from ..prepare import UsageError
-        from ..reason import reason
+        from ..results.reason import reason
+        from . import console
 
         if tracking and results:
             raise UsageError("give folders with results or --tracking, not both")
@@ -68,7 +68,7 @@ def build(
         folders = _experiments_of(given)
         with tempfile.TemporaryDirectory() as fetched:
             if tracking:
-                from ..tracking import fetch
+                from ..results.tracking import fetch
 
                 try:
                     fetch(tracking, Path(fetched))
@@ -113,8 +113,8 @@ def submit(
         from datetime import UTC, datetime
 
         from ... import __version__
-        from .. import console
-        from ..submit import submit as send
+        from ..verify.submit import submit as send
+        from . import console
 
         day = when or datetime.now(UTC).date().isoformat()
         head = {"title": title, "who": who, "when": day, "milsurv": __version__, "licence": licence, "notes": notes}
@@ -142,12 +142,12 @@ def verify(
     Exit status 1 where anything is wrong. What cannot be checked is said.
     """
     with explained():
-        from ...datasets.labels import read_labels
-        from ...datasets.splits import read_splits
+        from ...datasets.folds.read import read_splits
+        from ...datasets.labels.read import read_labels
         from ...leaderboards.entries.entry import HEAD
-        from .. import console
         from ..prepare import UsageError
         from ..verify.entry import verify as check
+        from . import console
         from .predictions import cohort_named
 
         if (labels is None) != (cohort is None) or (splits is not None and labels is None):
@@ -175,7 +175,7 @@ def verify(
 def _committed(update: bool, root: Path, as_json: bool) -> None:
     """Write, or prove, the pages that are committed with milsurv."""
     from ...leaderboards import committed
-    from .. import console
+    from . import console
 
     if update:
         changed = [str(path) for path in committed.update(root)]

@@ -17,8 +17,9 @@ def list_(
 ) -> None:
     """List what is known: models, cohorts, backbones, losses, recipes, metrics."""
     with explained():
-        from .. import catalogue, console
+        from .. import catalogue
         from ..prepare import known
+        from . import console
 
         if what != "all":
             known("list", what, catalogue.LISTS)

@@ -15,11 +15,11 @@ class Failure(Exception):
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn what users can mend into one line and an exit status; what is our fault keeps its traceback."""
-    from ...datasets.errors import DataError, UnknownBackbone, UnknownCohort
+    from ...errors import DataError, UnknownBackbone, UnknownCohort
     from ...leaderboards.rows import RowError
     from ...models.registry import UnknownModel
     from ..prepare import UsageError
-    from ..results import CannotWrite
+    from ..results.folder import CannotWrite
 
     try:
         yield

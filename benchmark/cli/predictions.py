@@ -11,7 +11,7 @@ from .output import print_json
 
 if TYPE_CHECKING:
     from ...datasets.cohort import Cohort
-    from ..without_epochs import Entry
+    from ..results.score_predictions import Entry
 
 
 def import_predictions(
@@ -33,14 +33,14 @@ def import_predictions(
     with explained():
         import shlex
 
-        from ...datasets.errors import some
-        from ...datasets.labels import read_labels
-        from ...datasets.splits import read_splits
-        from .. import console
-        from ..foreign_table import read_foreign
-        from ..imported import check, folds_of, imported, labels_of
+        from ...datasets.folds.read import read_splits
+        from ...datasets.labels.read import read_labels
+        from ...errors import some
+        from ..external.prediction_table import read_foreign
+        from ..external.predictions import check, folds_of, imported, labels_of
         from ..prepare import known
-        from ..without_epochs import keep
+        from ..results.score_predictions import keep
+        from . import console
 
         known("missing", missing, ("error", "drop"))
         name, entry_of_registry = cohort_named(cohort)
@@ -66,8 +66,8 @@ def import_predictions(
 def cohort_named(name: str) -> "tuple[str, Cohort | None]":
     """The registry's name and entry of a cohort; a name it does not hold is kept as given, with a warning."""
     from ...datasets import cohorts
-    from ...datasets.errors import UnknownCohort
-    from .. import console
+    from ...errors import UnknownCohort
+    from . import console
 
     try:
         found = cohorts.get(name)
@@ -80,7 +80,7 @@ def cohort_named(name: str) -> "tuple[str, Cohort | None]":
 def _show(made: "Entry", folder: Path, out: Path, as_json: bool) -> None:
     """Render the leaderboard, and print the C-index of every fold as a table or as JSON."""
     from ...leaderboards.publish import publish
-    from .. import console
+    from . import console
 
     published = publish(out / "experiments", out / "leaderboard")
     for problem in published.problems:

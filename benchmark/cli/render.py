@@ -37,9 +37,9 @@ def render(
 ) -> None:
     """Render slides that openslide opens, with labels, folds and the truth beside them. Slides that are there stay."""
     with explained():
-        from ...datasets.rendering.cohort import render as draw
-        from ...datasets.truth import read_truth
-        from .. import console
+        from ...datasets.simulated.rendering.cohort import render as draw
+        from ...datasets.simulated.truth import read_truth
+        from . import console
 
         with console.counting(f"rendering {cohort}") as count:
             folder = draw(cohort, out / cohort, patients, seed, strength, area, workers, count)

@@ -109,7 +109,7 @@ def finish(
         if as_json:
             print_json({"would_run": plan})
         else:
-            from .. import console
+            from . import console
 
             console.listing(f"Would run {len(plan)} experiment{'s' * (len(plan) != 1)}", plan)
         return

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from ...datasets.labels import Labels
-from ...datasets.splits import Folds
+from ...datasets.folds.read import Folds
+from ...datasets.labels.read import Labels
 from ...leaderboards.entries.entry import Entry, read_entry
 from ...leaderboards.experiments import attempts
 from ...leaderboards.ranking.board import boards

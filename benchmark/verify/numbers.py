@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...datasets.errors import DataError
-from ...datasets.stratify import cut_validation
+from ...datasets.folds.stratified import cut_validation
+from ...errors import DataError
 from ...leaderboards.ranking.board import IMPORTED
 from ...leaderboards.rows import Row
 from ...leaderboards.schema import READINGS
-from ..bins import fit_bins
+from ...survival.metrics import METRICS, Estimate, FollowUp, NotComputable, brier_null, c_index
+from ...survival.time_bins import fit_bins
 from ..experiment import seed_for
-from ..metrics import METRICS, Estimate, FollowUp, NotComputable, brier_null, c_index
-from ..without_epochs import need_of
+from ..results.score_predictions import need_of
 from .agreement import check_agreement
 from .ids import told
 from .report import Report

@@ -13,14 +13,14 @@ from typing import Any
 
 import pandas as pd
 
-from ...datasets.errors import DataError
-from ...datasets.labels import Counts, Labels
+from ...datasets.folds.split import Split
+from ...datasets.folds.stratified import fingerprint_of
+from ...datasets.labels.read import Counts, Labels
 from ...datasets.patient import Patient, site_of
-from ...datasets.split import Split
-from ...datasets.stratify import fingerprint_of
+from ...errors import DataError
 from ...leaderboards.rows import Row
-from ..control_runs import prepare_control, settled_by
-from ..controls import CONTROLS
+from ..baselines.control_runs import prepare_control, settled_by
+from ..baselines.controls import CONTROLS
 from ..experiment import canonical_of
 from ..prepare import Request, UsageError, prepare
 

@@ -3,8 +3,8 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+from ...errors import DataError
 from .. import backbones
-from ..errors import DataError
 from .encoder import Encoder, Intake
 
 EMBEDDED = "efficientnet-lite0"

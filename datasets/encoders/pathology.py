@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ...errors import DataError, some
 from ..backbones import Backbone
-from ..errors import DataError, some
 from .encoder import Intake
 from .torchvision_mend import mend
 from .weights import check_finite, fingerprint_of, fit, locate, read_state

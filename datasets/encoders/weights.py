@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ...errors import DataError, some
 from ..backbones import Backbone
-from ..errors import DataError, some
 
 FILES = ("model.safetensors", "pytorch_model.bin")
 

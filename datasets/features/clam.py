@@ -12,7 +12,7 @@ files, the .h5 is read: its coordinates belong to its rows.
 import re
 from pathlib import Path
 
-from ..errors import DataError
+from ...errors import DataError
 from .listing import Listing, folders, listing, locks
 from .slide_files import FeatureSet, Part
 

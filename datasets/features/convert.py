@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from ..errors import DataError
+from ...errors import DataError
+from ...fingerprints import fingerprint
 from ..findings import Finding, finding
-from ..fingerprint import fingerprint
 from .geometry import Geometry
 from .names import safe
 from .reader import Reader

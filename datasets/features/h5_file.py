@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..child import Child, Dead
-from ..errors import DataError
+from ...errors import DataError
+from ..worker import Child, Dead
 
 AGAIN = "Extract this slide again."
 SECONDS = 120.0

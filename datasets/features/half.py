@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..errors import DataError
+from ...errors import DataError
 
 LARGEST = 65504.0  # of float16
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import DataError
+from ...errors import DataError
 from ..findings import Finding, finding
 
 

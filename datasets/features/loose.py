@@ -6,7 +6,7 @@ TRIDENT's attributes say the magnification; files as CLAM writes them do not, so
 import re
 from pathlib import Path
 
-from ..errors import DataError
+from ...errors import DataError
 from . import clam, h5_file, trident
 from .geometry import nearest, number
 from .listing import listing, locks

@@ -1,6 +1,6 @@
 """Names from data become file names only here, so that none of them leads out of its folder."""
 
-from ..errors import DataError
+from ...errors import DataError
 
 
 def safe(slide: str) -> str:

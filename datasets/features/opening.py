@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...errors import DataError, UnknownBackbone
 from .. import backbones
-from ..errors import DataError, UnknownBackbone
 from . import clam, loose, panther, reference, stamp, store, trident
 from .listing import folders
 from .reader import Reader

@@ -9,7 +9,7 @@ is read, because it may hold coordinates.
 import re
 from pathlib import Path
 
-from ..errors import DataError, some
+from ...errors import DataError, some
 from .listing import folders, listing, locks
 from .slide_files import FeatureSet, Part
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import DataError
+from ...errors import DataError
 from .half import to_half
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ...errors import DataError, some
+from ...fingerprints import fingerprint
 from .. import backbones
-from ..errors import DataError, some
 from ..findings import Finding, finding
-from ..fingerprint import fingerprint
 from . import h5_file, pt_file
 from .geometry import NOMINAL_MPP, Facts, Geometry, number
 from .half import first_bad_row, to_half

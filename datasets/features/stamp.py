@@ -11,7 +11,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from ..errors import DataError, some
+from ...errors import DataError, some
 from ..findings import Finding, finding
 from . import h5_file
 from .geometry import nearest, number

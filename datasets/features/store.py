@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ...errors import DataError
+from ...fingerprints import fingerprint
 from .. import backbones
-from ..errors import DataError
 from ..findings import Finding, finding
-from ..fingerprint import fingerprint
 from .geometry import Facts
 from .half import first_bad_row
 from .names import safe

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from ... import __version__
-from ..errors import DataError
+from ...errors import DataError
 from .geometry import Geometry, geometry_from
 from .half import to_half
 from .names import safe

@@ -9,7 +9,7 @@ folder is then called `extracted_mag20x_patch256_fp`. `slide_features_<encoder>`
 import re
 from pathlib import Path
 
-from ..errors import DataError, some
+from ...errors import DataError, some
 from ..findings import Finding, finding
 from .listing import folders, listing, locks
 from .slide_files import FeatureSet, Part

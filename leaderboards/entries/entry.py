@@ -22,10 +22,10 @@ from typing import Any
 
 import pandas as pd
 
+from ...files import write_whole
 from ..predictions import check_predictions
 from ..ranking.derived import Derived, parse_derived
 from ..rows import Row, RowError, check
-from ..whole_files import write_whole
 
 FORMAT, VERSION = "milsurv-entry", 1
 HEAD, ROWS, EXPERIMENTS = "entry.json", "rows.jsonl", "experiments.jsonl"

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from ...survival.concordance import concordance
 from ..schema import READINGS
-from ..statistics.concordance import concordance
 
 _DIGITS = (6, 9, 17)
 _SURVIVAL_DIGITS = 7  # fewer move the calibration index of a badly calibrated model

@@ -11,13 +11,13 @@ from typing import Any
 
 import pandas as pd
 
+from ...survival.group_curves import as_json, curves_of
 from ..experiments import Attempt, Incomplete, attempts
 from ..predictions import predictions_of
 from ..ranking.board import boards
 from ..ranking.comparisons import Resampling
 from ..ranking.derived import plain
 from ..rows import Row, RowError, read_rows
-from ..statistics.group_curves import as_json, curves_of
 from .entry import write_entry
 from .prediction_table import edges_of, table_of
 

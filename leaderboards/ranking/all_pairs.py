@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from ..statistics.paired_tests import corrected_t_test_p
+from ...survival.comparisons import corrected_t_test_p
 from .board import Line
 
 _CHUNK = 128

@@ -13,10 +13,10 @@ from functools import cached_property
 
 import numpy as np
 
+from ...survival.comparisons import variance_split
 from ..experiments import Attempt, Incomplete, attempts
 from ..rows import Row
 from ..schema import METRICS, READINGS
-from ..statistics.paired_tests import variance_split
 from .evidence import Evidence
 
 CONTROL, IMPORTED = "control", "imported"

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..schema import READINGS
-from ..statistics.paired_tests import (
+from ...survival.comparisons import (
     Estimate,
     corrected_t_test,
     holm,
@@ -21,6 +20,7 @@ from ..statistics.paired_tests import (
     minimum_detectable_difference,
     percentile,
 )
+from ..schema import READINGS
 from .all_pairs import bootstrap_p, sizes, t_test_p, to_adjust
 from .board import CONTROL, Board, Line, Ranking, names_of
 from .derived import NOTHING_KEPT, Derived

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ...survival.comparisons import Estimate
+from ...survival.group_curves import GroupCurves, parse_curves
 from ..rows import RowError
 from ..schema import READINGS
-from ..statistics.group_curves import GroupCurves, parse_curves
-from ..statistics.paired_tests import Estimate
 
 Members = tuple[str, ...]
 """The experiments of a line, in the order of their seeds."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..statistics.paired_tests import Estimate
+from ...survival.comparisons import Estimate
 
 ALPHA = 0.05
 SURVIVES, AS_TRAINED, NOT_SHOWN = "survives", "as trained", "not shown"

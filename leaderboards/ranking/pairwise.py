@@ -6,8 +6,8 @@ from itertools import combinations
 
 import pandas as pd
 
+from ...survival.comparisons import Estimate
 from ..rows import RowError
-from ..statistics.paired_tests import Estimate
 from .board import Board, Line, Ranking, names_of
 from .comparisons import Resampling
 from .derived import NOTHING_KEPT, Derived

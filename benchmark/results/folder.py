@@ -1,0 +1,157 @@
+"""Result files: the truth that everything else is made from, written whole or not at all.
+
+OUT/experiments/<id>/experiment.json
+OUT/experiments/<id>/remarks.json                what was noticed in the data, and who was left out
+OUT/experiments/<id>/fold-<k>/result.json        one flat row; written last, so that it marks the fold as done
+OUT/experiments/<id>/fold-<k>/predictions.csv    the test part at every reading
+OUT/experiments/<id>/fold-<k>/curves.csv         one line per epoch
+OUT/experiments/<id>/predictions.csv             all finished folds
+OUT/experiments/<id>/clinical-curves.csv         see clinical_curves.py
+OUT/experiments/<id>/kaplan-meier.svg
+"""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ...files import write_whole
+from ...leaderboards.rows import RowError, read_row
+from ...survival.clinical_curves import clinical_curves, read_fold
+from ...survival.metrics import FollowUp
+from ..experiment import Experiment
+from ..training.fold import FoldOutcome
+
+
+class CannotWrite(OSError):
+    """The output folder does not take what was computed; the message says what to do."""
+
+
+def write(path: Path, data: str | bytes) -> None:
+    """Write a file whole. Errors: `CannotWrite` naming the file and the reason (read-only, disk full, quota)."""
+    try:
+        write_whole(path, data)
+    except OSError as error:
+        reason = error.strerror or error
+        raise CannotWrite(
+            f"cannot write {path}: {reason}. Finished folds are kept; make room or choose another --out"
+        ) from error
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows as csv text; the columns are those of all rows, in order of appearance."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+class ResultFolder:
+    """The files of one experiment."""
+
+    def __init__(self, out: Path, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self.path = out / "experiments" / experiment.id
+
+    def claim(self) -> FileLock:
+        """Hold the experiment against a second process; the lock dies with the process that holds it.
+
+        Errors: `CannotWrite` when another process holds it, or when the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / ".lock")
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise CannotWrite(
+                f"{self.path} is being computed by another process; wait for it, or use another --out"
+            ) from None
+        except OSError as error:
+            reason = error.strerror or error
+            raise CannotWrite(
+                f"cannot write {self.path}: {reason}. Choose a folder you may write with --out"
+            ) from error
+        text = json.dumps({"id": self.experiment.id, **asdict(self.experiment)}, indent=2, sort_keys=True)
+        write(self.path / "experiment.json", text + "\n")
+        return lock
+
+    def write_remarks(self, findings: Sequence[Mapping[str, object]], left_out: Mapping[str, str]) -> None:
+        """What was noticed in the data, and who was left out."""
+        write_remarks(self.path, findings, left_out)
+
+    def fold(self, fold: int) -> Path:
+        """Where a fold's files lie."""
+        return self.path / f"fold-{fold}"
+
+    def finished(self, fold: int) -> dict[str, object] | None:
+        """The row of a fold that is done, or None. A damaged row counts as not done, and is computed again."""
+        folder = self.fold(fold)
+        try:
+            row = read_row(folder / "result.json")
+        except RowError:
+            return None
+        whole = all((folder / name).is_file() for name in ("predictions.csv", "curves.csv"))
+        mine = (row["experiment"], row["fold"]) == (self.experiment.id, fold)
+        return row if whole and mine and row["status"] == "finished" else None
+
+    def write_fold(self, row: Mapping[str, object], outcome: FoldOutcome) -> None:
+        """A finished fold."""
+        folder = self.fold(int(str(row["fold"])))
+        write(folder / "curves.csv", table(outcome.curve))
+        write(folder / "predictions.csv", table(outcome.predictions))
+        (folder / "error.txt").unlink(missing_ok=True)
+        write(folder / "result.json", json.dumps(row, indent=2) + "\n")
+
+    def write_failure(self, row: Mapping[str, object], details: str) -> None:
+        """A fold that failed: its row, and the details a developer wants to see."""
+        folder = self.fold(int(str(row["fold"])))
+        write(folder / "error.txt", details)
+        write(folder / "result.json", json.dumps(row, indent=2) + "\n")
+
+    def summarise(self, known: Mapping[int, FollowUp]) -> None:
+        """What all finished folds say together; `known` is the follow-up of each fold's training part."""
+        title = f"{self.experiment.model} on {self.experiment.cohort}" + " (synthetic)" * self.experiment.synthetic
+        summarise(self.path, {fold: part for fold, part in known.items() if self.finished(fold)}, title)
+
+
+def write_remarks(folder: Path, findings: Sequence[Mapping[str, object]], left_out: Mapping[str, str]) -> None:
+    """What was noticed in the data, and every patient of the label table that is not used, with the reason."""
+    remarks = {"findings": list(findings), "left_out": dict(sorted(left_out.items()))}
+    write(folder / "remarks.json", json.dumps(remarks, indent=2) + "\n")
+
+
+def summarise(folder: Path, known: Mapping[int, FollowUp], title: str) -> None:
+    """Write an experiment's predictions in one file, and of those at `selected` the clinical curves and a picture of
+    the risk groups' survival.
+
+    known: the follow-up of the training part of each fold that is taken; their predictions.csv lie in `folder`.
+    """
+    rows: list[dict[str, str]] = []
+    folds = []
+    for fold, train in known.items():
+        with (folder / f"fold-{fold}" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+            mine = list(csv.DictReader(file))
+        rows += mine
+        folds.append(read_fold(fold, train, [row for row in mine if row["reading"] == "selected"]))
+    if not folds:
+        return
+    write(folder / "predictions.csv", table(rows))
+    write(folder / "clinical-curves.csv", table(clinical_curves(folds)))
+    from ...leaderboards.render.figures import style
+    from ...leaderboards.render.figures.kaplan_meier import kaplan_meier
+
+    chosen = [row for row in rows if row["reading"] == "selected"]
+    if all(row["risk_group"] for row in chosen):
+        figure = kaplan_meier(
+            [float(row["time"]) for row in chosen],
+            [row["event"] == "1" for row in chosen],
+            [row["risk_group"] for row in chosen],
+            title,
+        )
+        write(folder / "kaplan-meier.svg", style.svg(figure))

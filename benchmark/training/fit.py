@@ -1,0 +1,260 @@
+"""The training loop: one, visible, for every model, loss and recipe.
+
+It is given a training part and a validation part and nothing else. What happens on the test part is watched from
+outside through `watch`, which is shown the model and cannot answer.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ...survival.metrics import FollowUp, NotComputable, c_index
+from ...survival.time_bins import TimeBins
+from ..recipe import Recipe, epochs_of
+from .batches import BagSource, Packed, epoch_batches, pack, pieces, prefetched
+from .losses import SurvivalLoss
+
+
+class Diverged(Exception):
+    """Training left the finite numbers."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Patients of one part and their follow-up, in the same order."""
+
+    patients: tuple[str, ...]
+    followup: FollowUp
+
+
+@dataclass
+class Fitted:
+    """What training leaves behind.
+
+    curve: one dict per epoch: epoch (from 1), learning_rate, train_loss, val_loss, val_c_index (None without a
+        validation part).
+    selected: the epoch chosen on the validation part, or the last one without it; `weights` are its state dict.
+    """
+
+    curve: list[dict[str, float | int | None]] = field(default_factory=list)
+    selected: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Precision:
+    """Where arithmetic may be halved: autocast around the model, a gradient scaler for float16 alone."""
+
+    def __init__(self, wanted: str, device: torch.device) -> None:
+        if wanted == "auto":
+            wanted = "float32"
+            if device.type == "cuda":
+                wanted = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+        self.dtype = getattr(torch, wanted)
+        self.device = device
+        # float16 has too few exponents for gradients; bfloat16 has as many as float32.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=wanted == "float16")  # type: ignore[attr-defined]
+
+    def scores(self, model: nn.Module, batch: Packed) -> Tensor:
+        """Raw scores in float32, `(b, n_out)`: losses are never computed in halves."""
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return model(batch.features, batch.lengths).float()
+
+
+@torch.no_grad()
+def predict(model: nn.Module, bags: BagSource, patients: Sequence[str], tokens: int, precision: Precision) -> Tensor:
+    """Raw scores of these patients in evaluation mode, `(n, n_out)` on the CPU."""
+    was_training = model.training
+    model.eval()
+    packed = prefetched(lambda piece: pack(bags, piece), pieces(bags, patients, tokens))
+    scores = [precision.scores(model, batch.to(precision.device)).cpu() for batch in packed]
+    model.train(was_training)
+    return torch.cat(scores)
+
+
+@contextmanager
+def _random_state_of(state: tuple[Tensor, Tensor | None]) -> Iterator[None]:
+    """Replay dropout: run the block under a random state recorded earlier."""
+    now = _random_state(state[1] is not None)
+    _set_random_state(state)
+    yield
+    _set_random_state(now)
+
+
+def _random_state(cuda: bool) -> tuple[Tensor, Tensor | None]:
+    return torch.get_rng_state(), torch.cuda.get_rng_state() if cuda else None
+
+
+def _set_random_state(state: tuple[Tensor, Tensor | None]) -> None:
+    torch.set_rng_state(state[0])
+    if state[1] is not None:
+        torch.cuda.set_rng_state(state[1])
+
+
+class Targets:
+    """Bin, time and event of patients, as tensors."""
+
+    def __init__(self, part: Part, bins: TimeBins, device: torch.device) -> None:
+        self.row = {patient: i for i, patient in enumerate(part.patients)}
+        self.bin = torch.from_numpy(bins.assign(part.followup.time)).to(device)
+        self.time = torch.from_numpy(part.followup.time).to(device)
+        self.event = torch.from_numpy(part.followup.event).to(device)
+
+    def of(self, patients: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
+        """(bin, time, event), `(b,)` each."""
+        rows = torch.tensor([self.row[patient] for patient in patients], device=self.bin.device)
+        return self.bin[rows], self.time[rows], self.event[rows]
+
+
+def backward(
+    model: nn.Module,
+    loss: SurvivalLoss,
+    alpha: float,
+    batch: Sequence[list[str]],
+    bags: BagSource,
+    targets: Targets,
+    precision: Precision,
+    first: Packed | None = None,
+) -> float:
+    """Add the gradient of one batch's loss, computed in pieces, and return the loss.
+
+    batch: its patients, piece by piece; first: the first piece, where it is packed already.
+    The result is that of the undivided batch. A loss that is a mean over patients is simply summed piece by piece.
+    Cox's couples all patients of the batch: its gradient with respect to the scores is taken first, from a pass that
+    keeps no graph, and each piece is then run again, under the same random state, to carry its share back.
+    """
+    patients = [patient for piece in batch for patient in piece]
+    first = pack(bags, batch[0]) if first is None else first
+
+    def packed() -> Iterator[Packed]:
+        yield first
+        yield from prefetched(lambda piece: pack(bags, piece), batch[1:])
+
+    if loss.separable or len(batch) == 1:
+        total = 0.0
+        for piece, bag in zip(batch, packed(), strict=True):
+            scores = precision.scores(model, bag.to(precision.device))
+            value = loss.loss(scores, *targets.of(piece), alpha) * (len(piece) / len(patients))
+            precision.scaler.scale(value).backward()
+            total += value.item()
+        return total
+
+    states, scores = [], []
+    with torch.no_grad():
+        for bag in packed():
+            states.append(_random_state(precision.device.type == "cuda"))
+            scores.append(precision.scores(model, bag.to(precision.device)))
+    joined = torch.cat(scores).requires_grad_()
+    value = loss.loss(joined, *targets.of(patients), alpha)
+    (gradient,) = torch.autograd.grad(precision.scaler.scale(value), joined)
+    shares = gradient.split([len(piece) for piece in batch])
+    for bag, state, share in zip(packed(), states, shares, strict=True):
+        with _random_state_of(state):
+            precision.scores(model, bag.to(precision.device)).backward(share)
+    return value.item()
+
+
+def learning_rate(recipe: Recipe, epoch: float, epochs: int) -> float:
+    """The learning rate at a point of training, in epochs from 0, of so many."""
+    if recipe.schedule == "restarts":
+        # A cosine with a half-period of 10 epochs and no restart: the rate rises again, as the reference's does.
+        return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * math.floor(epoch) / 10))
+    if epoch < recipe.warmup_epochs:
+        return recipe.learning_rate * (epoch + 1e-2) / recipe.warmup_epochs
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    done = (epoch - recipe.warmup_epochs) / max(1e-9, epochs - recipe.warmup_epochs)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def fit(
+    model: nn.Module,
+    loss: SurvivalLoss,
+    recipe: Recipe,
+    bags: BagSource,
+    train: Part,
+    val: Part,
+    bins: TimeBins,
+    rng: np.random.Generator,
+    device: torch.device,
+    watch: Callable[[int, dict[str, float | int | None]], None],
+) -> Fitted:
+    """Train `model` in place and choose an epoch on `val`.
+
+    val may be empty: then nothing is held out and `selected` is the last epoch.
+    rng: draws the batches. Dropout uses torch's global generator, which the caller seeds.
+    watch: called after every epoch with its number and its line of the curve.
+    Errors: `Diverged` when a loss or a score is not finite.
+    """
+    precision = Precision(recipe.precision, device)
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    optimizer = kind(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    targets, val_targets = Targets(train, bins, device), Targets(val, bins, torch.device("cpu"))
+    train_bin = bins.assign(train.followup.time)
+    fitted, best = Fitted(), -math.inf
+    carried = "carried-gradients" in recipe.faults
+    optimizer.zero_grad()
+
+    epochs = epochs_of(recipe, len(train.patients))
+    for epoch in range(epochs):
+        model.train()
+        batches = epoch_batches(recipe.sampling, train.patients, train_bin, train.followup.event, recipe.batch, rng)
+        losses, rate = [], 0.0
+        cuts = [list(pieces(bags, batch, recipe.tokens)) for batch in batches]
+        # The first piece of a step is packed while the step before it is computed.
+        ready = prefetched(lambda cut: pack(bags, cut[0]), cuts)
+        for step, (batch, cut, first) in enumerate(zip(batches, cuts, ready, strict=True)):
+            rate = learning_rate(recipe, epoch + step / len(batches), epochs)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            value = backward(model, loss, recipe.alpha, cut, bags, targets, precision, first)
+            losses.append(value * len(batch))
+            if not math.isfinite(value):
+                raise Diverged(f"the loss became {value} in epoch {epoch + 1}; a lower learning_rate may help")
+            if carried and len(batch) < recipe.batch:
+                continue  # the reference never steps on its last, partial accumulation
+            if recipe.max_norm:
+                precision.scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(model.parameters(), recipe.max_norm)
+            precision.scaler.step(optimizer)
+            precision.scaler.update()
+            optimizer.zero_grad()
+
+        line: dict[str, float | int | None] = {
+            "epoch": epoch + 1,
+            "learning_rate": rate,
+            "train_loss": sum(losses) / sum(len(batch) for batch in batches),
+            "val_loss": None,
+            "val_c_index": None,
+        }
+        if val.patients:
+            scores = predict(model, bags, val.patients, recipe.tokens, precision)
+            if not scores.isfinite().all():
+                raise Diverged(f"scores are not finite after epoch {epoch + 1}; a lower learning_rate may help")
+            line["val_loss"] = loss.loss(scores, *val_targets.of(val.patients), 0.0).item()
+            with suppress(NotComputable):  # stays None where no pair of the validation part can be compared
+                line["val_c_index"] = c_index(val.followup.time, val.followup.event, loss.risk(scores).numpy())
+        fitted.curve.append(line)
+        watch(epoch + 1, line)
+
+        if val.patients:
+            score = _preference(recipe, line)
+            if score > best:
+                best, fitted.selected, fitted.weights = score, epoch + 1, copy.deepcopy(model.state_dict())
+            if recipe.patience and epoch + 1 - fitted.selected >= recipe.patience:
+                break
+    if not val.patients:
+        fitted.selected, fitted.weights = len(fitted.curve), copy.deepcopy(model.state_dict())
+    return fitted
+
+
+def _preference(recipe: Recipe, line: dict[str, float | int | None]) -> float:
+    """How much the validation part likes an epoch; more is better."""
+    if recipe.select_by == "c_index":
+        return -1.0 if line["val_c_index"] is None else float(line["val_c_index"])
+    return -float(line["val_loss"] or 0.0)

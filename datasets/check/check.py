@@ -1,0 +1,186 @@
+"""The linter of a cohort: everything that is wrong or odd about labels, folds and features, found in one pass.
+
+It uses the readers of every experiment, in their collecting form: what they would refuse becomes a Finding of
+severity error, and the rest is checked as far as it can be.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import DataError
+from ...survival.comparable_pairs import chance_sd, comparable_pairs
+from ..bags import Bags
+from ..cohort import Cohort
+from ..features.nesting import check_nesting
+from ..features.opening import open_features
+from ..features.reader import Reader
+from ..findings import Finding
+from ..folds.read import stratified_folds, survey_splits
+from ..gdc.manifest import compare_manifest, read_manifest
+from ..labels.link_slides import attach_slides
+from ..labels.read import Counts, Labels, survey_labels
+from ..patient import Patient
+from .checks import censoring, few_events, gaps, half_width, sites
+
+_RANK = {"error": 0, "warning": 1, "info": 2}
+
+
+@dataclass(frozen=True)
+class FoldCheck:
+    """One fold: labelled patients of train and test, deaths and comparable pairs of the test part.
+
+    `chance_sd` is the standard deviation of the C-index of random risks on the test part (None without pairs).
+    """
+
+    fold: int
+    train: int
+    test: int
+    events: int
+    comparable_pairs: int
+    chance_sd: float | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the linter found. Counts are those of the table, before patients who cannot be analysed are left out."""
+
+    cohort: str
+    patients: int
+    slides: int
+    events: int
+    multi_slide_patients: int
+    folds: tuple[FoldCheck, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> int:
+        """How many findings are errors."""
+        return sum(found.severity == "error" for found in self.findings)
+
+    def as_json(self) -> dict[str, object]:
+        """The report as plain data: cohort, counts, folds and findings."""
+        folds = [{key: value for key, value in asdict(fold).items() if key != "chance_sd"} for fold in self.folds]
+        findings = [asdict(found) | {"examples": list(found.examples)} for found in self.findings]
+        counts = {name: getattr(self, name) for name in ("patients", "slides", "events", "multi_slide_patients")}
+        return {"cohort": self.cohort, **counts, "folds": folds, "findings": findings}
+
+
+def lint(
+    cohort: Cohort,
+    labels: str | Path,
+    splits: str | Path | None = None,
+    features: str | Path | None = None,
+    manifest: str | Path | None = None,
+    backbone: str | None = None,
+    endpoint: str = "os",
+    columns: Mapping[str, str] | None = None,
+    magnifications: Sequence[int] | None = None,
+    told: Mapping[str, Any] | None = None,
+) -> Report:
+    """Check labels, and folds, features and a manifest where they are given; faults are findings, never raised.
+
+    Without `splits` the folds that a run would deal out are checked. `magnifications` are those a slide must have;
+    by default all that the features hold. `told` is what feature files do not say, as `open_features` takes it:
+    magnification, patch_px, coords.
+    """
+    findings: list[Finding] = []
+    listed: tuple[str, ...] = ()
+    if manifest is not None:
+        try:
+            listed, notes = read_manifest(manifest)
+            findings += notes
+        except DataError as error:
+            findings.append(Finding("manifest_unreadable", "error", 1, str(error), (str(manifest),)))
+    reader = _open(features, backbone, told or {}, findings)
+    known = _labels(labels, cohort, endpoint, columns, findings)
+    if known.patients and known.without_slides:
+        known = _attach(known, reader, listed, findings)
+    elif listed and manifest is not None:
+        findings += compare_manifest(known, listed, Path(manifest).name)
+    findings += [*known.findings, *censoring(known, cohort)]
+    folds, parts = _folds(splits, known, findings)
+    findings += [*half_width(folds), *few_events(folds), *sites(parts, known), *gaps(parts)]
+    if reader is not None and known.patients:
+        _features(reader, known.patients, magnifications, findings)
+    counts = known.table_counts
+    return Report(
+        cohort.name, counts.patients, counts.slides, counts.events, counts.multi_slide_patients, folds,
+        tuple(sorted(findings, key=lambda found: _RANK[found.severity])),
+    )  # fmt: skip
+
+
+def _labels(
+    path: str | Path, cohort: Cohort, endpoint: str, columns: Mapping[str, str] | None, findings: list[Finding]
+) -> Labels:
+    try:
+        labels, faults = survey_labels(path, cohort, endpoint=endpoint, columns=columns)
+        findings += faults
+    except DataError as error:
+        findings.append(Finding("labels_unreadable", "error", 1, str(error), (str(path),)))
+        return Labels(cohort.name, (), (), "", str(path), False, None, Counts(0, 0, 0, 0, 0), {})
+    return labels
+
+
+def _attach(labels: Labels, reader: Reader | None, listed: tuple[str, ...], findings: list[Finding]) -> Labels:
+    slides = reader.slides if reader is not None else listed
+    if not slides:
+        message = "the table names no slides; give --features or --manifest to check them"
+        findings.append(Finding("labels_without_slides", "info", 1, message))
+        return labels
+    try:
+        return attach_slides(labels, slides)
+    except DataError as error:
+        findings.append(Finding("nobody_has_slides", "error", 1, str(error)))
+        return labels
+
+
+def _folds(
+    splits: str | Path | None, labels: Labels, findings: list[Finding]
+) -> tuple[tuple[FoldCheck, ...], dict[int, tuple[list[str], list[str]]]]:
+    parts: dict[int, tuple[list[str], list[str]]] = {}
+    try:
+        if splits is None:
+            dealt = stratified_folds(labels).splits if labels.patients else ()
+            parts = {s.fold: (list(s.train), list(s.test)) for s in dealt}
+            message = f"no folds are given: {len(dealt)} are dealt out by event and time"
+            findings.append(Finding("folds_dealt", "info", 1, message))
+        else:
+            folds, parts, faults = survey_splits(splits, labels)
+            findings += [*faults, *folds.findings]
+    except DataError as error:
+        findings.append(Finding("folds_unreadable", "error", 1, str(error), (str(splits or ""),)))
+    return tuple(_check(fold, labels.by_id, *sides) for fold, sides in parts.items()), parts
+
+
+def _check(fold: int, by_id: Mapping[str, Patient], train: Sequence[str], test: Sequence[str]) -> FoldCheck:
+    event = np.array([by_id[i].event for i in test], dtype=bool)
+    time = np.array([by_id[i].time for i in test], dtype=float)
+    pairs, _ = comparable_pairs(event, time)
+    return FoldCheck(fold, len(train), len(test), int(event.sum()), pairs, chance_sd(event, time) if pairs else None)
+
+
+def _open(
+    features: str | Path | None, backbone: str | None, told: Mapping[str, Any], findings: list[Finding]
+) -> Reader | None:
+    if features is None:
+        return None
+    try:
+        return open_features(features, backbone, **told)
+    except DataError as error:
+        findings.append(Finding("features_unreadable", "error", 1, str(error), (str(features),)))
+        return None
+
+
+def _features(
+    reader: Reader, patients: Sequence[Patient], magnifications: Sequence[int] | None, findings: list[Finding]
+) -> None:
+    try:
+        bags = Bags(reader, patients, magnifications or reader.magnifications, missing="drop")
+        findings += bags.check()
+        findings += check_nesting(reader, bags.slides).findings
+    except DataError as error:
+        findings.append(Finding("features_faulty", "error", 1, str(error), (reader.folder,)))

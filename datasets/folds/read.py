@@ -1,0 +1,210 @@
+"""Folds: read from files in the public format or in PANTHER's, or dealt out, and inner parts."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ...errors import DataError, some
+from ...fingerprints import fingerprint
+from ..cohorts import COHORTS
+from ..findings import Finding, finding
+from ..labels.csv_file import read_cells
+from ..labels.read import Labels
+from ..patient import patient_of
+from .note import Note, read_note
+from .panther import fold_folders, identifiers, is_fold_folder, parts_of
+from .site_preserving import site_preserving_folds
+from .split import Folds, Split
+from .stratified import cut_validation, fingerprint_of, stratified_folds
+
+__all__ = ["Folds", "Split", "cut_validation", "read_splits", "site_preserving_folds", "stratified_folds"]
+
+_FILE = re.compile(r"^splits_(\d+)\.csv$")
+MAX_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Part:
+    """One fold as its file has it: identifiers of train, of test, and of a val beside a test, which joins train."""
+
+    path: Path
+    train: list[str]
+    test: list[str]
+    joined: list[str]
+
+
+def read_splits(directory: str | Path, labels: Labels) -> Folds:
+    """Folds from `splits_<k>.csv` files: columns `train` and `val` of unequal length, one identifier a cell.
+
+    The file's `val` is our test part. Identifiers are patients, slides of the labels, or slide barcodes (cut
+    to their patient). With a `test` column as well, that is the test part, and `val` joins `train`: the inner
+    validation part is cut anew. PANTHER's folders of folds are read as well. Identifiers without a label, patients
+    in no fold, never tested or tested twice are findings, and so are labels that changed since milsurv saved these
+    folds. Results count folds from 0, whatever the files' numbers. DataError: no files, no such columns, a patient in
+    train and test, a part without patients or without events.
+    """
+    folds, _, faults = survey_splits(directory, labels)
+    if faults:
+        raise DataError(faults[0].message)
+    numbers = [split.fold for split in folds.splits]
+    if numbers == list(range(len(numbers))):
+        return folds
+    splits = tuple(replace(split, fold=fold) for fold, split in enumerate(folds.splits))
+    message = "numbers of fold files are not 0, 1, 2, …; results count their folds from 0, in the same order"
+    note = finding("folds_renumbered", "info", message, [f"{old} is {new}" for new, old in enumerate(numbers)])
+    return replace(folds, splits=splits, findings=(*folds.findings, note), fingerprint=fingerprint_of(splits))
+
+
+def survey_splits(
+    directory: str | Path, labels: Labels
+) -> tuple[Folds, dict[int, tuple[list[str], list[str]]], tuple[Finding, ...]]:
+    """As `read_splits`, but what that would refuse is collected as findings of severity error.
+
+    Returns the folds without a fault, the labelled patients of train and test of every fold (faulty or not), and
+    the faults. Raises DataError only where there is no folder with folds.
+    """
+    directory = Path(directory)
+    faults: list[Finding] = []
+    parts = _parts(directory, labels.cohort, faults)
+    patient = {slide: p.id for p in labels.patients for slide in p.slides}
+    resolve = {
+        i: patient.get(i.removesuffix(".svs"), patient_of(i))
+        for part in parts.values()
+        for i in (*part.train, *part.test, *part.joined)
+    }
+    findings: list[Finding] = []
+    splits, labelled, sides = [], labels.by_id, {}
+    for fold, part in parts.items():
+        if part.joined:
+            message = f"{part.path.name}: its val part joins train, the inner validation part is cut anew"
+            findings.append(finding("val_joined_to_train", "info", message, part.joined))
+        train, test = sorted({resolve[i] for i in part.train + part.joined}), sorted({resolve[i] for i in part.test})
+        wrong = len(faults)
+        for name, ids, side in (("train", part.train + part.joined, train), ("val", part.test, test)):
+            if repeated := [i for i, times in Counter(ids).items() if times > 1]:
+                message = f"{part.path.name}: identifiers stand twice in {name}"
+                findings.append(finding("fold_ids_repeated", "warning", message, repeated))
+            if labels.patients:  # the linter may have no labels to compare with
+                faults += _side(part.path, name, side, labels)
+        if both := sorted(set(train) & set(test)):
+            message = (
+                f"{part.path}: {len(both)} patients are in train and in test: {some(both)}. The scores would be "
+                "those of patients the model has seen: correct the fold."
+            )
+            faults.append(finding("patients_in_train_and_test", "error", message, both))
+        train, test = [i for i in train if i in labelled], [i for i in test if i in labelled]
+        sides[fold] = (train, test)
+        if len(faults) == wrong:
+            splits.append(Split(fold, tuple(train), (), tuple(test)))
+    name, note = _name(directory, labels.cohort, parts), None
+    try:
+        note = read_note(directory)
+    except DataError as error:
+        faults.append(Finding("folds_note_unreadable", "error", 1, str(error), (directory.name,)))
+    if labels.patients:
+        findings += _coverage(parts, resolve, sides, labels, note)
+    if note is not None and labels.patients:
+        findings += note.compare(labels, fingerprint_of_files(parts))
+        name = note.name if note.files == fingerprint_of_files(parts) else name
+    folds = Folds(
+        name, tuple(splits), tuple(findings), fingerprint_of(splits), note.kind if note else "files",
+        note.repeats if note and len(splits) == note.k * note.repeats else 1, note.seed if note else None,
+    )  # fmt: skip
+    return folds, sides, tuple(faults)
+
+
+def _parts(directory: Path, cohort: str, faults: list[Finding]) -> dict[int, Part]:
+    if not directory.is_dir():
+        raise DataError(f"{directory} is not a folder: give the folder that holds splits_0.csv, splits_1.csv, ...")
+    files = {int(m[1]): path for path in directory.iterdir() if (m := _FILE.match(path.name))}
+    if files:
+        read = _read
+    elif is_fold_folder(directory):
+        files, read = fold_folders(directory, cohort), _read_folder
+    else:
+        raise DataError(f"{directory} holds no splits_<number>.csv.")
+    parts = {}
+    for fold, path in sorted(files.items()):
+        try:
+            parts[fold] = read(path)
+        except DataError as error:
+            faults.append(Finding("fold_unreadable", "error", 1, str(error), (path.name,)))
+    return parts
+
+
+def _read(path: Path) -> Part:
+    cells = read_cells(path, MAX_BYTES)
+    header = [name for name in cells.header if name]
+    if not {"train", "val"} <= set(header) or not cells.lines:
+        raise DataError(f"{path} must have the columns train and val; found {some(header) or 'no rows'}.")
+    at = {name: cells.header.index(name) for name in ("train", "val", "test") if name in header}
+    columns = {
+        name: [text for _, row in cells.lines if i < len(row) and (text := row[i].strip())] for name, i in at.items()
+    }
+    if columns.get("test"):
+        return Part(path, columns["train"], columns["test"], columns["val"])
+    return Part(path, columns["train"], columns["val"], [])
+
+
+def _read_folder(folder: Path) -> Part:
+    found = {name: identifiers(path) for name, path in parts_of(folder).items()}
+    test, val = found.get("test"), found.get("val", [])
+    if test is None or set(test) == set(val):
+        return Part(folder, found["train"], val, [])
+    return Part(folder, found["train"], test, val)
+
+
+def _side(path: Path, column: str, side: list[str], labels: Labels) -> Iterable[Finding]:
+    by_id = labels.by_id
+    known = [by_id[i] for i in side if i in by_id]
+    if not known:
+        message = (
+            f"{path}: no patient in column {column} has a label in {labels.source} (first ids: {some(side, 3)}). "
+            "Do folds and labels belong to the same cohort?"
+        )
+        yield Finding("fold_without_patients", "error", 1, message, (path.name,))
+    elif not any(p.event for p in known):
+        message = f"{path}: column {column} has {len(known)} patients but no event: it cannot be used."
+        yield Finding("fold_without_events", "error", 1, message, (path.name,))
+
+
+def _coverage(
+    parts: Mapping[int, Part],
+    resolve: Mapping[str, str],
+    sides: Mapping[int, tuple[list[str], list[str]]],
+    labels: Labels,
+    note: Note | None,
+) -> Iterable[Finding]:
+    labelled = set(labels.by_id)
+    named = set(resolve.values())
+    tested = Counter(i for _, test in sides.values() for i in test)
+    often = note.repeats if note and len(sides) == note.k * note.repeats else 1
+    unknown = named - labelled - set(labels.excluded)
+    if unknown:
+        yield finding("fold_ids_unlabelled", "warning", "patients of the folds have no label; left out", unknown)
+    if out := named & set(labels.excluded):
+        message = "patients of the folds are left out because their labels cannot be used"
+        yield finding("fold_ids_excluded", "warning", message, out)
+    if nowhere := labelled - named:
+        yield finding("patients_in_no_fold", "warning", "labelled patients are in no fold", nowhere)
+    if never := (labelled & named) - set(tested):
+        yield finding("never_tested", "warning", "patients of the folds are in no test part", never)
+    if twice := [i for i, times in tested.items() if times > often]:
+        yield finding("tested_twice", "warning", "patients are in the test part of several folds", twice)
+    if len(parts) > 1:
+        for fold, (train, test) in sides.items():
+            if lost := (labelled & named) - set(train) - set(test):
+                message = f"fold {fold} leaves patients out of both its parts"
+                yield finding("missing_from_fold", "info", message, lost)
+
+
+def _name(directory: Path, cohort: str, parts: Mapping[int, Part]) -> str:
+    known = COHORTS.get(cohort)
+    return "official" if known and known.official_folds == fingerprint_of_files(parts) else directory.name
+
+
+def fingerprint_of_files(parts: Mapping[int, Part]) -> str:
+    """The fingerprint of the identifiers as the files hold them, labelled or not: it tells the official folds."""
+    return fingerprint([fold, sorted(part.train), sorted(part.test)] for fold, part in parts.items())

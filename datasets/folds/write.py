@@ -1,0 +1,63 @@
+"""Folds as files: the public format, so that every tool reads them, and a note on how and for what they were made."""
+
+import csv
+import io
+import shutil
+import uuid
+from itertools import zip_longest
+from pathlib import Path
+
+from ...errors import DataError
+from ..labels.read import Labels
+from .note import FILE, Note, fingerprint_of_outcomes, read_note, text_of
+from .read import Part, fingerprint_of_files
+from .split import Folds
+
+
+def save_folds(folds: Folds, labels: Labels, directory: str | Path) -> Path:
+    """Write `splits_<fold>.csv` (columns train and val, where val is the test part) and folds.json into `directory`.
+
+    Written beside it and renamed, so that the folder is there whole or not at all. A folder with the same folds of
+    the same labels stays as it is; folds that milsurv saved there before are replaced; any other content is a
+    DataError. `read_splits` reads it back and says if the labels have changed since.
+    """
+    directory = Path(directory)
+    parts = {s.fold: Part(directory, sorted((*s.train, *s.val)), list(s.test), []) for s in folds.splits}
+    counts = labels.counts
+    note = Note(
+        folds.name, folds.kind, folds.k, folds.repeats, folds.seed, labels.cohort, Path(labels.source).name,
+        counts.patients, counts.events, labels.fingerprint, fingerprint_of_outcomes(labels), folds.fingerprint,
+        fingerprint_of_files(parts),
+    )  # fmt: skip
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        ours = directory.is_dir() and read_note(directory) is not None
+        if not ours or any(p.name != FILE and not p.match("splits_*.csv") for p in directory.iterdir()):
+            raise DataError(
+                f"{directory} holds other files than folds of milsurv: choose an empty folder for the folds."
+            )
+        if read_note(directory) == note and all((directory / f"splits_{fold}.csv").is_file() for fold in parts):
+            return directory
+    partial = directory.parent / f".{directory.name}.{uuid.uuid4().hex[:8]}.partial"
+    try:
+        partial.mkdir(parents=True)
+        for fold, part in parts.items():
+            (partial / f"splits_{fold}.csv").write_text(_csv(part), "utf-8")
+        (partial / FILE).write_text(text_of(note), "utf-8")
+        old = directory.parent / f".{directory.name}.{uuid.uuid4().hex[:8]}.old"
+        if directory.exists():
+            directory.replace(old)
+        partial.replace(directory)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise DataError(f"{directory} cannot be written ({error.strerror or error}): choose another folder.") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return directory
+
+
+def _csv(part: Part) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("", "train", "val"))
+    writer.writerows((i, *pair) for i, pair in enumerate(zip_longest(part.train, part.test, fillvalue="")))
+    return out.getvalue()

@@ -1,0 +1,172 @@
+"""Labels: who was followed for how long and who died, by patient, with everything odd about the table listed."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ...errors import DataError, some
+from ...fingerprints import fingerprint
+from ..cohort import Cohort
+from ..cohorts import COHORTS
+from ..findings import Finding, finding
+from ..folds.panther import is_fold_folder, table_of_folds
+from ..patient import SYNTHETIC_PREFIX, Patient, site_of
+from ..simulated.truth import read_truth
+from .quality import oddities
+from .rows import by_patient, of_cohort, unusable
+from .table import Row, Table, read_label_table
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many patients, slides and events (patients who died), and how many patients have several slides."""
+
+    patients: int
+    slides: int
+    events: int
+    multi_slide_patients: int
+    max_slides: int
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The patients of a cohort who can be analysed, in the order of their ids, and what was noticed.
+
+    `excluded` maps each patient of the table who cannot be analysed to the reason; `table_counts` counts the
+    table as it stands, before they were left out, `counts` what is left. `fingerprint` hashes ids, times,
+    events and slides; it does not depend on the order of rows. `oracle` is each patient's true risk, for
+    synthetic cohorts only. `endpoint` is os, dss, pfi or dfi, `kind` the kind of table, `unit` how its times
+    were written.
+    """
+
+    cohort: str
+    patients: tuple[Patient, ...]
+    findings: tuple[Finding, ...]
+    fingerprint: str
+    source: str
+    synthetic: bool
+    oracle: Mapping[str, float] | None
+    table_counts: Counts
+    excluded: Mapping[str, str]
+    endpoint: str = "os"
+    kind: str = "public"
+    unit: str = ""
+
+    @property
+    def counts(self) -> Counts:
+        """Counts of the patients that can be analysed."""
+        return counts_of(self.patients)
+
+    @property
+    def by_id(self) -> dict[str, Patient]:
+        """The patients by id."""
+        return {patient.id: patient for patient in self.patients}
+
+    @property
+    def without_slides(self) -> bool:
+        """Whether the table names no slides: `attach_slides` then adds them from a manifest or from features."""
+        return not any(patient.slides for patient in self.patients)
+
+
+def read_labels(
+    path: str | Path,
+    cohort: Cohort | str,
+    unusable_times: Literal["error", "drop"] = "error",
+    endpoint: str = "os",
+    columns: Mapping[str, str] | None = None,
+) -> Labels:
+    """Labels from a table (csv or tsv, zipped csv, zip inside a zip) or from PANTHER's folder of folds.
+
+    What kind of table it is, its columns tell: the public format (case_id, slide_id, survival_months, censorship
+    with 1 = censored; one row a slide), SurvPath's metadata, PANTHER's fold folders, the TCGA-CDR (a row a patient,
+    no slides: see `attach_slides`). Any other is read with `columns`, see `parse_columns`. Patients are the unit:
+    a case id that is a slide barcode is cut to its patient. Tables of several projects are cut to the cohort's.
+
+    A patient whose time is missing or not above zero cannot be analysed. That is a DataError, unless
+    `unusable_times="drop"` or the public table is known to hold such patients (COAD's 23 zeros, the CDR): then
+    they are left out, counted and listed. Also DataError: conflicting times or events of one patient, one slide
+    under two patients, and all faults of single rows, see `read_label_table`.
+    """
+    labels, faults = survey_labels(path, cohort, unusable_times, endpoint, columns)
+    if faults:
+        raise DataError(faults[0].message)
+    return labels
+
+
+def survey_labels(
+    path: str | Path,
+    cohort: Cohort | str,
+    unusable_times: Literal["error", "drop"] = "error",
+    endpoint: str = "os",
+    columns: Mapping[str, str] | None = None,
+) -> tuple[Labels, tuple[Finding, ...]]:
+    """As `read_labels`, but what that would refuse is collected as findings of severity error.
+
+    Returns the labels of the patients without a fault, and the faults. Raises DataError only for a table that
+    cannot be read at all.
+    """
+    path = Path(path)
+    known = cohort if isinstance(cohort, Cohort) else COHORTS.get(cohort)
+    name = cohort.name if isinstance(cohort, Cohort) else cohort
+    table = _table(path, name, endpoint, columns)
+    faults, findings = list(table.faults), list(table.notes)
+    rows = by_patient(path, of_cohort(path, table.rows, known, name, findings), table.columns, findings, faults)
+    excluded = unusable(path, rows, table.columns, known, unusable_times, endpoint, findings, faults)
+    everybody = [_patient(identifier, rows[identifier]) for identifier in sorted(rows)]
+    kept = tuple(patient for patient in everybody if patient.id not in excluded)
+    if not kept and not faults:
+        faults.append(Finding("nobody_left", "error", 1, f"{path} holds no patient that can be analysed."))
+    drawn = [p.id for p in everybody if p.id.startswith(SYNTHETIC_PREFIX)]
+    if drawn and len(drawn) < len(everybody):
+        message = f"{path} mixes synthetic patients ({some(drawn, 3)}) with others: keep them apart."
+        faults.append(finding("synthetic_mixed", "error", message, drawn))
+    counts = counts_of(everybody)
+    findings += oddities(table, everybody, kept, None if drawn else known, endpoint, counts)
+    oracle = _oracle(path, kept, findings) if drawn else None
+    labels = Labels(
+        name, kept, tuple(findings), fingerprint_of_patients(kept), str(path), bool(drawn), oracle, counts, excluded,
+        endpoint, table.columns.kind, table.basis,
+    )  # fmt: skip
+    return labels, tuple(faults)
+
+
+def counts_of(patients: Iterable[Patient]) -> Counts:
+    """Counts of these patients."""
+    listed = list(patients)
+    slides = [len(patient.slides) for patient in listed]
+    events = sum(patient.event for patient in listed)
+    return Counts(len(listed), sum(slides), events, sum(n > 1 for n in slides), max(slides, default=0))
+
+
+def fingerprint_of_patients(patients: Iterable[Patient]) -> str:
+    """What `Labels.fingerprint` is: a hash of ids, times, events and slides."""
+    return fingerprint([p.id, repr(p.time), p.event, p.slides] for p in patients)
+
+
+def _table(path: Path, cohort: str, endpoint: str, columns: Mapping[str, str] | None) -> Table:
+    if path.is_dir() and is_fold_folder(path):
+        return table_of_folds(path, cohort, endpoint, columns)
+    return read_label_table(path, endpoint, columns)
+
+
+def _patient(identifier: str, rows: list[Row]) -> Patient:
+    covariates: dict[str, object] = {}
+    for name in ("age", "is_female", "oncotree_code", "stage", "grade", "histology"):
+        known = [value for row in rows if (value := getattr(row, name)) is not None]
+        if known:
+            covariates[name] = known[0]
+    site = site_of(identifier) or next((row.site for row in rows if row.site), "")
+    if site:
+        covariates["site"] = site
+    slides = tuple(sorted({row.slide_id for row in rows if row.slide_id}))
+    return Patient(identifier, rows[0].months, rows[0].event, site, slides, covariates)
+
+
+def _oracle(path: Path, patients: tuple[Patient, ...], findings: list[Finding]) -> Mapping[str, float] | None:
+    truth = read_truth(path.parent)
+    if truth is None or any(p.id not in truth.risk for p in patients):
+        message = "synthetic patients have no truth beside the table; the oracle cannot be shown"
+        findings.append(finding("oracle_missing", "warning", message, (p.id for p in patients)))
+        return None
+    return {p.id: truth.risk[p.id] for p in patients}

@@ -1,0 +1,194 @@
+"""Drawn cohorts: synthetic twins, of the size of a real cohort, and planted ones, whose truth tells models apart.
+
+Nothing of them is real, and nothing is downloaded. A cohort is written through the same feature store and read by the
+same readers as real data, it is marked as synthetic in every file, and its truth is known: docs/data.md
+and docs/planted.md have the models.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import uuid
+import zlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import DataError
+from .. import backbones, cohorts
+from ..cohort import Cohort
+from ..features.names import safe
+from . import planted
+from . import tissue as twin_tissue
+from .patients import Size, follow, identifiers, oracle, size_of, slides_per_patient
+from .tissue import MAGNIFICATIONS, MEAN, MPP, PATCH_PX, SPREAD, draw_tissue, look_of
+from .truth import FILE, Truth, read_truth, write_truth
+
+GENERATOR = 1  # raise when the same parameters give another twin
+COLUMNS = ("case_id", "slide_id", "site", "is_female", "oncotree_code", "age", "survival_months", "censorship")
+STRENGTHS = {"none": 0.0, "weak": 0.5, "medium": 1.0, "strong": 1.5, "stronger": 2.0}
+
+
+def draw_twin(
+    cohort: str | Cohort,
+    backbone: str,
+    folder: str | Path,
+    seed: int = 0,
+    strength: str | float = "strong",
+    patients: int | None = None,
+    cells: float = 5.0,
+    dim: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Draw the synthetic twin of `cohort`, or the planted cohort itself, into `folder` and return it: labels.csv,
+    features/<backbone>/, truth.json.
+
+    `strength` is the log hazard ratio per standard deviation of a patient's share of aggressive tissue, or of what a
+    planted cohort's hazard rests on (or a word out of `STRENGTHS`); `patients` draws fewer in the same proportions;
+    `cells` is the mean number of 5x patches of a slide (four times as many at 10x, sixteen at 20x). `dim` is the width
+    for a backbone that the registry does not know. Patients, tissue and outcomes depend on cohort, seed, strength,
+    patients and cells, not on the backbone.
+
+    Drawn beside `folder` and renamed, so that it is there whole or not at all; a twin with the same
+    parameters is used again, another twin is replaced, any other content is a DataError. `progress(done,
+    total)` is called once a slide.
+    """
+    cohort = cohort if isinstance(cohort, Cohort) else cohorts.get(cohort)
+    name, width = _width(backbone, dim)
+    hazard = _strength(strength)
+    size = size_of(cohort, patients)
+    folder = Path(folder)
+    parameters = {
+        "generator": GENERATOR, "cohort": cohort.name, "cohort_version": cohort.version, "backbone": name, "dim": width,
+        "seed": seed, "strength": hazard, "patients": size.patients, "slides": size.slides, "events": size.events,
+        "cells": float(cells), "magnifications": list(MAGNIFICATIONS), "mpp": MPP, "patch_px": PATCH_PX,
+    }  # fmt: skip
+    if _complete(folder, parameters):
+        return folder
+    unfinished = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.partial"
+    try:
+        unfinished.mkdir(parents=True)
+        _draw(cohort, size, parameters, unfinished, progress)
+        _put(unfinished, folder, parameters)
+    except OSError as error:
+        why = error.strerror or error
+        raise DataError(f"{folder} cannot be written ({why}): free space or choose another folder.") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+def _draw(
+    cohort: Cohort, size: Size, parameters: dict, place: Path, progress: Callable[[int, int], None] | None
+) -> None:
+    from ..features.store import write_slide  # h5py is imported only where features are read or written
+
+    seed, cells, hazard = parameters["seed"], parameters["cells"], parameters["strength"]
+    rng = np.random.default_rng([seed, zlib.crc32(cohort.name.encode()), 1])
+    ids = identifiers(rng, size.patients)
+    slides = slides_per_patient(rng, size)
+    drawn, burden = _contents(rng, cohort, [i[5:7] for i in ids], slides, cells)
+    log_hazard = hazard * (burden - burden.mean()) / max(burden.std(), 1e-12)
+    time, event = follow(rng, log_hazard, size.events, cohort.median_months)
+    names = [
+        [f"{i}-01Z-00-DX{k + 1}.{rng.bytes(6).hex().upper()}" for k in range(n)]
+        for i, n in zip(ids, slides, strict=True)
+    ]
+    women = rng.random(size.patients) < (0.5 if cohort.female is None else cohort.female)
+    age = np.clip(np.round(62 + 12 * rng.standard_normal(size.patients)), 18, 90).astype(int)
+
+    name, done = str(parameters["backbone"]), 0
+    encoder = zlib.crc32(name.encode())
+    show = _shower(cohort, encoder, parameters["dim"])
+    head = {"backbone": name, "patch_px": PATCH_PX, "mpp": MPP, "synthetic": True}
+    for own, called in zip(drawn, names, strict=True):
+        for content, slide in zip(own, called, strict=True):
+            noise = np.random.default_rng([seed, zlib.crc32(slide.encode()), encoder])
+            features, coords = show(noise, content)
+            write_slide(place / "features" / name, slide, features, coords, **head)
+            done += 1
+            if progress:
+                progress(done, size.slides)
+    code = cohort.name.upper()
+    patients = [
+        (ids[i], names[i], ids[i][5:7], int(women[i]), code, age[i], f"{time[i]:.2f}", int(not event[i]))
+        for i in np.argsort(ids)
+    ]
+    with (place / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows((p[0], f"{slide}.svs", *p[2:]) for p in patients for slide in p[1])
+    risk = {i: float(value) for i, value in zip(ids, log_hazard, strict=True)}
+    write_truth(place, Truth(parameters, risk, oracle(event, time, log_hazard)))  # last: it says that all is there
+
+
+def _contents(
+    rng: np.random.Generator, cohort: Cohort, sites: Sequence[str], slides: np.ndarray, cells: float
+) -> tuple[list[list], np.ndarray]:
+    """What every slide holds, by patient, and the score on which the hazard rests, (n,)."""
+    if cohort.planted:
+        return planted.plant(rng, cohort.planted, sites, slides, cells)
+    tendency = MEAN + SPREAD * rng.standard_normal(len(sites))
+    tissues = [[draw_tissue(rng, t, cells) for _ in range(n)] for t, n in zip(tendency, slides, strict=True)]
+    # The hazard rests on what was really drawn, so that the features hold all of it.
+    return tissues, np.array([np.concatenate([t.aggressive for t in own]).mean() for own in tissues])
+
+
+def _shower(cohort: Cohort, encoder: int, dim: int) -> Callable:
+    """(noise, content of a slide) -> features and coordinates by magnification, as one encoder shows them."""
+    if cohort.planted:
+        return partial(planted.show, weights=planted.weights_of(encoder, dim))
+    return partial(twin_tissue.show, look=look_of(encoder, dim))
+
+
+def _width(backbone: str, dim: int | None) -> tuple[str, int]:
+    if dim is not None and backbone not in backbones.BACKBONES:
+        return safe(backbone), dim
+    known = backbones.get(backbone)
+    if dim not in (None, known.dim):
+        raise DataError(f"{known.name} is {known.dim} wide, not {dim}: give another name for a width of your own.")
+    return known.name, known.dim
+
+
+def _strength(strength: str | float) -> float:
+    if isinstance(strength, str):
+        if strength not in STRENGTHS:
+            raise DataError(f"Unknown strength {strength!r}. Known: {', '.join(STRENGTHS)}, or a number.")
+        return STRENGTHS[strength]
+    return float(strength)
+
+
+def _complete(folder: Path, parameters: dict) -> bool:
+    """Whether `folder` holds this very twin. DataError if it holds something that is not a twin: that is not ours."""
+    if not folder.exists():
+        return False
+    if not folder.is_dir():
+        raise DataError(f"{folder} is a file, not a folder for a synthetic twin: choose another.")
+    if not any(folder.iterdir()):
+        return False
+    truth = read_truth(folder)
+    if truth is None:
+        raise DataError(f"{folder} holds other files and no {FILE}: choose an empty folder for the synthetic twin.")
+    store = folder / "features" / str(parameters["backbone"])
+    files = sum(1 for _ in store.glob("*.h5")) if store.is_dir() else 0
+    return dict(truth.parameters) == parameters and files == parameters["slides"] and (folder / "labels.csv").is_file()
+
+
+def _put(place: Path, folder: Path, parameters: dict) -> None:
+    """Rename the finished twin to its place; another process may have put the same one there meanwhile."""
+    if folder.exists() and any(folder.iterdir()):
+        if _complete(folder, parameters):
+            return
+        old = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.old"
+        folder.replace(old)
+        place.replace(folder)
+        shutil.rmtree(old, ignore_errors=True)
+        return
+    try:
+        place.replace(folder)
+    except OSError:
+        if not _complete(folder, parameters):
+            raise

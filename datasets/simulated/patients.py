@@ -1,0 +1,87 @@
+"""Patients of a synthetic cohort: as many as the real one has, with its slides, events and follow-up."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...survival.oracle_concordance import concordance
+from ..cohort import Cohort
+
+SHAPE = 2.0  # of the Weibull baseline; an increasing hazard
+DAYS = 30.44  # days in a month, as in the public tables
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many patients, slides, events and patients with several slides a twin has."""
+
+    patients: int
+    slides: int
+    events: int
+    multi: int
+    most: int
+
+
+def size_of(cohort: Cohort, patients: int | None) -> Size:
+    """The cohort's public counts, or the same shares of fewer (or more) patients."""
+    if patients is None or patients == cohort.patients:
+        return Size(cohort.patients, cohort.slides, cohort.events, cohort.multi_slide_patients, cohort.max_slides)
+    if patients < 10:
+        raise ValueError(f"a twin needs at least 10 patients, not {patients}")
+    share = patients / cohort.patients
+    multi = max(1, round(cohort.multi_slide_patients * share))
+    extra = max(round((cohort.slides - cohort.patients) * share), multi)
+    most = min(cohort.max_slides, 1 + extra - (multi - 1))
+    return Size(patients, patients + extra, max(2, round(cohort.events * share)), multi, most)
+
+
+def slides_per_patient(rng: np.random.Generator, size: Size) -> np.ndarray:
+    """How many slides each patient has, (patients,): `multi` have several, one has `most`, all together `slides`."""
+    slides = np.ones(size.patients, int)
+    several = rng.permutation(size.patients)[: size.multi]
+    slides[several] = 2
+    slides[several[:1]] = size.most
+    left = size.slides - slides.sum()
+    others = several[1:]
+    while left > 0:
+        room = others[slides[others] < size.most]
+        chosen = rng.choice(room)
+        slides[chosen] += 1
+        left -= 1
+    return slides
+
+
+def identifiers(rng: np.random.Generator, n: int) -> list[str]:
+    """Ids in the shape of TCGA barcodes, with a site at characters 6 and 7, and SYNT where TCGA stands."""
+    letters = np.array(list("ABCDEFGHJKLMNPQRSTUVWXYZ0123456789"))
+    sites = ["".join(rng.choice(letters, 2)) for _ in range(max(4, min(36, n // 20)))]
+    weights = 1 / np.arange(1, len(sites) + 1)  # a few large centres, many small ones
+    drawn: dict[str, None] = {}
+    while len(drawn) < n:
+        drawn[f"SYNT-{rng.choice(sites, p=weights / weights.sum())}-{''.join(rng.choice(letters, 4))}"] = None
+    return list(drawn)
+
+
+def follow(
+    rng: np.random.Generator, log_hazard: np.ndarray, events: int, median_months: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Observed months and events, (n,) each, with exactly `events` deaths and the given median observed time.
+
+    Time to death is Weibull with proportional hazards, S(t) = exp(-t^k exp(log_hazard)) (Bender, Augustin and
+    Blettner, Statistics in Medicine 2005); time to censoring is gamma, independent of it, and stretched until
+    exactly `events` patients die first: those with the smallest ratio of the two times.
+    """
+    n = len(log_hazard)
+    death = (rng.standard_exponential(n) / np.exp(log_hazard)) ** (1 / SHAPE)
+    censoring = rng.standard_gamma(2.0, n)
+    ratio = np.sort(death / censoring)
+    stretch = np.sqrt(ratio[events - 1] * ratio[events]) if events < n else 2 * ratio[-1]
+    event = death <= stretch * censoring
+    time = np.minimum(death, stretch * censoring)
+    days = np.maximum(1, np.round(time * (median_months / np.median(time)) * DAYS))
+    return np.round(days / DAYS, 2), event
+
+
+def oracle(event: np.ndarray, time: np.ndarray, log_hazard: np.ndarray) -> float:
+    """The C-index of the true log hazard."""
+    return concordance(event, time, log_hazard)

@@ -1,0 +1,133 @@
+"""What the slides of a planted cohort hold, and the score on which its hazard rests: docs/planted.md has the model.
+
+Every slide is half of one kind of tissue and half of another, and all scales show which is which. One kind of every
+patient lies in a *region* of disturbed architecture, too large to be seen in a 10x or 20x patch. Some 20x patches hold
+a *fine* pattern, too small to be seen at 10x or 5x, and one kind of tissue holds more of it. In which of these the
+hazard lives is what tells the cohorts apart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .tissue import MAGNIFICATIONS, blob, nested
+
+KINDS = ("fine", "coarse", "cross", "site", "null")
+TISSUES = 2
+STAIN = 8  # continuous factors of stain and scanner, the same at all scales
+FEW, MANY = 2, 10  # 20x patches with the fine pattern, of the sixteen in a 5x patch, where a kind holds less and more
+# A patch shows its kind of tissue, and each kind in a region, or with the fine pattern, looks in a way of its own.
+PLAIN, REGION, FINE = 0, TISSUES, 2 * TISSUES
+LATENT = 3 * TISSUES + STAIN
+
+NOISE = 0.4  # of every feature, in units of a latent's weight
+STAIN_SLIDE, STAIN_PATCH, STAIN_SITE = 0.1, 0.1, 0.5  # SD of the stain: of a slide, of a patch, and of a site's scanner
+
+
+@dataclass(frozen=True)
+class Section:
+    """One slide: coordinates int32 (n, 2) by magnification; row i of a scale has rows 4i to 4i+3 of the next finer one.
+
+    tissue: which kind, int (n5,). region: how disturbed its architecture is, from 0 to 1, (n5,). fine: whether a patch
+    holds the fine pattern, bool (n20,). stain: (STAIN,).
+    """
+
+    coords: dict[int, NDArray[np.int32]]
+    tissue: NDArray[np.int64]
+    region: NDArray[np.float64]
+    fine: NDArray[np.bool_]
+    stain: NDArray[np.float64]
+
+
+def plant(
+    rng: np.random.Generator, kind: str, sites: Sequence[str], slides: Sequence[int] | NDArray[np.int64], cells: float
+) -> tuple[list[list[Section]], NDArray[np.float64]]:
+    """Draw the slides of every patient, and the score (n,) on which the hazard rests, not yet scaled.
+
+    kind: one of `KINDS`. sites, slides: of every patient, the tissue source site and the number of slides.
+    cells: the mean number of 5x patches of a slide; each has an even number, half of them of either kind.
+    """
+    named = sorted(set(sites))
+    scanners = dict(zip(named, STAIN_SITE * rng.standard_normal((len(named), STAIN)), strict=True))
+    referral = dict(zip(named, rng.standard_normal(len(named)), strict=True))
+    drawn: list[list[Section]] = []
+    score = np.zeros(len(sites))
+    for patient, (site, count) in enumerate(zip(sites, slides, strict=True)):
+        disturbed, rich = rng.integers(0, TISSUES, 2)  # the kind that lies in the region, the kind that holds more
+        tendency = rng.standard_normal()
+        region, fine = np.eye(TISSUES)[disturbed], np.where(np.arange(TISSUES) == rich, MANY, FEW)
+        if kind == "coarse":
+            region = region * (1 + np.tanh(tendency)) / 2
+        if kind == "fine":
+            odds = fine / (16 - fine) * np.exp(tendency)
+            fine = np.round(16 * odds / (1 + odds)).astype(int)
+        scanner = scanners[site] if kind == "site" else np.zeros(STAIN)
+        drawn.append([_section(rng, region, fine, scanner, cells) for _ in range(count)])
+        score[patient] = {
+            "fine": fine.sum(),
+            "coarse": region.sum(),
+            "cross": float(disturbed == rich),
+            "site": referral[site],
+            "null": 0.0,
+        }[kind]
+    return drawn, score
+
+
+def _section(
+    rng: np.random.Generator,
+    region: NDArray[np.float64],
+    fine: NDArray[np.int64],
+    scanner: NDArray[np.float64],
+    cells: float,
+) -> Section:
+    """region, fine: (TISSUES,), how disturbed a kind is, and how many of its sixteen 20x patches hold the pattern."""
+    pairs = 1 + int(rng.poisson(max(cells / TISSUES - 1, 0)))
+    grid = blob(rng, TISSUES * pairs)
+    tissue = np.empty(len(grid), int)
+    # Two halves, side by side: either kind is one piece of tissue.
+    tissue[np.lexsort((grid[:, 1], grid[:, 0]))] = np.repeat(rng.permutation(TISSUES), pairs)
+    # Exact counts, so that no scale of a slide tells more than the model says.
+    holds = rng.permuted(np.arange(16) < fine[tissue][:, None], axis=1).ravel()
+    stain = scanner + STAIN_SLIDE * rng.standard_normal(STAIN)
+    return Section(nested(rng, grid), tissue, region[tissue], holds, stain)
+
+
+def weights_of(backbone_seed: int, dim: int) -> dict[int, NDArray[np.float32]]:
+    """How a backbone shows a section: a fixed random projection (LATENT, dim) by magnification.
+
+    Scales see tissue and stain alike (70 % of the variance), not the same.
+    """
+    shared = np.random.default_rng([backbone_seed, LATENT]).standard_normal((LATENT, dim))
+    own = {m: np.random.default_rng([backbone_seed, LATENT, m]).standard_normal((LATENT, dim)) for m in MAGNIFICATIONS}
+    return {m: (np.sqrt(0.7) * shared + np.sqrt(0.3) * own[m]).astype(np.float32) for m in MAGNIFICATIONS}
+
+
+def latent(rng: np.random.Generator, section: Section, magnification: int) -> NDArray[np.float32]:
+    """What the patches of one scale show, (n, LATENT): the region at 5x alone, the fine pattern at 20x alone."""
+    children = (magnification // 5) ** 2
+    tissue = np.repeat(section.tissue, children)
+    row = np.arange(len(tissue))
+    shown = np.zeros((len(tissue), LATENT), np.float32)
+    shown[row, PLAIN + tissue] = 1
+    if magnification == 5:
+        shown[row, REGION + tissue] = section.region
+    if magnification == 20:
+        shown[row, FINE + tissue] = section.fine
+    shown[:, -STAIN:] = section.stain + STAIN_PATCH * rng.standard_normal((len(tissue), STAIN))
+    return shown
+
+
+def show(
+    rng: np.random.Generator, section: Section, weights: dict[int, NDArray[np.float32]]
+) -> tuple[dict[int, NDArray[np.float32]], dict[int, NDArray[np.int32]]]:
+    """Features float32 (n, dim) and coordinates int32 (n, 2) by magnification, rows in reading order of each scale."""
+    features, coords = {}, {}
+    for m in MAGNIFICATIONS:
+        corners = section.coords[m]
+        matrix = latent(rng, section, m) @ weights[m]
+        matrix += NOISE * rng.standard_normal(matrix.shape, np.float32)
+        order = np.lexsort((corners[:, 0], corners[:, 1]))
+        features[m], coords[m] = matrix[order], corners[order]
+    return features, coords

@@ -1,0 +1,148 @@
+"""Slides read by a process of its own: a damaged file can end that process, never this one.
+
+One `Reader` is one process; several work side by side, each fed by a thread. What is read waits in the pipe until it is
+taken, so that a reader never runs ahead.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import DataError
+from ..worker import Child, Dead
+
+SECONDS = 600.0
+"""How long a reader may be silent; slow network disks are no error."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is read of every slide: magnifications, side of a tile in pixels, overlap in pixels, least share of tissue,
+    whether scales must nest; then how a tile becomes the encoder's input: resized to `resize` pixels by `filter`, of
+    which the middle `crop` are sent, `batch` tiles at a time.
+    """
+
+    magnifications: tuple[int, ...] = (20, 10, 5)
+    patch_px: int = 256
+    overlap: int = 0
+    least: float = 0.5
+    nest: bool = True
+    resize: int = 256
+    crop: int = 256
+    filter: str = "bilinear"
+    batch: int = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known of a slide before its tiles come: level-0 `size`, `mpp`, where it comes from and whether the user
+    decided it, the labelled objective `power`, remarks; by magnification the level-0 `side` of tiles, how many lie in
+    the slide (`full`), how many of them have enough `tissue`, and how many are read (`tiles`).
+    """
+
+    size: tuple[int, int]
+    mpp: float
+    mpp_source: str
+    mpp_by_user: bool
+    power: float | None
+    remarks: tuple[str, ...]
+    side: dict[int, int]
+    full: dict[int, int]
+    tissue: dict[int, int]
+    tiles: dict[int, int]
+
+
+@dataclass
+class Reader:
+    """A process that reads slides. Start it with `running`; it ends with its parent, and after an error a new one
+    starts.
+    """
+
+    child: Child = field(default_factory=lambda: Child(("-m", "milsurv.datasets.slides.worker"), SECONDS))
+
+    def read(
+        self,
+        path: Path,
+        wanted: Wanted,
+        told: float | None = None,
+        of_this: bool = True,
+        preview: Path | None = None,
+        tiles: bool = True,
+    ) -> tuple[Plan, np.ndarray, Iterator[np.ndarray]]:
+        """The plan of a slide, its tiles in reading order, int32 (tiles, 4): magnification, row, level-0 x and y, and
+        their pixels in batches, uint8 (n, crop, crop, 3). Take all batches, or `close` the reader's child.
+
+        `told` is what the user says microns per pixel are, `of_this` slide or of all that say nothing. `preview` is
+        where a picture of the plan goes; without `tiles` no pixels are read. DataError, also while batches are taken,
+        says why the slide cannot be read.
+        """
+        request = {**asdict(wanted), "path": str(path), "told": told, "of_this": of_this, "tiles": tiles}
+        with _alive():
+            self.child.ask({**request, "preview": None if preview is None else str(preview)})
+            said = self._line()
+            plan = _plan(said["plan"])
+            order = np.empty((said["count"], 4), "<i4")
+            self.child.fill(_bytes(order))
+        return plan, order, self._batches(wanted, len(order))
+
+    def series(self, path: Path) -> str | None:
+        """The DICOM series of a file; DataError if it cannot be opened."""
+        with _alive():
+            self.child.ask({"series": str(path)})
+            return self._line()["series"]
+
+    def _batches(self, wanted: Wanted, left: int) -> Iterator[np.ndarray]:
+        with _alive():
+            while "tiles" in (said := self._line()):
+                batch = np.empty((said["tiles"], wanted.crop, wanted.crop, 3), np.uint8)
+                self.child.fill(_bytes(batch))
+                left -= len(batch)
+                yield batch
+        if left:
+            raise DataError("changed while it was read.")
+
+    def _line(self) -> dict:
+        said = self.child.line()
+        if "bad" in said:
+            raise DataError(said["bad"])
+        return said
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Reader]:
+    """A reader, ended when the block is left."""
+    reader = Reader()
+    try:
+        yield reader
+    finally:
+        reader.child.close()
+
+
+@contextlib.contextmanager
+def _alive() -> Iterator[None]:
+    try:
+        yield
+    except Dead as dead:
+        if dead.late:
+            raise DataError(f"is damaged or out of reach: nothing could be read for {SECONDS:g} seconds.") from None
+        why = "it is damaged, or memory ran out"
+        raise DataError(f"crashed the process that read it (status {dead.status}): {why}.") from None
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    return array.data.cast("B") if array.size else memoryview(b"")
+
+
+def _plan(said: dict) -> Plan:
+    def by_scale(key: str) -> dict[int, int]:
+        return {int(m): n for m, n in said[key].items()}
+
+    return Plan(
+        size=tuple(said["size"]), mpp=said["mpp"], mpp_source=said["mpp_source"],
+        mpp_by_user=said["mpp_by_user"], power=said["power"],
+        remarks=tuple(said["remarks"]), side=by_scale("side"), full=by_scale("full"), tissue=by_scale("tissue"),
+        tiles=by_scale("tiles"),
+    )  # fmt: skip

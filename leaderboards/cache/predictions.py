@@ -1,0 +1,67 @@
+"""Predictions of many experiments, each read when it is first asked for, and known by the fingerprint of its file."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from ..predictions import read_predictions
+from ..rows import Problem, RowError
+from .store import Memory
+
+
+class KeptPredictions(Mapping[str, pd.DataFrame]):
+    """By experiment id, the table of its `predictions.csv`; `problems` lists the files that are missing or damaged.
+
+    Every file is read once to be checked; with a memory, a file that was checked before is only read when its table is
+    asked for.
+    """
+
+    def __init__(self, folders: Mapping[str, Path], experiments: Iterable[str], memory: Memory) -> None:
+        self.problems: list[Problem] = []
+        self._fingerprints: dict[str, str] = {}
+        self._paths: dict[str, Path] = {}
+        self._tables: dict[str, pd.DataFrame] = {}
+        for experiment in sorted(set(experiments) & set(folders)):
+            path = folders[experiment] / "predictions.csv"
+            name = f"{folders[experiment].name}/predictions.csv"
+            try:
+                fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
+            except OSError:
+                message = "is missing, so its Kaplan-Meier curves are not shown; run the experiment again"
+                self.problems.append(Problem(name, message))
+                continue
+            check = partial(self._fault, experiment, path, name)
+            fault = memory.recall("fault", [fingerprint, name], check)
+            if fault is None:
+                self._paths[experiment], self._fingerprints[experiment] = path, fingerprint
+            else:
+                self.problems.append(Problem(name, fault))
+
+    def _fault(self, experiment: str, path: Path, name: str) -> str | None:
+        try:
+            self._tables[experiment] = read_predictions(path, name)
+        except RowError as error:
+            return str(error).removeprefix(f"{name}: ")
+        return None
+
+    def fingerprint(self, experiment: str) -> str:
+        """The fingerprint of an experiment's file."""
+        return self._fingerprints[experiment]
+
+    def __getitem__(self, experiment: str) -> pd.DataFrame:  # noqa: D105
+        path = self._paths[experiment]
+        if experiment not in self._tables:
+            self._tables[experiment] = read_predictions(path)
+        return self._tables[experiment]
+
+    def __contains__(self, experiment: object) -> bool:  # noqa: D105
+        return experiment in self._paths
+
+    def __iter__(self) -> Iterator[str]:  # noqa: D105
+        return iter(self._paths)
+
+    def __len__(self) -> int:  # noqa: D105
+        return len(self._paths)

@@ -1,0 +1,89 @@
+"""Boards as LaTeX tables (booktabs), ready for a paper."""
+
+from collections.abc import Sequence
+
+from ..ranking.board import Board
+from .text_tables import Sheet, incomplete_sheet, ranking_sheet
+
+# What a paper's table shows; the rest is in the CSV.
+_COLUMNS = (
+    "Model",
+    "Mark",
+    "Scales",
+    "Backbone",
+    "Loss",
+    "Seeds",
+    "C-index (selected)",
+    "95 % interval",
+    "Last",
+    "Best",
+    "Optimism",
+    "Uno's C",
+    "Oracle C",
+)
+_SPECIAL = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", "\"": r"\textquotedbl{}",
+    "±": r"$\pm$", "\N{MULTIPLICATION SIGN}": r"$\times$", "\N{EN DASH}": "--",
+    "\N{MINUS SIGN}": "$-$",
+}  # fmt: skip
+
+
+def latex(boards: Sequence[Board]) -> str:
+    """One `table` environment per ranking; needs `\\usepackage{booktabs}`. Incomplete experiments stand in comments."""
+    parts = ["% Needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}. Ranked by the C-index at `selected`."]
+    for board in boards:
+        notes = [board.notes, *[()] * len(board.rankings)]
+        parts += [table(ranking_sheet(board, *one)) for one in zip(board.rankings, notes, strict=False)]
+        if board.incomplete:
+            last = incomplete_sheet(board)
+            parts.append(
+                "\n".join(
+                    [
+                        f"% {_one_line(last.title)}",
+                        *(f"%   {_one_line(' | '.join(row))}" for row in last.rows),
+                    ]
+                )
+            )
+    return "\n\n".join(parts) + "\n"
+
+
+def table(sheet: Sheet) -> str:
+    """One sheet as a `table` with a booktabs `tabular`."""
+    kept = [index for index, column in enumerate(sheet.columns) if column in _COLUMNS]
+    patients, events = (sheet.rows[0][sheet.columns.index(name)] for name in ("Patients", "Events"))
+    caption = (
+        f"{escape(sheet.title)} ({patients} patients, {events} events). C-index, mean $\\pm$ standard deviation "
+        "over folds; the epoch is selected on an inner validation part."
+    )
+    caption = " ".join([caption, *(escape(note) for note in sheet.notes)])
+    return tabular(sheet, caption, kept)
+
+
+def tabular(sheet: Sheet, caption: str, kept: Sequence[int]) -> str:
+    """Columns of a sheet, by place, as a `table` with a booktabs `tabular`. `caption` is LaTeX already."""
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"  \centering",
+            f"  \\caption{{{caption}}}",
+            f"  \\begin{{tabular}}{{{''.join('r' if sheet.numeric[index] else 'l' for index in kept)}}}",
+            r"    \toprule",
+            f"    {' & '.join(escape(sheet.columns[index]) for index in kept)} \\\\",
+            r"    \midrule",
+            *(f"    {' & '.join(escape(row[index]) for index in kept)} \\\\" for row in sheet.rows),
+            r"    \bottomrule",
+            r"  \end{tabular}",
+            r"\end{table}",
+        ]
+    )
+
+
+def escape(text: str) -> str:
+    """Text that LaTeX prints as it is."""
+    return "".join(_SPECIAL.get(letter, letter) for letter in _one_line(text))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

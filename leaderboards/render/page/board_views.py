@@ -1,0 +1,238 @@
+"""What the page's template needs of a board, reckoned beforehand, so that the template only lays out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from ...cache.store import Memory
+from ...experiments import Incomplete
+from ...ranking.board import IMPORTED, Board, Line, Ranking
+from ...schema import READINGS
+from .. import text_tables as sheets
+from ..figures.forest import forest
+from .ablation_views import AblationView, ablation_view
+from .evidence_views import EvidenceView, evidence_view
+from .glance import Glance, glance_at
+from .group_curve_plots import SIZE, Plot
+from .inline_svg import inline_svg, opening
+from .line_details import facts, folds_sheet, missing
+from .row_bars import Axis, Bar, axis, bar
+
+FOREST = 40
+"""Lines of the forest plot below a table; the rows of the table show all of them."""
+
+
+_DRAWN = ("c_index_selected", "c_index_best", "oracle_c_index")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell that can be sorted: its text, the number behind it (None sorts last), a hint, and a second small line."""
+
+    name: str
+    text: str
+    value: float | None
+    hint: str = ""
+    below: str = ""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One of the three readings of a line: mean, SD, interval in words, and its bar."""
+
+    name: str
+    text: str
+    interval: str
+    bar: Bar | None
+
+
+@dataclass(frozen=True)
+class LineView:
+    """One line of the page: its address, its bar, its sortable cells, what filters know, and what opening it shows."""
+
+    line: Line
+    key: str
+    marks: tuple[str, ...]
+    interval: str
+    scales: tuple[str, ...]
+    setting: str
+    filters: Mapping[str, str]
+    bar: Bar | None
+    cells: tuple[Cell, ...]
+    readings: tuple[Reading, ...]
+    folds: sheets.Sheet
+    missing: tuple[str, ...]
+    plot: Plot | None
+    curve: Markup | None
+    no_curve: str
+    facts: tuple[tuple[str, str], ...]
+    commands: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RankingView:
+    """One table of the page, its axis, its figures, and what the lead of its first line is worth."""
+
+    ranking: Ranking
+    key: str
+    facts: tuple[str, ...]
+    glance: Glance
+    lines: tuple[LineView, ...]
+    axis: Axis
+    oracle: float | None
+    control: float | None
+    control_note: str
+    forest: Markup
+    evidence: EvidenceView | None
+    ablation: AblationView | None
+
+
+@dataclass(frozen=True)
+class BoardView:
+    """One cohort of the page."""
+
+    key: str
+    board: Board
+    rankings: tuple[RankingView, ...]
+    incomplete: tuple[Incomplete, ...]
+
+
+def board_view(
+    board: Board, key: str, links: Mapping[str, str], plots: Mapping[str, Plot], memory: Memory
+) -> BoardView:
+    """Everything the page shows of one board.
+
+    `key` is its address, `links` are those of lines by their first experiment, `plots` the curves of risk groups by
+    experiment.
+    """
+    rankings = tuple(
+        _ranking(board, ranking, f"{key}-t{number}", links, plots, memory)
+        for number, ranking in enumerate(board.rankings, 1)
+    )
+    return BoardView(key, board, rankings, board.incomplete)
+
+
+def _ranking(
+    board: Board, ranking: Ranking, key: str, links: Mapping[str, str], plots: Mapping[str, Plot], memory: Memory
+) -> RankingView:
+    lines, shared = ranking.lines, axis(ranking)
+    oracle = max((line.spreads["oracle_c_index"].mean or 0.0 for line in lines), default=0.0)
+    sizes = sorted({(line.patients, line.events) for line in lines})
+    told = [f"{patients} patients, {events} deaths" for patients, events in sizes]
+    told += [f"{lines[0].n_folds} folds: {ranking.folds_name}"]
+    told += [ranking.slides] if ranking.slides else []
+    told += [f"oracle C-index {oracle:.3f}"] if oracle else []
+    control = ranking.control.selected.mean if ranking.control else None
+    return RankingView(
+        ranking=ranking,
+        key=key,
+        facts=tuple(told),
+        glance=glance_at(board, key, ranking, links),
+        lines=tuple(_line(board, ranking, place, shared, links, plots) for place in range(len(lines))),
+        axis=shared,
+        oracle=shared.place(oracle) if oracle else None,
+        control=None if control is None else shared.place(control),
+        control_note=" ".join(sheets.control_notes(ranking)),
+        forest=_forest(lines[:FOREST], f"{key}f", board.title, memory),
+        evidence=None if ranking.evidence is None else evidence_view(board, ranking, ranking.evidence),
+        ablation=ablation_view(ranking, links),
+    )
+
+
+def _forest(lines: Sequence[Line], key: str, title: str, memory: Memory) -> Markup:
+    description = f"Forest plot of the C-index on {title}: folds, mean and standard deviation of each line"
+    drawn = [
+        {
+            "line": (line.rank, line.label, line.family, line.folds["selected"]),
+            "spreads": [(line.spreads[name].mean, line.spreads[name].sd) for name in _DRAWN],
+        }
+        for line in lines
+    ]
+    return Markup(
+        memory.recall("forest", [key, title, drawn], lambda: inline_svg(forest(lines, width=5.6), key, description))
+    )
+
+
+def _line(
+    board: Board, ranking: Ranking, place: int, shared: Axis, links: Mapping[str, str], plots: Mapping[str, Plot]
+) -> LineView:
+    line = ranking.lines[place]
+    intervals = {} if ranking.evidence is None else ranking.evidence.intervals[place]
+    seeds = f"{len(line.seeds)} seeds" if len(line.seeds) > 1 else ""
+    shown = next((plots[experiment] for experiment in line.experiments if experiment in plots), None)
+    told = "Imported without risk groups" if line.family == IMPORTED else "The risk groups of this line were not kept"
+    return LineView(
+        line=line,
+        key=links[line.experiments[0]],
+        marks=sheets.marks(ranking, place),
+        interval=sheets.interval(intervals.get("selected")),
+        scales=tuple(scale.strip() for scale in (line.scales or "").split(",") if scale.strip()),
+        setting=" · ".join(word for word in (line.backbone, line.loss, line.recipe, seeds) if word),
+        filters=_filters(board, ranking, line),
+        bar=bar(line, shared, intervals),
+        cells=_cells(line, {name: sheets.interval(found, 2) for name, found in intervals.items()}),
+        readings=tuple(
+            Reading(
+                name,
+                sheets.mean_sd(line.spreads[f"c_index_{name}"]),
+                sheets.interval(intervals.get(name)),
+                bar(line, shared, intervals, name),
+            )
+            for name in READINGS
+        ),
+        folds=folds_sheet(line),
+        missing=missing(line),
+        plot=shown,
+        curve=None if shown is None else _curve(shown, f"{line.label} on {board.title}"),
+        no_curve=f"{told}, so there are no curves to show.",
+        facts=facts(line),
+        commands=tuple(dict.fromkeys(row["command"] for row in line.rows if row.get("command"))),
+    )
+
+
+def _filters(board: Board, ranking: Ranking, line: Line) -> dict[str, str]:
+    """What a line can be filtered by; a line without a value is found under none."""
+    return {
+        "backbone": line.backbone or "",
+        "family": line.family or "",
+        "scales": "" if not line.scales else sheets.scales(line.scales),
+        "loss": line.loss or "",
+        "recipe": line.recipe or "",
+        "slides": line.slides or "",
+        "folds": ranking.folds_name,
+        "cohort": "synthetic" if board.synthetic else "real",
+    }
+
+
+def _cells(line: Line, intervals: Mapping[str, str]) -> tuple[Cell, ...]:
+    def metric(name: str, key: str, below: str = "") -> Cell:
+        spread = line.spreads[key]
+        text = sheets.NONE if spread.mean is None else f"{spread.mean:.3f}"
+        partial = "" if spread.n == spread.of else f"{spread.n} of {spread.of} folds have a value"
+        return Cell(name, text + "*" * bool(partial and spread.mean is not None), spread.mean, partial, below)
+
+    null = line.spreads["ibs_km"].mean
+    ibs = metric("IBS", "ibs_selected")
+    hint = ibs.hint or ("" if null is None else f"Kaplan-Meier null {null:.3f}")
+    return (
+        metric("Last", "c_index_last", intervals.get("last", "")),
+        metric("Best", "c_index_best", intervals.get("best", "")),
+        Cell("Optimism", sheets.signed(line.gap), line.gap),
+        metric("Uno's C", "uno_c_selected"),
+        Cell(
+            "AUC 12/36/60",
+            sheets.at_months(line, "auc", 2).replace(" ", ""),
+            line.spreads["auc_36_selected"].mean,
+            "sorted by 36 months",
+        ),
+        Cell(ibs.name, ibs.text, ibs.value, hint),
+        Cell("Params", sheets.quantity(line.parameters), line.parameters),
+        Cell("s/fold", sheets.seconds(line.seconds), line.seconds),
+    )
+
+
+def _curve(plot: Plot, of: str) -> Markup:
+    """The curves of one line on the axes that it shares with others."""
+    head = opening(72 * SIZE[0], 72 * SIZE[1], f"Kaplan-Meier curves of {of}: {'; '.join(plot.words)}")
+    return Markup(f'{head}<use xlink:href="#{plot.key}"></use>{plot.curves}</svg>')

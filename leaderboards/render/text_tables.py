@@ -1,0 +1,255 @@
+"""A board as plain text cells: what the terminal, Markdown and LaTeX print."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...survival.comparisons import Estimate
+from ..ranking.across import Across, across
+from ..ranking.board import CONTROL, IMPORTED, Board, Line, Ranking, Spread, names_of
+from ..ranking.evidence import Evidence, Pair, how
+
+NONE = "\N{EN DASH}"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A titled table of text: `rows` hold one cell per column; `numeric` says which columns align to the right."""
+
+    title: str
+    columns: tuple[str, ...]
+    numeric: tuple[bool, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def tables(boards: Sequence[Board]) -> tuple[Sheet, ...]:
+    """Boards as sheets, ready for a terminal: per cohort its rankings, comparisons and what is incomplete; then models
+    across cohorts."""
+    over = [across_sheet(found) for found in across(boards)]
+    return (*(sheet for board in boards for sheet in board_sheets(board)), *over)
+
+
+def board_sheets(board: Board, wide: bool = False) -> tuple[Sheet, ...]:
+    """One sheet per ranking of the board, each followed by its comparisons where they were reckoned, then one of the
+    incomplete experiments where there are any. `wide` sheets show the intervals of all readings,
+    and calibration."""
+    sheets = []
+    for number, ranking in enumerate(board.rankings):
+        sheets.append(ranking_sheet(board, ranking, board.notes if number == 0 else (), wide))
+        if ranking.evidence is not None and (ranking.evidence.pairs or ranking.evidence.left_out):
+            sheets.append(comparison_sheet(board, ranking, ranking.evidence))
+    if board.incomplete:
+        sheets.append(incomplete_sheet(board, notes=() if sheets else board.notes))
+    return tuple(sheets)
+
+
+def ranking_sheet(board: Board, ranking: Ranking, notes: tuple[str, ...] = (), wide: bool = False) -> Sheet:
+    """The lines of one ranking. Columns whose value is the same word in all lines stay: tables are read alone."""
+    lines, evidence = ranking.lines, ranking.evidence
+    intervals = evidence.intervals if evidence else tuple({} for _ in lines)
+
+    def reading(name: str) -> list[str]:
+        cells = [mean(line.spreads[f"c_index_{name}"]) for line in lines]
+        if not wide:
+            return cells
+        return [f"{cell} {interval(found.get(name))}".strip() for cell, found in zip(cells, intervals, strict=True)]
+
+    oracle = any(line.spreads["oracle_c_index"].mean is not None for line in lines)
+    columns: list[tuple[str, bool, list[str]]] = [
+        ("#", True, [str(line.rank) for line in lines]),
+        ("Model", False, [line.label for line in lines]),
+        ("Mark", False, [", ".join(marks(ranking, place)) for place in range(len(lines))]),
+        ("Scales", False, [scales(line.scales) for line in lines]),
+        ("Backbone", False, [line.backbone or NONE for line in lines]),
+        ("Loss", False, [line.loss or NONE for line in lines]),
+        ("Recipe", False, [line.recipe or NONE for line in lines]),
+        ("Seeds", True, [str(len(line.seeds)) for line in lines]),
+        ("C-index (selected)", True, [mean_sd(line.selected) for line in lines]),
+        ("95 % interval", True, [interval(found.get("selected")) or NONE for found in intervals]),
+        ("SD fold / seed", True, [NONE if line.split is None else split(line.split) for line in lines]),
+        ("Last", True, reading("last")),
+        ("Best", True, reading("best")),
+        ("Optimism", True, [signed(line.gap) for line in lines]),
+        ("Uno's C", True, [mean(line.spreads["uno_c_selected"]) for line in lines]),
+        ("AUC 12/36/60", True, [at_months(line, "auc", 2) for line in lines]),
+        ("IBS (KM)", True, [ibs(line) for line in lines]),
+        ("ICI 12/36/60", True, [at_months(line, "ici", 3) for line in lines]),
+        ("Oracle C", True, [mean(line.spreads["oracle_c_index"]) for line in lines]),
+        ("Parameters", True, [quantity(line.parameters) for line in lines]),
+        ("s/fold", True, [seconds(line.seconds) for line in lines]),
+        ("Patients", True, [str(line.patients) for line in lines]),
+        ("Events", True, [str(line.events) for line in lines]),
+    ]
+    empty = {
+        "Oracle C": not oracle,
+        "Mark": not any(marks(ranking, place) for place in range(len(lines))),
+        "95 % interval": not any(intervals),
+        "SD fold / seed": not any(line.split for line in lines),
+        "ICI 12/36/60": not wide,
+    }
+    columns = [column for column in columns if not empty.get(column[0])]
+    told = (*notes, *control_notes(ranking))
+    slides = f"; {ranking.slides}" if ranking.slides else ""
+    return _sheet(f"{board.title}: folds {ranking.folds_name}{slides}", columns, told)
+
+
+def marks(ranking: Ranking, place: int) -> tuple[str, ...]:
+    """What to know of a line before its number: that it is a control, was imported, or is below the best control."""
+    family = ranking.lines[place].family
+    kinds = [family] if family in (CONTROL, IMPORTED) else []
+    return (*kinds, *["below control"] * (place in ranking.below_control))
+
+
+def control_notes(ranking: Ranking) -> tuple[str, ...]:
+    """The best control of the ranking, and which models are below it."""
+    best = ranking.control
+    if best is None:
+        return ()
+    told = f"Best control: {best.label}, {mean(best.selected)}, without looking at a patch."
+    names = names_of(ranking.lines)
+    below = [names[place] for place in ranking.below_control]
+    if below:
+        return (f"{told} Below it: {', '.join(below)}.",)
+    models = any(line.family != CONTROL for line in ranking.lines)
+    return (f"{told} No model is below it." if models else told,)
+
+
+def comparison_sheet(board: Board, ranking: Ranking, evidence: Evidence) -> Sheet:
+    """The leader of a ranking against every other line, and the verdict as notes."""
+    notes = [evidence.verdict]
+    if evidence.pairs:
+        notes.append(how(evidence.resamples, leader=True))
+    notes += [f"Left out: {reason}." for reason in evidence.left_out]
+    title = f"{board.title}: {ranking.lines[0].label} against the other lines"
+    return pairs_sheet(title, names_of(ranking.lines), evidence.pairs, tuple(notes), leader=True)
+
+
+def pairs_sheet(
+    title: str, names: Sequence[str], pairs: Sequence[Pair], notes: tuple[str, ...] = (), leader: bool = False
+) -> Sheet:
+    """Compared pairs as a table; with `leader`, the first line of each is in the title."""
+    columns = [
+        ("First", False, [names[pair.first] for pair in pairs]),
+        ("Against", False, [names[pair.second] for pair in pairs]),
+        ("Difference", True, [signed(pair.difference.value) for pair in pairs]),
+        ("95 % interval", True, [interval(pair.difference, sign=True) for pair in pairs]),
+        ("p bootstrap", True, [p_value(pair.p_bootstrap) for pair in pairs]),
+        ("p t-test", True, [NONE if pair.p_t is None else p_value(pair.p_t) for pair in pairs]),
+        ("Detectable", True, [f"{pair.detectable:.3f}" for pair in pairs]),
+        ("Verdict", False, [pair.verdict for pair in pairs]),
+    ]
+    return _sheet(title, columns[1:] if leader else columns, notes)
+
+
+def across_sheet(found: Across) -> Sheet:
+    """Models over cohorts: mean rank, and the C-index on each."""
+    columns = [
+        ("Mean rank", True, [f"{rank:.2f}" for rank in found.ranks]),
+        ("Model", False, list(found.models)),
+        *(
+            (cohort, True, [f"{row[place]:.3f}" for place in range(len(found.models))])
+            for cohort, row in zip(found.cohorts, found.scores, strict=True)
+        ),
+    ]
+    kind = "synthetic cohorts" if found.synthetic else "cohorts"
+    return _sheet(f"Across {len(found.cohorts)} {kind}", columns, (found.verdict,))
+
+
+def incomplete_sheet(board: Board, notes: tuple[str, ...] = ()) -> Sheet:
+    """The experiments of the board that are not ranked, with what is missing and why."""
+    items = board.incomplete
+    columns = [
+        ("Model", False, [item.model for item in items]),
+        ("Scales", False, [scales(item.scales) for item in items]),
+        ("Backbone", False, [item.backbone or NONE for item in items]),
+        ("Loss", False, [item.loss or NONE for item in items]),
+        ("Seed", True, [str(item.seed) for item in items]),
+        ("Experiment", False, [item.experiment for item in items]),
+        ("Folds", True, [f"{item.finished} of {item.n_folds}" for item in items]),
+        ("What is missing, and why", False, ["; ".join(item.reasons) for item in items]),
+    ]
+    return _sheet(f"{board.title}: incomplete, not ranked", columns, notes)
+
+
+def _sheet(title: str, columns: list[tuple[str, bool, list[str]]], notes: tuple[str, ...]) -> Sheet:
+    names, numeric, cells = zip(*columns, strict=True)
+    return Sheet(title, names, numeric, tuple(zip(*cells, strict=True)), notes)
+
+
+def interval(found: Estimate | None, digits: int = 3, sign: bool = False) -> str:
+    """`[0.571, 0.650]`; nothing where there is none. With `sign`, both ends carry theirs."""
+    if found is None:
+        return ""
+    ends = [signed(end, digits) if sign else f"{end:.{digits}f}" for end in (found.low, found.high)]
+    return f"[{', '.join(ends)}]"
+
+
+def split(found: tuple[float, float]) -> str:
+    """SD between folds and SD between seeds of one fold."""
+    return f"{found[0]:.3f} / {found[1]:.3f}"
+
+
+def p_value(p: float) -> str:
+    """A p-value as tables show it: never 0."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def mean_sd(spread: Spread, digits: int = 3) -> str:
+    """`0.612 ± 0.034`, or only the mean where one fold has no spread."""
+    if spread.mean is None or spread.sd is None:
+        return mean(spread, digits)
+    return f"{spread.mean:.{digits}f} ± {spread.sd:.{digits}f}{_share(spread)}"
+
+
+def mean(spread: Spread, digits: int = 3) -> str:
+    """The mean over folds; says of how many folds where some have no value."""
+    return NONE if spread.mean is None else f"{spread.mean:.{digits}f}{_share(spread)}"
+
+
+def _share(spread: Spread) -> str:
+    return "" if spread.n == spread.of else f" ({spread.n} of {spread.of} folds)"
+
+
+def at_months(line: Line, metric: str, digits: int) -> str:
+    """A metric (`auc` or `ici`) at 12, 36 and 60 months; `0.61*` is a mean over fewer than all folds."""
+    spreads = [line.spreads[f"{metric}_{months}_selected"] for months in (12, 36, 60)]
+    if all(spread.mean is None for spread in spreads):
+        return NONE
+    return " / ".join(
+        NONE if spread.mean is None else f"{spread.mean:.{digits}f}{'' if spread.n == spread.of else '*'}"
+        for spread in spreads
+    )
+
+
+def ibs(line: Line) -> str:
+    """Integrated Brier score, and in brackets that of the Kaplan-Meier estimate, which knows no patient."""
+    model, null = line.spreads["ibs_selected"], line.spreads["ibs_km"]
+    return NONE if model.mean is None else f"{mean(model)} ({mean(null)})"
+
+
+def signed(value: float | None, digits: int = 3) -> str:
+    """A difference with its sign; never `-0.000`."""
+    if value is None:
+        return NONE
+    value = round(value, digits) + 0.0
+    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}") if value else f"{value:.{digits}f}"
+
+
+def scales(text: str | None) -> str:
+    """`5,10,20` as `5× 10× 20×`."""
+    return NONE if not text else " ".join(f"{scale.strip()}\N{MULTIPLICATION SIGN}" for scale in text.split(","))
+
+
+def quantity(value: int | None) -> str:
+    """A count in short: 832, 45.1k, 3.21M."""
+    if value is None:
+        return NONE
+    for size, letter in ((1_000_000, "M"), (1_000, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return str(value)
+
+
+def seconds(value: float | None) -> str:
+    """Seconds with the digits that matter."""
+    return NONE if value is None else f"{value:.1f}" if value < 100 else f"{value:.0f}"

@@ -1,0 +1,129 @@
+"""What clinicians read off a model as curves: how well it does at every time, and whether its probabilities hold.
+
+One tidy table, a point a row: `curve`, `fold` (empty where the test parts of all folds are taken together), `x`, `y`.
+
+auc, brier, brier_km   x: months, every quarter of a year up to the horizon of the censoring weights; y: the
+                       time-dependent AUC, the Brier score, and that of the training part's Kaplan-Meier curve
+calibration_12 …       x: the predicted risk of dying by 12 (36, 60) months; y: the risk that came true there
+net_benefit_12 …       x: the risk from which one would treat; y: the net benefit of treating by the model
+treat_all_12 …         the same for treating everyone (treating nobody has none)
+d_calibration          x: upper end of a tenth of predicted survival; y: the share of patients in it, 0.1 if right
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .calibration import GROUPS, CannotCalibrate, observed_risk, probability_counts
+from .kaplan_meier import kaplan_meier_curve
+from .metrics import MONTHS, Estimate, FollowUp, NotComputable, auc_at, brier_at, horizon
+
+EVERY = 3
+"""Months between two points of a curve over time."""
+THRESHOLDS = np.linspace(0.05, 0.95, 19)
+_POINTS = 50
+
+Point = dict[str, object]
+
+
+@dataclass(frozen=True)
+class ScoredFold:
+    """A fold as its curves need it: follow-up of its training and test part, and what was said of the latter.
+
+    `estimate.survival` is empty, (n, 0), where only risks are known.
+    """
+
+    fold: int
+    train: FollowUp
+    test: FollowUp
+    estimate: Estimate
+
+
+def read_fold(fold: int, train: FollowUp, lines: Sequence[Mapping[str, str]]) -> ScoredFold:
+    """A fold from the lines of its predictions.csv at one reading."""
+    width = sum(name.startswith("edge_") and bool(value) for name, value in lines[0].items())
+
+    def numbers(name: str) -> np.ndarray:
+        return np.array([float(line[name]) for line in lines])
+
+    survival = [numbers(f"survival_{j + 1}") for j in range(width)]
+    estimate = Estimate(
+        risk=numbers("risk"),
+        survival=np.stack(survival, axis=1) if width else np.zeros((len(lines), 0)),
+        edges=np.array([float(lines[0][f"edge_{j + 1}"]) for j in range(width)]),
+        high=np.array([line["risk_group"] == "high" for line in lines]),
+    )
+    return ScoredFold(fold, train, FollowUp(numbers("time"), numbers("event") == 1), estimate)
+
+
+def clinical_curves(folds: Sequence[ScoredFold]) -> list[Point]:
+    """All curves of one reading; a point that has no value is left out."""
+    points = [point for one in folds for point in _over_time(one)]
+    if all(one.estimate.survival.shape[1] for one in folds):
+        points += _pooled(folds)
+    return points
+
+
+def _over_time(one: ScoredFold) -> Iterator[Point]:
+    known = bool(one.estimate.survival.shape[1])
+    alive = kaplan_meier_curve(one.train.time, one.train.event)
+    for months in range(EVERY, int(min(horizon(one.train), one.test.time.max())) + 1, EVERY):
+        readings = [("auc", lambda m: auc_at(m)(one.train, one.test, one.estimate))]
+        if known:
+            null = alive.survival[np.searchsorted(alive.times, months, side="right") - 1]
+            readings += [
+                ("brier", lambda m: brier_at(one.train, one.test, one.estimate.survival_at(np.array([m]))[:, 0], m)),
+                ("brier_km", lambda m, null=null: brier_at(one.train, one.test, np.full(len(one.test.time), null), m)),
+            ]
+        for name, read in readings:
+            try:
+                yield {"curve": name, "fold": one.fold, "x": months, "y": read(months)}
+            except NotComputable:
+                continue
+
+
+def _pooled(folds: Sequence[ScoredFold]) -> Iterator[Point]:
+    time = np.concatenate([one.test.time for one in folds])
+    event = np.concatenate([one.test.event for one in folds])
+    last = np.concatenate([one.estimate.survival_when_last_seen(one.test) for one in folds])
+    for months in MONTHS:
+        dead = 1 - np.concatenate([one.estimate.survival_at(np.array([float(months)]))[:, 0] for one in folds])
+        low, high = np.quantile(dead, [0.01, 0.99])
+        grid = np.linspace(low, high, _POINTS)
+        try:
+            observed = observed_risk(dead, time, event, months, grid)
+        except CannotCalibrate:
+            continue
+        yield from _points(f"calibration_{months}", grid, observed)
+        yield from _points(f"net_benefit_{months}", THRESHOLDS, net_benefit(dead, time, event, months, THRESHOLDS))
+        everyone = net_benefit(np.ones(len(dead)), time, event, months, THRESHOLDS)
+        yield from _points(f"treat_all_{months}", THRESHOLDS, everyone)
+    shares = probability_counts(last, event) / len(last)
+    yield from _points("d_calibration", np.arange(1, GROUPS + 1) / GROUPS, shares)
+
+
+def _points(curve: str, x: np.ndarray, y: np.ndarray) -> Iterator[Point]:
+    for across, up in zip(x, y, strict=True):
+        yield {"curve": curve, "fold": "", "x": round(float(across), 6), "y": float(up)}
+
+
+def net_benefit(
+    dead: np.ndarray, time: np.ndarray, event: np.ndarray, months: float, thresholds: np.ndarray
+) -> np.ndarray:
+    """Net benefit at `months` of treating whoever's risk reaches a threshold (Vickers et al. 2008): (k,).
+
+    dead: (n,) predicted risk of dying by `months`; time, event: (n,) follow-up. Per patient of the cohort, deaths that
+    were treated minus survivors that were treated, the latter weighed by the odds of the threshold; the share that died
+    among the treated is Kaplan and Meier's.
+    """
+    values = []
+    for threshold in thresholds:
+        treated = dead >= threshold
+        if not treated.any():
+            values.append(0.0)
+            continue
+        curve = kaplan_meier_curve(time[treated], event[treated])
+        alive = curve.survival[np.searchsorted(curve.times, months, side="right") - 1]
+        values.append(float(treated.mean() * ((1 - alive) - alive * threshold / (1 - threshold))))
+    return np.array(values)
