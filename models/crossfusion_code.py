@@ -109,13 +109,13 @@ _RULES: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-Read = Callable[[Mapping[str, Tensor]], tuple[int, int, dict[str, object]]]
+Read = Callable[[Mapping[str, Tensor]], tuple[int, int, Mapping[str, object]]]
 
 
 def _plain(first: str, head: str, width: str, gate: str | None = None) -> Read:
     """Widths from the first layer and the head; `width` is what we call the width of the first layer."""
 
-    def read(given: Mapping[str, Tensor]) -> tuple[int, int, dict[str, object]]:
+    def read(given: Mapping[str, Tensor]) -> tuple[int, int, Mapping[str, object]]:
         embedded, dim = given[first].shape
         told = {width: embedded} if gate is None else {width: embedded, "attention": given[gate].shape[0]}
         return dim, given[head].shape[0], told
@@ -126,7 +126,7 @@ def _plain(first: str, head: str, width: str, gate: str | None = None) -> Read:
 def _crossfusion(projection: str) -> Read:
     """Widths from the class token; features of the embedding's width have no projection."""
 
-    def read(given: Mapping[str, Tensor]) -> tuple[int, int, dict[str, object]]:
+    def read(given: Mapping[str, Tensor]) -> tuple[int, int, Mapping[str, object]]:
         width = given["cls_token"].numel()
         dim = given[projection].shape[1] if projection in given else width
         found = (re.match(r"final_transformer\.pre_layers\.layers\.(\d+)\.", key) for key in given)

@@ -15,6 +15,21 @@ from .public_weights import PublicWeights
 from .spec import ModelSpec
 
 
+class GIN(nn.Module):
+    """A graph isomorphism layer (Xu et al. 2019, eq. 4.1): L(ReLU(L(H_i + sum of H_j over the senders j of i)))."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        """Bring patches of `width` to `hidden`."""
+        super().__init__()
+        self.first, self.second = nn.Linear(width, hidden), nn.Linear(hidden, hidden)
+
+    def forward(self, h: Tensor, sender: Tensor, receiver: Tensor) -> Tensor:
+        """One round of messages: (n, width) -> (n, hidden)."""
+        x = nn.functional.linear(h, self.first.weight)  # (n, hidden); linear, so sums may wait until it is narrow
+        x = x + scatter_sum(x[sender], receiver, len(x)) + self.first.bias
+        return self.second(torch.relu(x))
+
+
 class DeepGraphSurv(nn.Module):
     """Three graph isomorphism layers, gated attention, two layers (Li et al. 2018; GIN: Xu et al. 2019, eq. 4.1).
 
@@ -41,10 +56,7 @@ class DeepGraphSurv(nn.Module):
             raise ValueError(f"edges are 'spatial' or 'latent', not {edges!r}")
         self.scale, self.neighbours, self.edges = scale, neighbours, edges
         self.input_dropout = Dropout(input_dropout)
-        self.layers = nn.ModuleList(
-            nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, hidden))
-            for width in (dim, hidden, hidden)
-        )
+        self.layers = nn.ModuleList(GIN(width, hidden) for width in (dim, hidden, hidden))
         self.pool = GatedAttentionPool(hidden, attention, branch_dropout=dropout)
         self.rho = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), Dropout(dropout))
         self.head = nn.Linear(hidden, n_out)
@@ -60,10 +72,7 @@ class DeepGraphSurv(nn.Module):
         sender, receiver = edges_from(near)  # (e,) each
         h = self.input_dropout(h)
         for layer in self.layers:
-            # The first layer is linear in what it sums: W(h + sum h) = Wh + sum Wh, in the smaller width.
-            x = nn.functional.linear(h, layer[0].weight)  # (sum of n, hidden)
-            x = x + scatter_sum(x[sender], receiver, len(x)) + layer[0].bias
-            h = torch.relu(layer[2](layer[1](x)))  # (sum of n, hidden)
+            h = torch.relu(layer(h, sender, receiver))  # (sum of n, hidden)
         return self.head(self.rho(self.pool(h, sizes)))  # (b, n_out)
 
 
@@ -82,6 +91,8 @@ WEIGHTS = PublicWeights(
         (r"^layers\.0\.", "conv1.nn."),
         (r"^layers\.1\.", "conv2.nn."),
         (r"^layers\.2\.", "conv3.nn."),
+        (r"\.first\.", ".0."),
+        (r"\.second\.", ".2."),
         (r"^pool\.content\.", "path_attention_head.attention_a.0."),
         (r"^pool\.gate\.", "path_attention_head.attention_b.0."),
         (r"^pool\.score\.", "path_attention_head.attention_c."),
@@ -125,7 +136,7 @@ SPEC = ModelSpec(
     family="single-scale",
     order_free=True,
     places=True,
-    reference="Li, Yao, Zhu, Li, Huang: Graph CNN for Survival Analysis on Whole Slide Pathological Images. MICCAI 2018.",
+    reference="Li et al.: Graph CNN for Survival Analysis on Whole Slide Pathological Images. MICCAI 2018.",
     equation="H_i <- ReLU(MLP(H_i + sum of H_j over the patches j that have i among their 8 nearest)), three times; "
     "gated attention; two layers",
     cost="linear in n: 8 n additions of width `hidden` a layer",

@@ -33,7 +33,7 @@ class PublicWeights:
 
     case: str
     model: str
-    read: Callable[[Mapping[str, Tensor]], tuple[int, int, dict[str, object]]]
+    read: Callable[[Mapping[str, Tensor]], tuple[int, int, Mapping[str, object]]]
     rules: Rules = ()
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, object] = field(default_factory=dict)
