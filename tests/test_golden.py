@@ -87,7 +87,7 @@ OURS = {
     "abmil-late": [-0.056697, -0.001981],
     "crossfusion": [1.758736, -1.515561],
     "crossfusion-concat": [1.067295, -0.564446],
-    "deepgraphsurv": [-5.474833, -46.362339],
+    "deepgraphsurv": [-6.191442, -2.404283],
 }
 
 

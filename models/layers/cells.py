@@ -52,7 +52,7 @@ def parents(fine: tuple[Tensor, Tensor], coarse: tuple[Tensor, Tensor], ratio: i
 
 
 def children(fine: tuple[Tensor, Tensor], coarse: tuple[Tensor, Tensor], ratio: int) -> Tensor:
-    """Fine patches of every coarse one, by their place in it, row by row: (n_coarse, ratio^2) rows; -1 where none is."""
+    """Fine patches of every coarse one, by their place in it, row by row: (n_coarse, ratio^2); -1 where none is."""
     parent = containing(fine, coarse, ratio)
     within = fine[0].long() % ratio
     slot = parent * ratio**2 + within[:, 1] * ratio + within[:, 0]  # (n_fine,)
