@@ -4,7 +4,17 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from . import crossfusion_code, deepgraphsurv, registry
+from . import (
+    crossfusion_code,
+    csmil,
+    deepgraphsurv,
+    dsca,
+    hipt,
+    mustmil,
+    patchgcn,
+    registry,
+    zoommil,
+)
 from .public_weights import PublicWeights
 
 CASES: dict[str, PublicWeights] = {
@@ -12,6 +22,12 @@ CASES: dict[str, PublicWeights] = {
     for weights in (
         *crossfusion_code.WEIGHTS,
         deepgraphsurv.WEIGHTS,
+        patchgcn.WEIGHTS,
+        mustmil.WEIGHTS,
+        csmil.WEIGHTS,
+        hipt.WEIGHTS,
+        zoommil.WEIGHTS,
+        dsca.WEIGHTS,
     )
 }
 REFERENCE_NAMES: tuple[str, ...] = tuple(CASES)

@@ -6,15 +6,22 @@ from ..plugins import registered
 from . import (
     abmil,
     abmil_concat,
+    abmil_joined,
     abmil_late,
     crossfusion,
     crossfusion_concat,
     crossfusion_single,
+    csmil,
     deepgraphsurv,
+    dsca,
     dsmil,
+    hipt,
     maxpool,
     meanpool,
+    mustmil,
+    patchgcn,
     transmil,
+    zoommil,
 )
 from .spec import ModelSpec
 
@@ -32,6 +39,13 @@ SPECS: tuple[ModelSpec, ...] = (
     abmil_late.SPEC,
     crossfusion.SPEC,
     crossfusion_concat.SPEC,
+    patchgcn.SPEC,
+    mustmil.SPEC,
+    csmil.SPEC,
+    abmil_joined.SPEC,
+    hipt.SPEC,
+    zoommil.SPEC,
+    dsca.SPEC,
 )
 
 

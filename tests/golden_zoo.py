@@ -60,7 +60,10 @@ def bag_of(case: str, b: int) -> tuple[dict, dict, Places]:
         m = 1 if name == "root" else int(name)
         x = np.random.default_rng([seed, b, m]).standard_normal((n, dim)).astype(np.float32)
         features[m], lengths[m] = torch.from_numpy(x).requires_grad_(), torch.tensor([n])
-        cells[m] = torch.tensor(bag.get("coords", {}).get(name, [[0, 0]] * n), dtype=torch.int32)
+        where = bag.get("coords", {}).get(name)
+        if where is None:  # the regions of HIPT, whole and side by side; else never looked at
+            where = [[i % 256 % 16 + i // 256 * 16, i % 256 // 16] for i in range(n)]
+        cells[m] = torch.tensor(where, dtype=torch.int32)
     slide = {m: torch.zeros(len(x), dtype=torch.int32) for m, x in features.items()}
     return features, lengths, Places(cells, slide)
 
