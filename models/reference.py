@@ -9,10 +9,13 @@ from . import (
     csmil,
     deepgraphsurv,
     dsca,
+    h2mil,
     hipt,
     mustmil,
     patchgcn,
+    protosurv,
     registry,
+    scmil,
     zoommil,
 )
 from .public_weights import PublicWeights
@@ -28,6 +31,9 @@ CASES: dict[str, PublicWeights] = {
         hipt.WEIGHTS,
         zoommil.WEIGHTS,
         dsca.WEIGHTS,
+        h2mil.WEIGHTS,
+        *scmil.WEIGHTS,
+        protosurv.WEIGHTS,
     )
 }
 REFERENCE_NAMES: tuple[str, ...] = tuple(CASES)

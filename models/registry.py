@@ -15,11 +15,14 @@ from . import (
     deepgraphsurv,
     dsca,
     dsmil,
+    h2mil,
     hipt,
     maxpool,
     meanpool,
     mustmil,
     patchgcn,
+    protosurv,
+    scmil,
     transmil,
     zoommil,
 )
@@ -46,6 +49,9 @@ SPECS: tuple[ModelSpec, ...] = (
     hipt.SPEC,
     zoommil.SPEC,
     dsca.SPEC,
+    h2mil.SPEC,
+    scmil.SPEC,
+    protosurv.SPEC,
 )
 
 

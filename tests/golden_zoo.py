@@ -74,11 +74,11 @@ def near(value: object, tolerance: float = 1e-4):
 
 
 def norms_of(logits: torch.Tensor, features: dict[int, torch.Tensor]) -> list[float]:
-    """Norms of the gradients of the risk with respect to every scale, ascending."""
+    """Norms of the gradients of the risk with respect to every scale, ascending; of all together with a root (1x)."""
     risk = -torch.cumprod(1 - torch.sigmoid(logits), 0).sum()
-    scales = [features[m] for m in sorted(features) if m > 1]
-    grads = torch.autograd.grad(risk, scales, retain_graph=True, allow_unused=True)
-    return [0.0 if g is None else g.norm().item() for g in grads]
+    scales = [features[m] for m in sorted(features)]
+    grads = torch.autograd.grad(risk, scales, retain_graph=True)
+    return [torch.cat(grads).norm().item()] if 1 in features else [g.norm().item() for g in grads]
 
 
 def check_bags(case: str, model: torch.nn.Module, places: bool = False) -> None:
