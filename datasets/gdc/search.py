@@ -166,9 +166,11 @@ def _ask(api: Api, path: str, body: dict | None, form: type[T], read: Callable[[
 
     def attempt() -> U:
         try:
-            return read(msgspec.json.decode(_content(api, url, body), type=form))
+            content = _content(api, url, body)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise _Passing(str(error) or type(error).__name__) from error
+        try:
+            return read(msgspec.json.decode(content, type=form))
         except (ValueError, RecursionError) as error:
             why = f"the answer is not of the documented form ({type(error).__name__}: {error})"
             raise _Passing(why[:300]) from error
@@ -179,11 +181,9 @@ def _ask(api: Api, path: str, body: dict | None, form: type[T], read: Callable[[
         return min(max(asked_for, api.wait * 2.0 ** (state.attempt_number - 1)), api.longest)
 
     attempts = api.retries + 1
-    again = retry_if_exception_type(_Passing)
+    again, stop = retry_if_exception_type(_Passing), stop_after_attempt(attempts)
     try:
-        return Retrying(stop=stop_after_attempt(attempts), wait=wait, retry=again, sleep=api.sleep, reraise=True)(
-            attempt
-        )
+        return Retrying(stop=stop, wait=wait, retry=again, sleep=api.sleep, reraise=True)(attempt)
     except _Passing as fault:
         raise DataError(
             f"{url} gave no usable answer in {attempts} attempts: {fault}. What was read is kept: try again."
@@ -193,10 +193,10 @@ def _ask(api: Api, path: str, body: dict | None, form: type[T], read: Callable[[
 def _content(api: Api, url: str, body: dict | None) -> bytes:
     """The body of one answer. _Passing or requests' and urllib3's errors for faults that may pass; else DataError."""
     deadline = time.monotonic() + PATIENCE * api.timeout
-    method = "GET" if body is None else "POST"
-    with requests.request(method, url, json=body, timeout=api.timeout, stream=True) as answer:
+    method, headers = "GET" if body is None else "POST", {"Accept": "application/json", "Accept-Encoding": "identity"}
+    with requests.request(method, url, json=body, headers=headers, timeout=api.timeout, stream=True) as answer:
         content = bytearray()
-        for chunk in iter(lambda: answer.raw.read1(1 << 16, decode_content=True), b""):
+        for chunk in iter(lambda: answer.raw.read1(1 << 16), b""):
             content += chunk
             if len(content) > MAX_BYTES:
                 raise DataError(f"{url} answers with more than {MAX_BYTES:,} bytes: that is not the API.")
@@ -206,7 +206,7 @@ def _content(api: Api, url: str, body: dict | None) -> bytes:
         return bytes(content)
     why = f"status {answer.status_code} {answer.reason}"
     if answer.status_code not in RETRY:
-        raise DataError(f"{url} refuses: {why}. {_message(content)}".rstrip())
+        raise DataError(f"{url} refuses: {why}. {_message(bytes(content))}".rstrip())
     asked_for = answer.headers.get("Retry-After", "")
     raise _Passing(why, float(asked_for) if asked_for.isdigit() else 0.0)
 
