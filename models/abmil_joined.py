@@ -17,8 +17,8 @@ SCALES = (20, 10, 5)
 class ABMILJoined(nn.Module):
     """Gated attention over places, each seen at three magnifications: the simplest model that knows what lies in what.
 
-    H = ReLU(L([x_20, x_10, x_5])) of every 20x patch and the coarser patches that contain it; scores = L(gated attention
-    over H). It differs from `abmil-concat`, which pools the scales apart, in the pairing alone.
+    H = ReLU(L([x_20, x_10, x_5])) of every 20x patch and the coarser patches that contain it; scores = L(gated
+    attention over H). It differs from `abmil-concat`, which pools the scales apart, in the pairing alone.
     """
 
     def __init__(
@@ -58,7 +58,13 @@ SPEC = ModelSpec(
     build=ABMILJoined,
     scales=(5, 10, 20),
     defaults={"hidden": 256, "attention": 128, "dropout": 0.25, "attention_dropout": 0.0, "input_dropout": 0.0},
-    reference_defaults={"hidden": 512, "attention": 256, "dropout": 0.0, "attention_dropout": 0.0, "input_dropout": 0.0},
+    reference_defaults={
+        "hidden": 512,
+        "attention": 256,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+        "input_dropout": 0.0,
+    },
     search_space={
         "hidden": (128, 256, 512),
         "attention": (64, 128, 256),

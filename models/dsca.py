@@ -59,7 +59,7 @@ class RowConvolution(nn.Module):
 
     def forward(self, x: Tensor, slide: Tensor) -> Tensor:
         """x (n, dim) in reading order, slide (n,) -> (n, width). The kernel does not reach into another slide."""
-        reach = self.convolution.padding[0]
+        reach = self.convolution.kernel_size[0] // 2
         rows = torch.arange(len(x), device=x.device)[:, None] + torch.arange(-reach, reach + 1, device=x.device)
         inside = (rows >= 0) & (rows < len(x))  # (n, kernel)
         rows = rows.clamp(0, len(x) - 1)
@@ -129,7 +129,7 @@ def side_by_side(cells: Tensor, slide: Tensor, sizes: list[int]) -> Tensor:
         for one in xy.split(torch.unique_consecutive(of, return_counts=True)[1].tolist()):
             moved = one - one.amin(0)
             moved[:, 0] += start
-            start += int((one[:, 0].amax() - one[:, 0].amin())) + 1
+            start += int(one[:, 0].amax() - one[:, 0].amin()) + 1
             placed.append(moved)
     return torch.cat(placed)
 

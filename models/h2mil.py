@@ -91,9 +91,12 @@ class RAConv(nn.Module):
 class IHPool(nn.Module):
     """Iterative hierarchical pooling: 5x nodes are gathered around every s-th of them, then the 10x nodes under each.
 
-    Nodes are sorted by fitness tanh(w . x / |w|). Each joins the centre with the least distance of position and fitness.
-    w only sorts and assigns, so nothing trains it: it is a fixed random direction, as in the public code.
+    Nodes are sorted by fitness tanh(w . x / |w|). Each joins the centre with the least distance of position and
+    fitness. w only sorts and assigns, so nothing trains it: it is a fixed random direction, as in the public code.
     """
+
+    coarse: Tensor
+    fine: Tensor
 
     def __init__(self, width: int, ratio: float) -> None:
         """Below 1, `ratio` is the share of nodes that become centres; from 1 on, about their number."""
@@ -160,8 +163,8 @@ class H2MIL(nn.Module):
 
     X = norm(x); X = norm(ReLU(RAConv(X))); pool, x1 = mean; X = norm(ReLU(RAConv(X))); pool, x2 = mean; z = x1 + x2;
     scores = L(norm(ReLU(L(z)))), one norm for all. Every slide is a graph of its own; z of a patient is the mean over
-    its slides. The root of a slide is its thumbnail's vector where features at 1x give one for each slide, else the mean
-    of its 5x features.
+    its slides. The root of a slide is its thumbnail's vector where features at 1x give one for each slide, else the
+    mean of its 5x features.
     """
 
     def __init__(
@@ -282,8 +285,8 @@ SPEC = ModelSpec(
     places=True,
     reference="Hou et al.: H2-MIL: Exploring Hierarchical Representation with Heterogeneous Multiple Instance Learning "
     "for Whole Slide Image Analysis. AAAI 2022.",
-    equation="attention over levels and neighbours in the tree of slide, 5x and 10x; nodes pooled around centres chosen by "
-    "fitness; twice, and the means after each are added",
+    equation="attention over levels and neighbours in the tree of slide, 5x and 10x; nodes pooled around centres chosen "
+    "by fitness; twice, and the means after each are added",
     cost="linear in the patches of 5x and 10x, with a step for each pooled 5x node",
     repository="lin-lcx/H2-MIL ea472fe",
     licence="none stated",

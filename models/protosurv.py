@@ -318,10 +318,10 @@ SPEC = ModelSpec(
     family="single-scale",
     order_free=True,
     places=True,
-    reference="Wu et al.: Leveraging Tumor Heterogeneity: Heterogeneous Graph Representation Learning for Cancer Survival "
-    "Prediction in Whole Slide Images. NeurIPS 2024.",
-    equation="prototypes of each patch type attend to all patches, then to a graph convolution of the patches; scores = "
-    "L(LN(mean of the prototypes)); penalties on the prototypes",
+    reference="Wu et al.: Leveraging Tumor Heterogeneity: Heterogeneous Graph Representation Learning for Cancer "
+    "Survival Prediction in Whole Slide Images. NeurIPS 2024.",
+    equation="prototypes of each patch type attend to all patches, then to a graph convolution of the patches; scores "
+    "= L(LN(mean of the prototypes)); penalties on the prototypes",
     cost="linear in n: types x iterations projections of all patches",
     repository="wjx-error/ProtoSurv c66e0ce",
     licence="none stated",

@@ -19,8 +19,8 @@ from .spec import ModelSpec
 class SCMIL(nn.Module):
     """Sparse context-aware MIL (Yang et al. 2024).
 
-    f = sigmoid(L(GELU(L(x)))); y = f x. Rows with f > 0.5 are clustered, slide by slide, by k-means on look and place, and
-    attend within their cluster: y += MHA(y). The others stay as they are. scores = head(gated attention over y).
+    f = sigmoid(L(GELU(L(x)))); y = f x. Rows with f > 0.5 are clustered, slide by slide, by k-means on look and place,
+    and attend within their cluster: y += MHA(y). The others stay as they are. scores = head(gated attention over y).
     """
 
     def __init__(
@@ -58,9 +58,7 @@ class SCMIL(nn.Module):
         self.layers = nn.ModuleList(SelfAttention(width, num_heads, dropout) for _ in range(num_layers))
         self.dropout = Dropout(dropout)
         self.pool = GatedAttentionPool(width, attention, branch_dropout=pool_dropout)
-        self.head = (
-            MixtureHead(width, n_out, mixture_hidden, dropout) if head == "mixture" else nn.Linear(width, n_out)
-        )
+        self.head = MixtureHead(width, n_out, mixture_hidden, dropout) if head == "mixture" else nn.Linear(width, n_out)
 
     def forward(self, features: Mapping[int, Tensor], lengths: Mapping[int, Tensor], places: Places) -> Tensor:
         """Score the bags of a packed batch: -> (b, n_out)."""
@@ -229,8 +227,8 @@ SPEC = ModelSpec(
     places=True,
     reference="Yang et al.: SCMIL: Sparse Context-aware Multiple Instance Learning for Predicting Cancer Survival "
     "Probability Distribution in Whole Slide Images. MICCAI 2024.",
-    equation="y = sigmoid(f(x)) x; rows with sigmoid(f(x)) > 0.5 attend within k-means clusters of look and place; gated "
-    "attention",
+    equation="y = sigmoid(f(x)) x; rows with sigmoid(f(x)) > 0.5 attend within k-means clusters of look and place; "
+    "gated attention",
     cost="n x 64 attention weights a head; k-means with n / 64 centres, n^2 / 64 distances in each of 5 rounds",
     repository="yang-ze-kang/SCMIL ec6759a",
     licence="MIT",

@@ -172,8 +172,8 @@ SPEC = ModelSpec(
     places=True,
     reference="Thandiackal et al.: Differentiable Zooming for Multiple Instance Learning on Whole-Slide Images. "
     "ECCV 2022.",
-    equation="scores = L(M_5 + M_10 + M_20), M = gated attention over ReLU(L(x)); 10x is seen under the k best 5x patches, "
-    "20x under the k best of those",
+    equation="scores = L(M_5 + M_10 + M_20), M = gated attention over ReLU(L(x)); 10x is seen under the k best 5x "
+    "patches, 20x under the k best of those",
     cost="linear in the 5x patches; 4k patches of 10x and 20x each, whatever n is",
     repository="histocartography/zoommil da7bb7f",
     licence="MIT",

@@ -12,7 +12,12 @@ from milsurv.models.layers.dropout import Dropout
 
 pytestmark = needs_spec
 
-UNUSED = {"protosurv": 2 * 8 + 2 * 16 + 16 * 33 + 16 * 13, "scmil": 2 * 24 * 25 + 72 * 25, "patchgcn": 2 * 16, "h2mil": 2 * 387}  # parameters of the public code that have no effect, and that ours does not have
+UNUSED = {
+    "protosurv": 2 * 8 + 2 * 16 + 16 * 33 + 16 * 13,
+    "scmil": 2 * 24 * 25 + 72 * 25,
+    "patchgcn": 2 * 16,
+    "h2mil": 2 * 387,
+}  # parameters of the public code that have no effect, and that ours does not have
 
 
 @pytest.mark.parametrize("case", ["deepgraphsurv", "patchgcn", "mustmil", "csmil", "hipt", "zoommil", "dsca", "h2mil"])

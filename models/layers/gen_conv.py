@@ -9,8 +9,8 @@ from .scatter import scatter_softmax, scatter_sum
 class GENConv(nn.Module):
     """Generalised aggregation (Li et al. 2020, DeeperGCN, eq. 5): out_i = M(H_i + a_i).
 
-    Messages m_j = ReLU(H_j) + 1e-7; a_i = for each feature, the sum over the senders j of i of softmax_j(t m_j) m_j, with
-    one learned temperature t; 0 without senders. M = Linear(h, 2h), LayerNorm, ReLU, Linear(2h, h).
+    Messages m_j = ReLU(H_j) + 1e-7; a_i = for each feature, the sum over the senders j of i of softmax_j(t m_j) m_j,
+    with one learned temperature t; 0 without senders. M = Linear(h, 2h), LayerNorm, ReLU, Linear(2h, h).
     """
 
     def __init__(self, width: int) -> None:

@@ -34,6 +34,4 @@ def k_means(x: Tensor, k: int, iterations: int, generator: torch.Generator) -> T
 def closest(x: Tensor, centres: Tensor) -> Tensor:
     """The nearest of the centres (k, d) of each point x (n, d): (n,); the first of equally near ones."""
     norms = centres.square().sum(1)
-    return torch.cat(
-        [(norms - 2 * part @ centres.t()).argmin(1) for part in x.split(max(1, BLOCK // len(centres)))]
-    )
+    return torch.cat([(norms - 2 * part @ centres.t()).argmin(1) for part in x.split(max(1, BLOCK // len(centres)))])

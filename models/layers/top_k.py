@@ -9,8 +9,8 @@ from torch import Tensor
 def perturbed_top_k(scores: Tensor, k: int, noise: Tensor, sigma: float) -> Tensor:
     """The expected indicators of the k best of scores (n,) under noise (draws, n): (k, n).
 
-    Row q is the mean over the draws of the one-hot vector of the q-th selected row, in ascending position (Cordonnier et
-    al. 2021, Differentiable Patch Selection). Rows of score -inf are never selected; k must not exceed the others.
+    Row q is the mean over the draws of the one-hot vector of the q-th selected row, in ascending position (Cordonnier
+    et al. 2021, Differentiable Patch Selection). Rows of score -inf are never selected; k must not exceed the others.
     """
     selected: Tensor = _PerturbedTopK.apply(scores, k, noise, sigma)  # pyright: ignore[reportAssignmentType]
     return selected
