@@ -248,7 +248,7 @@ def prepare(
     folds = folds_for(request, place, labels)
     units = select_slides(labels, request.slides)
     missing = "drop" if request.missing == "drop" else "error"
-    bags = Bags(reader, units.labels.patients, choice.magnifications, missing=missing)
+    bags = Bags(reader, units.labels.patients, choice.magnifications, missing=missing, places=choice.spec.places)
     noticed = bags.check(checking)
     material = Material(labels, folds.splits, units, bags, reader.dim)
     if bags.absent:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ...models.contract import Prepares
 from ...survival.metrics import METRICS, Estimate, FollowUp, NotComputable, brier_null, c_index, score_all
 from ...survival.time_bins import fit_bins
 from ..experiment import Experiment, seed_for
@@ -113,6 +114,8 @@ def run_fold(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed("weights"))
         model = build(dim, loss.width(bins.count), **experiment.hyperparameters).to(device)
+        if isinstance(model, Prepares):
+            model.prepare(bags, train.patients, np.random.default_rng(seed("prepare")))
         torch.manual_seed(seed("dropout"))
         precision = Precision(recipe.precision, device)
 
