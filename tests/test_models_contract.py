@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from milsurv.models.contract import Trained
 from milsurv.models.registry import MODELS
 
 DIM = 12
@@ -13,6 +14,7 @@ SMALL = {
     "embed_dim": 16,
     "num_heads": 2,
     "landmarks": 8,
+    "regions": 2,
 }
 every_model = pytest.mark.parametrize("name", MODELS)
 
@@ -31,6 +33,18 @@ def batch(sizes: dict[int, list[int]], seed: int = 0) -> tuple[dict[int, torch.T
     generator = torch.Generator().manual_seed(seed)
     features = {m: torch.randn(sum(n), DIM, generator=generator) for m, n in sizes.items()}
     return features, {m: torch.tensor(n) for m, n in sizes.items()}
+
+
+def objective(given: torch.Tensor | Trained) -> torch.Tensor:
+    """A scalar that reaches all that a model in training gives."""
+    if not isinstance(given, Trained):
+        return given.square().sum()
+    parts = [given.scores, given.views, given.penalty]
+    return sum(part.square().sum() for part in parts if part is not None)
+
+
+def scores_of(given: torch.Tensor | Trained) -> torch.Tensor:
+    return given.scores if isinstance(given, Trained) else given
 
 
 def alone(features, lengths, bag: int):
@@ -82,7 +96,7 @@ def test_two_evaluations_are_equal(name: str) -> None:
 @pytest.mark.parametrize("n_out", [1, 4])
 def test_one_patch_is_a_bag(name: str, n_out: int) -> None:
     model = build(name, n_out)
-    scores = model(*batch({5: [1], 10: [1], 20: [1]}))
+    scores = scores_of(model(*batch({5: [1], 10: [1], 20: [1]})))
     assert scores.shape == (1, n_out)
     assert scores.isfinite().all()
 
@@ -94,7 +108,7 @@ def test_training_reaches_every_parameter_and_every_scale_read(name: str, n_out:
     features, lengths = batch({5: [30, 9], 10: [60, 50], 20: [90, 100]})
     for x in features.values():
         x.requires_grad_()
-    model(features, lengths).square().sum().backward()
+    objective(model(features, lengths)).backward()
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
     # Biases that a softmax cancels get no more than rounding errors; every weight matrix gets more.
     assert [n for n, p in model.named_parameters() if p.dim() > 1 and not p.grad.abs().max() > 1e-8] == []
@@ -106,9 +120,9 @@ def test_training_is_random_and_follows_the_seed(name: str) -> None:
     model = build(name, **{"ffn_dropout": 0.5} if "crossfusion" in name else {"input_dropout": 0.5}).train()
     features, lengths = batch(MIXED)
     torch.manual_seed(1)
-    first, second = model(features, lengths), model(features, lengths)
+    first, second = scores_of(model(features, lengths)), scores_of(model(features, lengths))
     torch.manual_seed(1)
-    torch.testing.assert_close(model(features, lengths), first, atol=0, rtol=0)
+    torch.testing.assert_close(scores_of(model(features, lengths)), first, atol=0, rtol=0)
     assert not torch.equal(first, second)
 
 
@@ -154,9 +168,9 @@ def test_the_state_makes_the_round_trip(name: str) -> None:
 def test_half_precision_by_autocast_trains(name: str) -> None:
     model = build(name).train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        scores = model(*batch({5: [9, 4], 10: [30, 12], 20: [60, 50]}))
-    scores.float().square().sum().backward()
-    assert scores.isfinite().all()
+        given = model(*batch({5: [9, 4], 10: [30, 12], 20: [60, 50]}))
+    objective(given).float().backward()
+    assert scores_of(given).isfinite().all()
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
