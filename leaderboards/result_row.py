@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Optional, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from ..errors import RowError
 from ..survival import metrics as registry
 
 SCHEMA = 1
@@ -28,10 +29,6 @@ Text = Annotated[str, Meta(min_length=1, description="text")]
 Count = Annotated[int, Meta(ge=0, description="a whole number >= 0")]
 Share = Annotated[float, Meta(ge=0, le=1, description="a number between 0 and 1")]
 Seconds = Annotated[float, Meta(ge=0, description="a number >= 0")]
-
-
-class RowError(ValueError):
-    """Results that cannot be read or used: the message names the file, the key and the remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,7 +282,7 @@ _OPEN = ("scores", "reasons", "extra")
 
 def metric_names() -> tuple[str, ...]:
     """The metrics of the registry, in its order."""
-    return tuple(metric.name for metric in registry.METRICS)
+    return tuple(registry.METRICS)
 
 
 def metric_columns() -> tuple[str, ...]:
@@ -355,9 +352,10 @@ def _faults(found: Mapping[str, Any]) -> Iterator[str]:
                 msgspec.convert(found.get(key, msgspec.UNSET), hint)
             except msgspec.ValidationError:
                 yield _expected(found, key, _words(hint))
-    for metric in registry.METRICS:
+    for metric in registry.METRICS.values():
         low, high = metric.bounds
-        hint = Optional[Annotated[float, Meta(ge=low, le=high)]]  # noqa: UP045  # `|` needs a class, not a form
+        limits = {key: limit for key, limit in (("ge", low), ("le", high)) if math.isfinite(limit)}
+        hint = Optional[Annotated[float, Meta(**limits)]]  # noqa: UP045  # `|` needs a class, not a form
         for key in (f"{metric.name}_{reading}" for reading in READINGS):
             try:
                 msgspec.convert(found.get(key), hint)

@@ -75,7 +75,7 @@ class TrainingBags(Protocol):
 
 @runtime_checkable
 class Prepares(Protocol):
-    """A model that fits something, such as prototypes, before its first step; in buffers, so that a checkpoint has it."""
+    """A model that fits something before its first step, such as prototypes: in buffers, so a checkpoint holds it."""
 
     def prepare(self, bags: TrainingBags, patients: Sequence[str], rng: Any) -> None:
         """Look at the training set. Called once a fold, on the model's device.

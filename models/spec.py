@@ -28,6 +28,7 @@ class ModelSpec:
         family: "single-scale" or "multi-scale".
         order_free: True where the order of a bag's patches provably does not matter.
         reference: the paper.
+        places: True where the model needs to know where the patches lie, a `milsurv.models.contract.Places`.
         equation: what the model computes, in a few lines of plain text.
         cost: how time and memory grow with the patches of a bag, n.
         repository: where the authors' code is, with the commit it was read at; empty where there is none.
@@ -45,6 +46,7 @@ class ModelSpec:
     family: str
     order_free: bool
     reference: str
+    places: bool = False
     equation: str = ""
     cost: str = ""
     repository: str = ""

@@ -11,7 +11,7 @@ from milsurv.benchmark.training.fit import Diverged, Part, Precision, Targets, b
 from milsurv.benchmark.training.losses import LOSSES
 from milsurv.models import registry
 from milsurv.models.contract import Trained
-from milsurv.survival.metrics import FollowUp
+from milsurv.survival.followup import FollowUp
 from milsurv.survival.time_bins import fit_bins
 
 CPU = torch.device("cpu")
@@ -246,7 +246,9 @@ class Viewed(torch.nn.Module):
 
     def prepare(self, bags, patients, rng) -> None:
         self.seen = tuple(patients)
-        self.centre.copy_(torch.stack([torch.from_numpy(bags[p].features[20]).float().mean(0) for p in patients]).mean(0))
+        self.centre.copy_(
+            torch.stack([torch.from_numpy(bags[p].features[20]).float().mean(0) for p in patients]).mean(0)
+        )
 
     def after_step(self) -> None:
         self.steps += 1
@@ -310,7 +312,9 @@ def test_slides_are_numbered_through_the_whole_batch():
     bags, part = placed(3)
     batch = pack(bags, part.patients)
     for m, slide in batch.places.slide.items():
-        assert slide.tolist() == [s for i, n in enumerate(batch.lengths[m].tolist()) for s in [2 * i] + (n - 1) * [2 * i + 1]]
+        assert slide.tolist() == [
+            s for i, n in enumerate(batch.lengths[m].tolist()) for s in [2 * i] + (n - 1) * [2 * i + 1]
+        ]
         assert batch.places.cells[m].shape == (len(slide), 2)
 
 
@@ -321,15 +325,3 @@ def test_a_model_that_steps_is_called_after_every_step():
     model, recipe = Viewed(16, bins.count), Recipe(epochs=3, batch=5)
     fit(model, LOSSES["nll"], recipe, bags, part, nobody, bins, np.random.default_rng(0), CPU, lambda epoch, line: None)
     assert model.steps == 3 * 4
-
-
-def test_a_model_prepares_on_its_training_set_alone_and_its_checkpoint_holds_the_result():
-    from milsurv.benchmark.training.fold import run_fold
-    from milsurv.models.contract import Prepares
-
-    bags, part = placed(40)
-    model = Viewed(16, 4)
-    assert isinstance(model, Prepares)
-    model.prepare(bags, part.patients[:5], np.random.default_rng(0))
-    assert model.state_dict()["centre"].abs().sum() > 0
-    assert run_fold.__doc__

@@ -19,16 +19,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ...errors import CannotWrite
 from ...files import write_whole
 from ...leaderboards.rows import RowError, read_row
 from ...survival.clinical_curves import clinical_curves, read_fold
-from ...survival.metrics import FollowUp
+from ...survival.followup import FollowUp
 from ..experiment import Experiment
 from ..training.fold import FoldOutcome
-
-
-class CannotWrite(OSError):
-    """The output folder does not take what was computed; the message says what to do."""
 
 
 def write(path: Path, data: str | bytes) -> None:
