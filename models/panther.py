@@ -1,11 +1,12 @@
 """PANTHER: a slide as a Gaussian mixture around prototypes, and a linear head."""
 
 from collections.abc import Mapping, Sequence
-from math import log, pi
+from math import e, log, pi
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .contract import TrainingBags
 from .layers.dropout import Dropout
@@ -25,7 +26,7 @@ class Panther(nn.Module):
     """
 
     prototypes: Tensor
-    variances: Tensor
+    spread: Tensor
     mean: Tensor
     std: Tensor
 
@@ -50,7 +51,7 @@ class Panther(nn.Module):
         super().__init__()
         self.scale, self.steps, self.tau, self.patches, self.standardise = scale, steps, tau, patches, standardise
         self.register_buffer("prototypes", torch.randn(prototypes, dim))
-        self.register_buffer("variances", torch.ones(prototypes, dim))
+        self.register_buffer("spread", torch.full((prototypes, dim), log(e - 1)))  # V is its softplus, 1
         width = prototypes * (1 + 2 * dim)
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("std", torch.ones(width))
@@ -89,7 +90,7 @@ class Panther(nn.Module):
     def vector(self, x: Tensor) -> Tensor:
         """[pi, mu, S] of one bag: (n, d) -> (P + 2 P d,)."""
         with torch.autocast(x.device.type, enabled=False):
-            m, v, tau = self.prototypes, self.variances, self.tau
+            m, v, tau = self.prototypes, F.softplus(self.spread), self.tau
             x = x.to(m.dtype)
             prior, mu, s = x.new_full((len(m),), 1 / len(m)), m, v
             for _ in range(self.steps):
