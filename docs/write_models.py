@@ -7,7 +7,7 @@ Measured time and memory come from docs/models/cost.json, which `python docs/ben
 """
 
 import argparse
-import importlib
+import importlib.util
 import json
 import sys
 from collections.abc import Mapping
@@ -43,9 +43,10 @@ def scales(spec: ModelSpec) -> str:
 
 def reads(spec: ModelSpec) -> str:
     """What a model reads, in a sentence."""
-    what = "patches at 20x, or at the `scale` it is given" if spec.family == "single-scale" else f"patches at {scales(spec)}"
-    what += ", with their coordinates" if spec.places else ""
-    return f"{what}. Their order {'does not matter' if spec.order_free else 'matters'}."
+    single = spec.family == "single-scale"
+    what = "patches at 20x, or at the `scale` it is given" if single else f"patches at {scales(spec)}"
+    places = ", with their coordinates" if spec.places else ""
+    return f"{what}{places}. Their order {'does not matter' if spec.order_free else 'matters'}."
 
 
 def value(x: object) -> str:
@@ -61,16 +62,19 @@ def choices(spec: ModelSpec, name: str) -> str:
     return "" if space is None else f"{space['low']} to {space['high']}" + (", log" if space.get("log") else "")
 
 
+def hyperparameter(spec: ModelSpec, name: str) -> tuple[str, ...]:
+    """The cells of one hyperparameter."""
+    return f"`{name}`", value(spec.defaults[name]), value(spec.reference_defaults[name]), choices(spec, name)
+
+
 def measured(spec: ModelSpec, cost: Mapping[str, list[dict[str, object]]]) -> list[str]:
     """The lines of time and memory, where they were measured."""
     rows = cost.get(spec.name, [])
     if not rows:
         return []
     head = ["| patches | forward + backward | peak | evaluation | peak |", "| --- | --- | --- | --- | --- |"]
-    lines = [
-        f"| {row['patches']} | {row['training']} | {row['training_peak']} | {row['evaluation']} | {row['evaluation_peak']} |"
-        for row in rows
-    ]
+    columns = ("patches", "training", "training_peak", "evaluation", "evaluation_peak")
+    lines = [f"| {' | '.join(str(row[column]) for column in columns)} |" for row in rows]
     return ["", "Measured with the published hyperparameters: [how](../models.md#time-and-memory).", "", *head, *lines]
 
 
@@ -85,12 +89,12 @@ def page(spec: ModelSpec, cost: Mapping[str, list[dict[str, object]]]) -> str:
         f"- **Reads** {reads(spec)}",
         f"- **Paper** {spec.reference}",
         f"- **Authors' code** {code}. Ours is written from the equations.",
-        f"- **Parameters** at {WIDTH}-wide features and {OUTPUTS} outputs: {parameters(spec, spec.defaults)} by default, "
-        f"{parameters(spec, spec.reference_defaults)} as published.",
+        f"- **Parameters** at {WIDTH}-wide features and {OUTPUTS} outputs: "
+        f"{parameters(spec, spec.defaults)} by default, {parameters(spec, spec.reference_defaults)} as published.",
         "",
         "## Equation",
         "",
-        spec.equation,
+        spec.equation.rstrip(".") + ".",
         "",
         "## Cost",
         "",
@@ -101,10 +105,7 @@ def page(spec: ModelSpec, cost: Mapping[str, list[dict[str, object]]]) -> str:
         "",
         "| name | default | published | a tuner tries |",
         "| --- | --- | --- | --- |",
-        *(
-            f"| `{name}` | {value(spec.defaults[name])} | {value(spec.reference_defaults[name])} | {choices(spec, name)} |"
-            for name in spec.defaults
-        ),
+        *(f"| {' | '.join(hyperparameter(spec, name))} |" for name in spec.defaults),
     ]
     if spec.defects:
         lines += ["", "## What of the published code is a defect or a choice, and what is done here", ""]

@@ -11,6 +11,7 @@ from .contract import Trained
 from .layers.dropout import Dropout
 from .layers.gated_attention import GatedAttention
 from .layers.segments import segment_softmax, segment_weighted_sum
+from .public_weights import PublicWeights
 from .spec import ModelSpec
 
 FORMS = ("gated", "heads")
@@ -159,6 +160,38 @@ class _Reader(nn.Module):
         bags = zip(weights.split(sizes), values.split(sizes), strict=True)
         joined = torch.stack([torch.einsum("nh,nhd->hd", w, v).flatten() for w, v in bags])  # (b, width)
         return self.norm(self.dropout(self.out(joined)))
+
+
+def _read(given: Mapping[str, Tensor]) -> tuple[int, int, dict[str, object]]:
+    hidden, dim = given["dimreduction.fc1.weight"].shape
+    n_out = given["Slide_classifier.fc.bias"].shape[0]
+    if "q" in given:
+        return dim, n_out, {"hidden": hidden, "form": "heads", "branches": given["q"].shape[-2]}
+    scores = given["attention.attention_weights.weight"]
+    return dim, n_out, {"hidden": hidden, "branches": scores.shape[0], "attention": scores.shape[1]}
+
+
+WEIGHTS = PublicWeights(
+    case="acmil",
+    model="acmil",
+    read=_read,
+    rules=(
+        (r"^embed\.1\.", "dimreduction.fc1."),
+        (r"^branches\.content\.", "attention.attention_V.0."),
+        (r"^branches\.gate\.", "attention.attention_U.0."),
+        (r"^branches\.score\.", "attention.attention_weights."),
+        (r"^branches\.queries$", "q"),
+        (r"^branches\.query\.(\d+)\.", r"sub_attention.\1.q_proj."),
+        (r"^branches\.key\.(\d+)\.", r"sub_attention.\1.k_proj."),
+        (r"^branches\.readers\.(\d+)\.", r"sub_attention.\1."),
+        (r"^branches\.reader\.", "bag_attention."),
+        (r"\.value\.", ".v_proj."),
+        (r"\.out\.", ".out_proj."),
+        (r"\.norm\.", ".layer_norm."),
+        (r"^branch_heads\.(\d+)\.", r"classifier.\1.fc."),
+        (r"^head\.", "Slide_classifier.fc."),
+    ),
+)
 
 
 SPEC = ModelSpec(

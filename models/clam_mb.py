@@ -3,6 +3,22 @@
 from dataclasses import replace
 
 from .clam_sb import SPEC as SB
+from .clam_sb import WEIGHTS as SB_WEIGHTS
+
+WEIGHTS = replace(
+    SB_WEIGHTS,
+    case="clam-mb",
+    model="clam-mb",
+    read=lambda given: (
+        given["attention_net.0.weight"].shape[1],
+        given["attention_net.3.attention_c.bias"].shape[0],
+        {
+            "hidden": given["attention_net.0.weight"].shape[0],
+            "attention": given["attention_net.3.attention_a.0.bias"].shape[0],
+        },
+    ),
+    rules=((r"^head\.", "head.*."), *SB_WEIGHTS.rules),
+)
 
 SPEC = replace(
     SB,

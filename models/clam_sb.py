@@ -10,6 +10,7 @@ from .contract import Trained
 from .layers.embedding import embedding
 from .layers.gated_attention import GatedAttention
 from .layers.segments import segment_softmax, segment_weighted_sum
+from .public_weights import PublicWeights
 from .spec import ModelSpec
 
 
@@ -84,6 +85,30 @@ class CLAM(nn.Module):
         """Log odds of yes that bin j's classifier gives to patches (k, hidden): -> (k,)."""
         no, yes = self.instance[j](h).unbind(1)
         return yes - no
+
+
+WEIGHTS = PublicWeights(
+    case="clam-sb",
+    model="clam-sb",
+    read=lambda given: (
+        given["attention_net.0.weight"].shape[1],
+        given["classifiers.bias"].shape[0],
+        {
+            "hidden": given["attention_net.0.weight"].shape[0],
+            "attention": given["attention_net.3.attention_a.0.bias"].shape[0],
+        },
+    ),
+    rules=(
+        (r"^embed\.1\.", "attention_net.0."),
+        (r"^attention\.content\.", "attention_net.3.attention_a.0."),
+        (r"^attention\.gate\.", "attention_net.3.attention_b.0."),
+        (r"^attention\.score\.", "attention_net.3.attention_c."),
+        (r"^head\.", "classifiers."),
+        (r"^instance\.", "instance_classifiers."),
+    ),
+    hyperparameters={"k_sample": "instances"},
+    constants={"instance_loss": "cross entropy"},
+)
 
 
 PAPER = (

@@ -9,6 +9,7 @@ from .contract import Trained
 from .layers.dropout import Dropout
 from .layers.gated_attention import GatedAttention, GatedAttentionPool
 from .layers.segments import segment_softmax, segment_weighted_sum
+from .public_weights import PublicWeights
 from .spec import ModelSpec
 
 DISTILLATIONS = ("AFS", "MaxMinS", "MaxS")
@@ -107,6 +108,30 @@ class DTFD(nn.Module):
         if self.distill == "MaxS" or len(order) <= 2 * self.q:
             return order[: self.q if self.distill == "MaxS" else None]
         return torch.cat([order[: self.q], order[-self.q :]])
+
+
+WEIGHTS = PublicWeights(
+    case="dtfd",
+    model="dtfd",
+    read=lambda given: (
+        given["dimReduction.fc1.weight"].shape[1],
+        given["classifier.fc.bias"].shape[0],
+        {
+            "hidden": given["dimReduction.fc1.weight"].shape[0],
+            "attention": given["attention.attention_V.0.bias"].shape[0],
+        },
+    ),
+    rules=(
+        (r"^embed\.1\.", "dimReduction.fc1."),
+        (r"^group_head\.", "classifier.fc."),
+        (r"^head\.", "attCls.classifier.fc."),
+        (r"^pool\.", "attCls.attention."),
+        (r"attention\.content\.", "attention.attention_V.0."),
+        (r"attention\.gate\.", "attention.attention_U.0."),
+        (r"attention\.score\.", "attention.attention_weights."),
+    ),
+    hyperparameters={"instances_per_group": "instances"},
+)
 
 
 SPEC = ModelSpec(

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .layers.dropout import Dropout
+from .public_weights import PublicWeights
 from .spec import ModelSpec
 
 
@@ -79,6 +80,39 @@ class ILRA(nn.Module):
         for latents, to_latents, to_patches in zip(self.latents, self.to_latents, self.to_patches, strict=True):
             x = self.dropout(to_patches(x, to_latents(latents, x)))  # (n, hidden)
         return self.pool(self.seed, x)
+
+
+WEIGHTS = PublicWeights(
+    case="ilra",
+    model="ilra",
+    read=lambda given: (
+        given["gab_blocks.0.project_forward.fc_k.weight"].shape[1],
+        given["classifier.bias"].shape[0],
+        {
+            "hidden": given["classifier.weight"].shape[1],
+            "rank": given["gab_blocks.0.latent"].shape[-2],
+            "layers": sum(key.endswith(".latent") for key in given),
+            "layer_norm": "pooling.mha.ln0.weight" in given,
+        },
+    ),
+    rules=(
+        (r"^latents\.(\d+)$", r"gab_blocks.\1.latent"),
+        (r"^to_latents\.(\d+)\.", r"gab_blocks.\1.project_forward."),
+        (r"^to_patches\.(\d+)\.", r"gab_blocks.\1.project_backward."),
+        (r"^seed$", "pooling.S"),
+        (r"^pool\.", "pooling.mha."),
+        (r"^head\.", "classifier."),
+        (r"\.attention\.", ".multihead_attn."),
+        (r"\.query\.", ".fc_q."),
+        (r"\.key\.", ".fc_k."),
+        (r"\.value\.", ".fc_v."),
+        (r"\.out\.", ".fc_o."),
+        (r"\.norm([01])\.", r".ln\1."),
+        (r"\.gate\.", ".gate.0."),
+    ),
+    hyperparameters={"heads": "num_heads"},
+    unused=(r"\.ln[01]\.",),
+)
 
 
 SPEC = ModelSpec(

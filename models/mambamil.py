@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from .layers.embedding import embedding
 from .layers.plain_attention import AttentionPool
 from .layers.selective_scan import selective_scan
+from .public_weights import PublicWeights
 from .spec import ModelSpec
 
 ORDERS = ("strided", "forward", "both-ways")
@@ -21,7 +22,7 @@ class SelectiveSSM(nn.Module):
     Gu and Dao 2023 (Mamba), without the projections in and out.
     """
 
-    def __init__(self, width: int, states: int, kernel: int, rank: int, mamba_initialisation: bool) -> None:
+    def __init__(self, width: int, states: int, kernel: int, rank: int, initialise: bool) -> None:
         """Filter `width` channels with `states` states; `rank` is the width from which dt is made."""
         super().__init__()
         self.rank = rank
@@ -30,7 +31,7 @@ class SelectiveSSM(nn.Module):
         self.conv = nn.Conv1d(width, width, kernel, groups=width)
         self.select = nn.Linear(width, rank + 2 * states, bias=False)
         self.step = nn.Linear(rank, width)
-        if mamba_initialisation:
+        if initialise:
             nn.init.uniform_(self.step.weight, -(rank**-0.5), rank**-0.5)
             dt = torch.exp(torch.rand(width) * (log(0.1) - log(0.001)) + log(0.001)).clamp(min=1e-4)
             self.step.bias.data = dt + torch.log(-torch.expm1(-dt))  # softplus of it is dt
@@ -67,16 +68,24 @@ class MambaLayer(nn.Module):
     """
 
     def __init__(
-        self, width: int, order: str, rate: int, states: int, kernel: int, expand: int, mamba_initialisation: bool
+        self,
+        width: int,
+        order: str,
+        rate: int,
+        states: int,
+        kernel: int,
+        expand: int,
+        dt_rank: int,
+        mamba_initialisation: bool,
     ) -> None:
-        """Filter tokens of `width` in `expand` times as many channels."""
+        """Filter tokens of `width` in `expand` times as many channels; `rank` 0 is a sixteenth of the width."""
         super().__init__()
         self.order, self.rate = order, rate
-        rank = -(-width // 16)
         self.into = nn.Linear(width, 2 * expand * width, bias=False)
         count = 1 if order == "forward" else 2
         self.ssms = nn.ModuleList(
-            SelectiveSSM(expand * width, states, kernel, rank, mamba_initialisation) for _ in range(count)
+            SelectiveSSM(expand * width, states, kernel, dt_rank or -(-width // 16), mamba_initialisation)
+            for _ in range(count)
         )
         self.out = nn.Linear(expand * width, width, bias=False)
 
@@ -122,6 +131,7 @@ class MambaMIL(nn.Module):
         states: int = 16,
         kernel: int = 4,
         expand: int = 2,
+        dt_rank: int = 0,
         attention: int = 128,
         activation: str = "relu",
         mamba_initialisation: bool = True,
@@ -139,7 +149,7 @@ class MambaMIL(nn.Module):
         self.embed = embedding(dim, hidden, dropout, input_dropout)
         if activation == "gelu":
             self.embed[2] = nn.GELU()
-        layer = (order, rate, states, kernel, expand, mamba_initialisation)
+        layer = (order, rate, states, kernel, expand, dt_rank, mamba_initialisation)
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(layers))
         self.layers = nn.ModuleList(MambaLayer(hidden, *layer) for _ in range(layers))
         self.norm = nn.LayerNorm(hidden)
@@ -153,6 +163,52 @@ class MambaMIL(nn.Module):
         for norm, layer in zip(self.norms, self.layers, strict=True):
             h = h + layer(norm(h), sizes)
         return self.head(self.pool(self.norm(h), sizes))
+
+
+def _read(given: Mapping[str, Tensor]) -> tuple[int, int, dict[str, object]]:
+    hidden, dim = given["_fc1.0.weight"].shape
+    shapes = {
+        "hidden": hidden,
+        "attention": given["attention.0.bias"].shape[0],
+        "states": given["layers.0.1.A_log"].shape[1],
+        "kernel": given["layers.0.1.conv1d.weight"].shape[2],
+        "expand": given["layers.0.1.D"].shape[0] // hidden,
+        "dt_rank": given["layers.0.1.dt_proj.weight"].shape[1],
+        "layers": sum(key.endswith(".A_log") for key in given),
+    }
+    # A strided and a two-way layer have the same shapes; the strided is the published model.
+    return (
+        dim,
+        given["classifier.bias"].shape[0],
+        {
+            **shapes,
+            "order": "strided" if "layers.0.1.A_b_log" in given else "forward",
+        },
+    )
+
+
+WEIGHTS = PublicWeights(
+    case="mambamil",
+    model="mambamil",
+    read=_read,
+    rules=(
+        (r"^embed\.1\.", "_fc1.0."),
+        (r"^norms\.(\d+)\.", r"layers.\1.0."),
+        (r"^layers\.(\d+)\.into\.", r"layers.\1.1.in_proj."),
+        (r"^layers\.(\d+)\.out\.", r"layers.\1.1.out_proj."),
+        (r"^layers\.(\d+)\.ssms\.0\.", r"layers.\1.1.=."),
+        (r"^layers\.(\d+)\.ssms\.1\.", r"layers.\1.1.=_b."),
+        (r"=(_b)?\.log_a$", r"A\1_log"),
+        (r"=(_b)?\.skip$", r"D\1"),
+        (r"=(_b)?\.conv\.", r"conv1d\1."),
+        (r"=(_b)?\.select\.", r"x_proj\1."),
+        (r"=(_b)?\.step\.", r"dt_proj\1."),
+        (r"^pool\.content\.", "attention.0."),
+        (r"^pool\.score\.", "attention.2."),
+        (r"^head\.", "classifier."),
+    ),
+    hyperparameters={"state": "states", "conv": "kernel"},
+)
 
 
 SPEC = ModelSpec(
@@ -169,6 +225,7 @@ SPEC = ModelSpec(
         "states": 16,
         "kernel": 4,
         "expand": 2,
+        "dt_rank": 0,
         "attention": 128,
         "activation": "gelu",
         "mamba_initialisation": True,
@@ -184,6 +241,7 @@ SPEC = ModelSpec(
         "states": 16,
         "kernel": 4,
         "expand": 2,
+        "dt_rank": 0,
         "attention": 128,
         "activation": "gelu",
         "mamba_initialisation": False,

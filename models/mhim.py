@@ -13,6 +13,7 @@ from .layers.moving_average import follow, frozen_copy
 from .layers.nystrom_attention import NystromAttention
 from .layers.plain_attention import AttentionPool
 from .layers.ppeg import PPEG
+from .public_weights import PublicWeights
 from .spec import ModelSpec
 
 ENCODERS = ("attention", "transmil")
@@ -219,6 +220,50 @@ class MHIM(nn.Module):
         for merged in self._merged:
             self.merge.queries.lerp_(merged.to(self.merge.queries.dtype), 1 - self.query_momentum)
         self._merged.clear()
+
+
+def _read(given: Mapping[str, Tensor]) -> tuple[int, int, dict[str, object]]:
+    hidden, dim = given["feature.0.weight"].shape
+    shapes: dict[str, object] = {"hidden": hidden, "merged": given["merge.global_q_mm"].shape[-2]}
+    if "online_encoder.cls_token" in given:
+        shapes["encoder"] = "transmil"
+    else:
+        shapes["attention"] = given["online_encoder.attention.attention.0.weight"].shape[0]
+    return dim, given["predictor.bias"].shape[0], shapes
+
+
+WEIGHTS = PublicWeights(
+    case="mhim",
+    model="mhim",
+    read=_read,
+    rules=(
+        (r"^(student|teacher)\.embed\.1\.", "feature.0."),
+        (r"^(student|teacher)\.head\.", "predictor."),
+        (r"^(student|teacher)\.encoder\.", "online_encoder."),
+        (r"^online_encoder\.pool\.content\.", "online_encoder.attention.attention.0."),
+        (r"^online_encoder\.pool\.score\.", "online_encoder.attention.attention.2."),
+        (r"^online_encoder\.class_token$", "online_encoder.cls_token"),
+        (r"^online_encoder\.norm([12])\.", r"online_encoder.layer\1.norm."),
+        (r"^online_encoder\.attention([12])\.qkv\.", r"online_encoder.layer\1.attn.to_qkv."),
+        (r"^online_encoder\.attention([12])\.out\.", r"online_encoder.layer\1.attn.to_out.0."),
+        (r"^online_encoder\.attention([12])\.residual\.", r"online_encoder.layer\1.attn.res_conv."),
+        (r"\.ppeg\.conv7\.", ".pos_embedding.proj."),
+        (r"\.ppeg\.conv5\.", ".pos_embedding.proj1."),
+        (r"\.ppeg\.conv3\.", ".pos_embedding.proj2."),
+        (r"^merge\.queries$", "merge.global_q_mm"),
+        (r"^merge\.query\.", "merge.attn.to_q."),
+        (r"^merge\.key_value\.", "merge.attn.to_kv."),
+        (r"^merge\.out\.", "merge.attn.to_out.0."),
+    ),
+    hyperparameters={
+        "heads": "num_heads",
+        "mask_ratio_high": "masked",
+        "merge_queries": "merged",
+        "merge_keep": "kept",
+        "teacher_temperature": "temperature",
+    },
+    unused=(r"^merge\.global_q$",),
+)
 
 
 _DEFAULTS = {

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from .contract import TrainingBags
 from .layers.dropout import Dropout
 from .layers.kmeans import distortion, kmeans
+from .public_weights import PublicWeights
 from .spec import ModelSpec
 
 RESTARTS, ITERATIONS = 5, 50
@@ -19,10 +20,10 @@ RESTARTS, ITERATIONS = 5, 50
 class Panther(nn.Module):
     """Mixture statistics of a bag around P prototypes, scored linearly without bias (Song et al. 2024).
 
-    The prior has means m (k-means centres of the training set's patches) and variances V. From pi = 1 / P, mu = m,
-    S = V, each step of EM takes r = softmax over k of log pi_k + log N(x; mu_k, diag S_k), N_k = sum r + tau,
-    pi = N_k / sum N, mu = (sum r x + tau m) / N_k, S = (sum r x^2 + tau (V + m^2)) / N_k - mu^2. The vector [pi, mu,
-    S], of P + 2 P d numbers, is scored by L.
+    The prior has means m, k-means centres of the training set's patches, and variances V = eps. From pi = 1 / P,
+    mu = m, S = V, each step of EM takes r = softmax over k of log pi_k + log N(x; mu_k, diag S_k), N_k = sum r + tau,
+    pi = N_k / sum N, mu = (sum r x + tau m) / N_k, S = (sum r x^2 + tau (V + m^2)) / N_k - mu^2. The vector
+    [pi, mu, S], of P + 2 P d numbers, is scored by L.
     """
 
     prototypes: Tensor
@@ -39,6 +40,7 @@ class Panther(nn.Module):
         prototypes: int = 16,
         steps: int = 1,
         tau: float = 1.0,
+        eps: float = 1.0,
         patches: int = 100_000,
         standardise: bool = False,
         dropout: float = 0.0,
@@ -49,7 +51,8 @@ class Panther(nn.Module):
         `standardise` z-scores the vector by the training patients; `dropout` acts on it.
         """
         super().__init__()
-        self.scale, self.steps, self.tau, self.patches, self.standardise = scale, steps, tau, patches, standardise
+        self.scale, self.steps, self.tau, self.eps = scale, steps, tau, eps
+        self.patches, self.standardise = patches, standardise
         self.register_buffer("prototypes", torch.randn(prototypes, dim))
         self.register_buffer("spread", torch.full((prototypes, dim), log(e - 1)))  # V is its softplus, 1
         width = prototypes * (1 + 2 * dim)
@@ -90,7 +93,7 @@ class Panther(nn.Module):
     def vector(self, x: Tensor) -> Tensor:
         """[pi, mu, S] of one bag: (n, d) -> (P + 2 P d,)."""
         with torch.autocast(x.device.type, enabled=False):
-            m, v, tau = self.prototypes, F.softplus(self.spread), self.tau
+            m, v, tau = self.prototypes, self.eps * F.softplus(self.spread), self.tau
             x = x.to(m.dtype)
             prior, mu, s = x.new_full((len(m),), 1 / len(m)), m, v
             for _ in range(self.steps):
@@ -111,6 +114,24 @@ def _log_normal(x: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
     return -0.5 * (((x - mean).square() / variance).sum(1) + variance.log().sum() + x.shape[1] * log(2 * pi))
 
 
+WEIGHTS = PublicWeights(
+    case="panther",
+    model="panther",
+    read=lambda given: (
+        given["panther.priors.m"].shape[1],
+        given["classifier.weight"].shape[0],
+        {"prototypes": given["panther.priors.m"].shape[0]},
+    ),
+    rules=(
+        (r"^prototypes$", "panther.priors.m"),
+        (r"^spread$", "panther.priors.V_"),
+        (r"^head\.", "classifier."),
+    ),
+    hyperparameters={"em_steps": "steps"},
+    ours_alone=(r"^mean$", r"^std$"),
+)
+
+
 SPEC = ModelSpec(
     name="panther",
     title="PANTHER, linear",
@@ -121,6 +142,7 @@ SPEC = ModelSpec(
         "prototypes": 16,
         "steps": 1,
         "tau": 1.0,
+        "eps": 1.0,
         "patches": 2_000,
         "standardise": True,
         "dropout": 0.25,
@@ -131,6 +153,7 @@ SPEC = ModelSpec(
         "prototypes": 16,
         "steps": 1,
         "tau": 1.0,
+        "eps": 1.0,
         "patches": 100_000,
         "standardise": False,
         "dropout": 0.0,

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from .layers.dropout import Dropout
 from .layers.embedding import embedding
 from .layers.plain_attention import AttentionPool
+from .public_weights import PublicWeights
 from .spec import ModelSpec
 
 CROSS_REGIONS = 8  # the cross-region layer's grid, whatever the first layers' is
@@ -110,6 +111,7 @@ class RRTMIL(nn.Module):
         regions: int = 8,
         epeg: int = 15,
         representatives: int = 3,
+        cross_heads: int = 8,
         layers: int = 2,
         attention: int = 128,
         dropout: float = 0.25,
@@ -125,10 +127,12 @@ class RRTMIL(nn.Module):
             raise ValueError(f"epeg is odd and layers at least 1, not {epeg} and {layers}")
         self.scale = scale
         self.embed = embedding(dim, hidden, dropout, input_dropout)
-        inside = [RegionAttention(hidden, num_heads, regions, epeg, attention_dropout) for _ in range(layers - 1)]
-        across = CrossRegionAttention(hidden, num_heads, representatives, attention_dropout)
-        self.layers = nn.ModuleList([*inside, across])
-        self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(layers))
+        self.layers = nn.ModuleList(
+            RegionAttention(hidden, num_heads, regions, epeg, attention_dropout) for _ in range(layers - 1)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in self.layers)
+        self.cross = CrossRegionAttention(hidden, cross_heads, representatives, attention_dropout)
+        self.cross_norm = nn.LayerNorm(hidden)
         self.norm = nn.LayerNorm(hidden)
         self.pool = AttentionPool(hidden, attention, nn.ReLU(), bias=False)
         self.head = nn.Linear(hidden, n_out)
@@ -142,9 +146,47 @@ class RRTMIL(nn.Module):
         """Score the bags of a packed batch: -> (b, n_out)."""
         sizes = lengths[self.scale].tolist()
         h = self.embed(features[self.scale])  # (sum of n, hidden)
-        for norm, layer in zip(self.norms, self.layers, strict=True):
+        for norm, layer in zip([*self.norms, self.cross_norm], [*self.layers, self.cross], strict=True):
             h = h + torch.cat([layer(bag) for bag in norm(h).split(sizes)])
         return self.head(self.pool(self.norm(h), sizes))
+
+
+WEIGHTS = PublicWeights(
+    case="rrtmil",
+    model="rrtmil",
+    read=lambda given: (
+        given["patch_to_emb.0.weight"].shape[1],
+        given["predictor.bias"].shape[0],
+        {
+            "hidden": given["patch_to_emb.0.weight"].shape[0],
+            "attention": given["pool_fn.attention.attention.0.weight"].shape[0],
+            "representatives": given["online_encoder.cr_msa.attn.phi"].shape[1],
+            "layers": 1 + sum(key.endswith("attn.attn.pe.weight") for key in given),
+        },
+    ),
+    rules=(
+        (r"^embed\.1\.", "patch_to_emb.0."),
+        (r"^pool\.content\.", "pool_fn.attention.attention.0."),
+        (r"^pool\.score\.", "pool_fn.attention.attention.2."),
+        (r"^head\.", "predictor."),
+        (r"^norm\.", "online_encoder.norm."),
+        (r"^cross\.phi", "online_encoder.cr_msa.attn.phi"),
+        (r"^cross\.attention\.", "online_encoder.cr_msa.attn.attn."),
+        (r"^cross_norm\.", "online_encoder.cr_msa.norm."),
+        (r"^layers\.(\d+)\.", r"online_encoder.layers.\1.attn.attn."),
+        (r"^norms\.(\d+)\.", r"online_encoder.layers.\1.norm."),
+        (r"\.out\.", ".proj."),
+        (r"\.epeg$", ".pe.weight"),
+    ),
+    hyperparameters={
+        "heads": "num_heads",
+        "epeg_k": "epeg",
+        "crmsa_k": "representatives",
+        "crmsa_heads": "cross_heads",
+    },
+    constants={"crmsa_regions": CROSS_REGIONS},
+    unused=(r"\.pe\.bias$",),
+)
 
 
 SPEC = ModelSpec(
@@ -159,6 +201,7 @@ SPEC = ModelSpec(
         "regions": 8,
         "epeg": 15,
         "representatives": 3,
+        "cross_heads": 8,
         "layers": 2,
         "attention": 128,
         "dropout": 0.25,
@@ -172,6 +215,7 @@ SPEC = ModelSpec(
         "regions": 8,
         "epeg": 15,
         "representatives": 3,
+        "cross_heads": 8,
         "layers": 2,
         "attention": 128,
         "dropout": 0.25,

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from .layers.diagonal_ssm import DiagonalSSM
 from .layers.embedding import embedding
 from .layers.segments import segment_max
+from .public_weights import PublicWeights
 from .spec import ModelSpec
 
 
@@ -47,6 +48,32 @@ class S4MIL(nn.Module):
         h = self.norm(self.embed(features[self.scale]))  # (sum of n, hidden)
         y = F.glu(self.out(F.gelu(self.ssm(h, sizes))), 1)  # (sum of n, hidden)
         return self.head(segment_max(y, sizes))
+
+
+WEIGHTS = PublicWeights(
+    case="s4mil",
+    model="s4mil",
+    read=lambda given: (
+        given["_fc1.0.weight"].shape[1],
+        given["classifier.bias"].shape[0],
+        {
+            "hidden": given["_fc1.0.weight"].shape[0],
+            "states": 2 * given["s4_block.1.kernel.A_imag"].shape[1],
+        },
+    ),
+    rules=(
+        (r"^embed\.1\.", "_fc1.0."),
+        (r"^norm\.", "s4_block.0."),
+        (r"^ssm\.skip$", "s4_block.1.D"),
+        (r"^ssm\.c$", "s4_block.1.kernel.C"),
+        (r"^ssm\.log_dt$", "s4_block.1.kernel.log_dt"),
+        (r"^ssm\.log_a$", "s4_block.1.kernel.log_A_real"),
+        (r"^ssm\.b$", "s4_block.1.kernel.A_imag"),
+        (r"^out\.", "s4_block.1.output_linear.0."),
+        (r"^head\.", "classifier."),
+    ),
+    hyperparameters={"state": "states"},
+)
 
 
 SPEC = ModelSpec(

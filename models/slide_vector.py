@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from .contract import TrainingBags
 from .layers.dropout import Dropout
 from .layers.segments import segment_mean
+from .public_weights import PublicWeights
 from .spec import ModelSpec
 
 
@@ -59,6 +60,15 @@ class SlideVector(nn.Module):
         """Score the bags of a packed batch: -> (b, n_out)."""
         v = segment_mean(features[self.scale], lengths[self.scale].tolist())  # (b, dim)
         return self.head(self.input_dropout((v - self.mean) / self.std))
+
+
+WEIGHTS = PublicWeights(
+    case="slide-vector",
+    model="slide-cox",
+    read=lambda given: (given["weight"].shape[1], given["weight"].shape[0], {}),
+    rules=((r"^head\.0\.", ""),),
+    ours_alone=(r"^mean$", r"^std$"),
+)
 
 
 SPEC = ModelSpec(

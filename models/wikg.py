@@ -11,6 +11,7 @@ from .layers.dropout import Dropout
 from .layers.embedding import embedding
 from .layers.plain_attention import AttentionPool
 from .layers.segments import segment_mean
+from .public_weights import PublicWeights
 from .spec import ModelSpec
 
 PORTION = 2048  # rows whose scores against the whole bag, or whose neighbours, are held at once
@@ -34,18 +35,18 @@ class WiKG(nn.Module):
         hidden: int = 512,
         neighbours: int = 6,
         product: str = "sums",
-        pool: str = "attention",
+        pool: str = "attn",
         dropout: float = 0.3,
         embedding_dropout: float = 0.0,
         input_dropout: float = 0.0,
     ) -> None:
         """Read `scale`; `neighbours` = k; `product` is "sums" (published code) or "dot" (paper).
 
-        Raises ValueError for another `product`, or a `pool` that is neither "attention" nor "mean".
+        Raises ValueError for another `product`, or a `pool` that is neither "attn" nor "mean".
         """
         super().__init__()
-        if product not in ("sums", "dot") or pool not in ("attention", "mean"):
-            raise ValueError(f"product is 'sums' or 'dot', pool 'attention' or 'mean', not {product!r} and {pool!r}")
+        if product not in ("sums", "dot") or pool not in ("attn", "mean"):
+            raise ValueError(f"product is 'sums' or 'dot', pool 'attn' or 'mean', not {product!r} and {pool!r}")
         self.scale, self.k, self.product = scale, neighbours, product
         self.embed = embedding(dim, hidden, embedding_dropout, input_dropout)
         self.embed[2] = nn.LeakyReLU()
@@ -54,7 +55,7 @@ class WiKG(nn.Module):
         self.mix_sum = nn.Linear(hidden, hidden)
         self.mix_product = nn.Linear(hidden, hidden)
         self.dropout = Dropout(dropout)
-        self.pool = AttentionPool(hidden, hidden // 2, nn.LeakyReLU()) if pool == "attention" else None
+        self.pool = AttentionPool(hidden, hidden // 2, nn.LeakyReLU()) if pool == "attn" else None
         self.norm = nn.LayerNorm(hidden)
         self.head = nn.Linear(hidden, n_out)
 
@@ -86,6 +87,30 @@ class WiKG(nn.Module):
         return (u.softmax(1)[:, :, None] * t).sum(1)
 
 
+WEIGHTS = PublicWeights(
+    case="wikg",
+    model="wikg",
+    read=lambda given: (
+        given["_fc1.0.weight"].shape[1],
+        given["fc.bias"].shape[0],
+        {"hidden": given["_fc1.0.weight"].shape[0]},
+    ),
+    rules=(
+        (r"^embed\.1\.", "_fc1.0."),
+        (r"^to_head\.", "W_head."),
+        (r"^to_tail\.", "W_tail."),
+        (r"^mix_sum\.", "linear1."),
+        (r"^mix_product\.", "linear2."),
+        (r"^pool\.content\.", "readout.gate_nn.0."),
+        (r"^pool\.score\.", "readout.gate_nn.2."),
+        (r"^head\.", "fc."),
+    ),
+    hyperparameters={"topk": "neighbours"},
+    constants={"aggregation": "bi-interaction"},
+    unused=(r"^gate_[UVW]\.", r"^readout\."),
+)
+
+
 SPEC = ModelSpec(
     name="wikg",
     title="WiKG",
@@ -96,7 +121,7 @@ SPEC = ModelSpec(
         "hidden": 256,
         "neighbours": 6,
         "product": "sums",
-        "pool": "attention",
+        "pool": "attn",
         "dropout": 0.3,
         "embedding_dropout": 0.25,
         "input_dropout": 0.0,
@@ -106,7 +131,7 @@ SPEC = ModelSpec(
         "hidden": 512,
         "neighbours": 6,
         "product": "sums",
-        "pool": "attention",
+        "pool": "attn",
         "dropout": 0.3,
         "embedding_dropout": 0.0,
         "input_dropout": 0.0,
@@ -115,7 +140,7 @@ SPEC = ModelSpec(
         "hidden": (128, 256, 512),
         "neighbours": (3, 6, 12),
         "product": ("sums", "dot"),
-        "pool": ("attention", "mean"),
+        "pool": ("attn", "mean"),
         "dropout": (0.1, 0.3, 0.5),
         "input_dropout": (0.0, 0.1, 0.25),
     },
