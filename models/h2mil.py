@@ -285,8 +285,8 @@ SPEC = ModelSpec(
     places=True,
     reference="Hou et al.: H2-MIL: Exploring Hierarchical Representation with Heterogeneous Multiple Instance Learning "
     "for Whole Slide Image Analysis. AAAI 2022.",
-    equation="attention over levels and neighbours in the tree of slide, 5x and 10x; nodes pooled around centres chosen "
-    "by fitness; twice, and the means after each are added",
+    equation="attention over levels and neighbours in the tree of slide, 5x and 10x; nodes pooled around centres "
+    "chosen by fitness; twice, and the means after each are added",
     cost="linear in the patches of 5x and 10x, with a step for each pooled 5x node",
     repository="lin-lcx/H2-MIL ea472fe",
     licence="none stated",

@@ -10,7 +10,8 @@ from .layers.dropout import Dropout
 from .layers.embedding import embedding
 from .layers.gated_attention import GatedAttentionPool
 from .layers.gen_conv import GENConv
-from .layers.neighbours import edges_from, nearest
+from .layers.messages import edges_from
+from .layers.neighbours import nearest
 from .layers.similar import most_similar
 from .public_weights import PublicWeights
 from .spec import ModelSpec
@@ -63,10 +64,10 @@ class PatchGCN(nn.Module):
             near = most_similar(x, slide, self.neighbours)
         edges = edges_from(near)
         h = self.embed(x)  # (sum of n, hidden)
-        layers = [h, self.convolutions[0](h, *edges)]
+        layers = [h, self.convolutions[0](h, edges)]
         for convolution, norm in zip(self.convolutions[1:], self.norms, strict=True):
             h = layers[-1]
-            layers.append(self.graph_dropout(h + torch.relu(norm(convolution(h, *edges)))))
+            layers.append(self.graph_dropout(h + torch.relu(norm(convolution(h, edges)))))
         c = self.phi(torch.cat(layers, 1))  # (sum of n, num_layers * hidden)
         return self.head(self.rho(self.pool(c, lengths[self.scale].tolist())))  # (b, n_out)
 

@@ -10,8 +10,10 @@ from torch.nn import functional as F
 from .contract import Places, Trained, TrainingBags
 from .layers.dropout import Dropout
 from .layers.gen_conv import GENConv
-from .layers.kmeans import closest, k_means
-from .layers.neighbours import edges_from, nearest
+from .layers.kmeans import kmeans
+from .layers.kmeans import nearest as nearest_centre
+from .layers.messages import edges_from
+from .layers.neighbours import nearest
 from .public_weights import PublicWeights
 from .spec import ModelSpec
 
@@ -129,11 +131,11 @@ class ProtoSurv(nn.Module):
             drawn.append(x[torch.randperm(len(x), generator=generator)[:each]].float())
         x = torch.cat(drawn).to(self.centres.device)
         k = min(len(self.centres), len(x))
-        self.centres[:k] = k_means(x, k, 20, generator)
+        self.centres[:k] = kmeans(x, k, 20, generator)[0]
 
     def types(self, x: Tensor) -> Tensor:
         """The type of each patch: (n, dim) -> (n,)."""
-        return closest(x.float(), self.centres.float())
+        return nearest_centre(x.float(), self.centres.float())[1]
 
     def forward(
         self, features: Mapping[int, Tensor], lengths: Mapping[int, Tensor], places: Places
@@ -144,9 +146,9 @@ class ProtoSurv(nn.Module):
         types = self.types(x)  # (sum of n,)
         x = self.input_dropout(x)
         h = self.embed(x)  # (sum of n, hidden)
-        layers = [h, self.convolutions[0](h, *edges)]
+        layers = [h, self.convolutions[0](h, edges)]
         for convolution, norm in zip(self.convolutions[1:], self.norms, strict=True):
-            layers.append(layers[-1] + F.gelu(norm(convolution(layers[-1], *edges))))
+            layers.append(layers[-1] + F.gelu(norm(convolution(layers[-1], edges))))
         context = self.context(torch.cat(layers, 1))  # (sum of n, embed_dim)
         vectors, penalties = [], []
         for bag in zip(x.split(sizes), context.split(sizes), types.split(sizes), strict=True):

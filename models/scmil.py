@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from .contract import Places
 from .layers.dropout import Dropout
 from .layers.gated_attention import GatedAttentionPool
-from .layers.kmeans import closest, k_means
+from .layers.kmeans import kmeans
 from .layers.mixture import MixtureHead
 from .layers.neighbours import reading_order
 from .layers.self_attention import SelfAttention
@@ -109,7 +109,7 @@ class SCMIL(nn.Module):
             [self.feature_weight * _standard(y), (1 - self.feature_weight) * _standard(places)], 1
         ).float()  # (n, width + 2)
         k = max(1, len(y) // self.cluster_size)
-        return closest(points, k_means(points, k, 5, torch.Generator().manual_seed(0)))
+        return kmeans(points, k, 5, torch.Generator().manual_seed(0))[1]
 
 
 def _standard(x: Tensor) -> Tensor:

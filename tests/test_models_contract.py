@@ -21,6 +21,7 @@ SMALL = {
     "filter_hidden": 32,
     "cluster_size": 8,
     "landmarks": 8,
+    "regions": 2,
 }
 every_model = pytest.mark.parametrize("name", MODELS)
 

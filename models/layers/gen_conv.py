@@ -3,7 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from .messages import Edges, message_sum
 from .scatter import scatter_softmax, scatter_sum
+
+SAFE = 60.0  # exp(-60) is far from the smallest number of single precision
 
 
 class GENConv(nn.Module):
@@ -21,8 +24,20 @@ class GENConv(nn.Module):
             nn.Linear(width, 2 * width), nn.LayerNorm(2 * width), nn.ReLU(), nn.Linear(2 * width, width)
         )
 
-    def forward(self, h: Tensor, sender: Tensor, receiver: Tensor) -> Tensor:
-        """One round of messages along the edges (e,): (n, width) -> (n, width)."""
-        messages = (torch.relu(h) + 1e-7)[sender]  # (e, width)
-        weights = scatter_softmax(messages * self.t, receiver, len(h))  # (e, width)
-        return self.mlp(h + scatter_sum(weights * messages, receiver, len(h)))
+    def forward(self, h: Tensor, edges: Edges) -> Tensor:
+        """One round of messages: (n, width) -> (n, width)."""
+        messages = torch.relu(h) + 1e-7  # (n, width)
+        score = messages * self.t
+        top = score.detach().amax(0)  # (width,)
+        if float((top - score.detach().amin(0)).max()) > SAFE:
+            return self.mlp(h + self.by_edge(score, messages, edges))
+        # A softmax does not change by a shift, and with one shift for all its terms are those of the senders: sums of
+        # two vectors a patch, instead of a vector for every edge.
+        weight = torch.exp(score - top)  # (n, width)
+        total, norm = message_sum(torch.cat([weight * messages, weight], 1), edges).chunk(2, 1)
+        return self.mlp(h + total / torch.where(norm > 0, norm, 1))
+
+    def by_edge(self, score: Tensor, messages: Tensor, edges: Edges) -> Tensor:
+        """The same with a shift for every receiver, for scores so far apart that one shift would lose some."""
+        weights = scatter_softmax(score[edges.sender], edges.receiver, len(score))  # (e, width)
+        return scatter_sum(weights * messages[edges.sender], edges.receiver, len(score))

@@ -1,37 +1,58 @@
-"""k-means in torch: the same clusters for the same points in the same order, on any device."""
+"""k-means by Lloyd's iterations from a k-means++ start, in plain torch, reproducible by its generator."""
 
 import torch
 from torch import Tensor
 
-BLOCK = 2**22  # distances held at once
+BLOCK = 2**24  # distances held at once
+
+
+def nearest(x: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared distance to the nearest centre and its number, the lower of two equal: x (n, d) -> (n,) and (n,)."""
+    norms = centres.square().sum(1)  # (k,)
+    found = [
+        torch.addmm(norms[None], rows, centres.T, alpha=-2).min(1) for rows in x.split(max(1, BLOCK // len(centres)))
+    ]
+    least = torch.cat([part.values for part in found]) + x.square().sum(1)
+    return least.clamp(min=0), torch.cat([part.indices for part in found])
 
 
 @torch.no_grad()
-def k_means(x: Tensor, k: int, iterations: int, generator: torch.Generator) -> Tensor:
-    """Centres of k clusters of the points x (n, d): (k, d), k <= n.
+def kmeans(
+    x: Tensor, count: int, iterations: int, generator: torch.Generator, candidates: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Centres (k, d) and the number of each row's centre (n,), with k = min(count, n).
 
-    Starts from k-means++ (Arthur and Vassilvitskii 2007), then `iterations` rounds of Lloyd's algorithm; a centre
-    that loses all its points stays where it was. `generator` is of the CPU.
+    generator: on the CPU, whatever the device of x (n, d), so that all devices start from the same rows. Each further
+    centre is the best of so many `candidates` drawn with a chance proportional to the squared distance to the centres
+    before it (k-means++; Arthur and Vassilvitskii 2007). A centre that no row is nearest to stays where it was.
     """
     n = len(x)
-    draws = torch.rand(k, dtype=torch.float64, generator=generator).tolist()
-    centres = x[int(draws[0] * n)][None]
-    nearest = (x - centres[0]).square().sum(1)  # (n,) squared distance to the nearest centre so far
-    for draw in draws[1:]:
-        reach = nearest.double().cumsum(0)
-        chosen = int(torch.searchsorted(reach, draw * reach[-1], right=True).clamp(max=n - 1))
-        centres = torch.cat([centres, x[chosen][None]])
-        nearest = torch.minimum(nearest, (x - x[chosen]).square().sum(1))
+    chosen = [int(torch.randint(n, (), generator=generator))]
+    least = _squared(x, x[chosen]).squeeze(1)  # squared distance to the nearest centre so far, (n,)
+    for draws in torch.rand(min(count, n) - 1, candidates, dtype=torch.float64, generator=generator):
+        total = least.cumsum(0)
+        drawn = torch.searchsorted(total.cpu(), draws * total[-1].item(), right=True).clamp(max=n - 1)
+        after = torch.minimum(least[:, None], _squared(x, x[drawn.to(x.device)]))  # (n, candidates)
+        best = int(after.sum(0).argmin())
+        chosen.append(int(drawn[best]))
+        least = after[:, best]
+    centres = x[chosen].clone()
     for _ in range(iterations):
-        label = closest(x, centres)
-        counts = torch.bincount(label, minlength=k)
-        means = torch.zeros_like(centres).index_add(0, label, x) / counts.clamp(min=1)[:, None].to(x.dtype)
-        centres = torch.where(counts[:, None] > 0, means, centres)
-    return centres
+        label = nearest(x, centres)[1]
+        counts = torch.bincount(label, minlength=len(centres))[:, None]  # (k, 1)
+        sums = torch.zeros_like(centres).index_add_(0, label, x)
+        moved = torch.where(counts > 0, sums / counts.clamp(min=1), centres)
+        if torch.equal(moved, centres):
+            break
+        centres = moved
+    return centres, nearest(x, centres)[1]
 
 
-@torch.no_grad()
-def closest(x: Tensor, centres: Tensor) -> Tensor:
-    """The nearest of the centres (k, d) of each point x (n, d): (n,); the first of equally near ones."""
-    norms = centres.square().sum(1)
-    return torch.cat([(norms - 2 * part @ centres.t()).argmin(1) for part in x.split(max(1, BLOCK // len(centres)))])
+def _squared(x: Tensor, centres: Tensor) -> Tensor:
+    """Squared distances in double precision: (n, d), (k, d) -> (n, k)."""
+    return torch.stack([(x - centre).square().sum(1) for centre in centres], 1).double()
+
+
+def distortion(x: Tensor, centres: Tensor) -> float:
+    """Sum of the squared distances of rows (n, d) to their nearest centre."""
+    return float(nearest(x, centres)[0].double().sum())
