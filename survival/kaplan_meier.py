@@ -1,5 +1,6 @@
 """The Kaplan-Meier estimate, and who is at risk."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,13 +50,19 @@ def kaplan_meier(time: ArrayLike, event: ArrayLike) -> KaplanMeier:
     array([1.   , 0.75 , 0.375])
 
     """
-    from sksurv.nonparametric import kaplan_meier_estimator
+    from scipy import stats
 
     time, event = np.asarray(time, dtype=float), np.asarray(event, dtype=bool)
-    times, survival, *limits = kaplan_meier_estimator(event, time, conf_type="log-log")
-    lower, upper = (np.where(np.isnan(limit), survival, limit) for limit in limits[0])
+    found = stats.ecdf(stats.CensoredData(uncensored=time[event], right=time[~event])).sf
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The confidence interval is undefined")
+        interval = found.confidence_interval(method="log-log")
+    survival = found.probabilities
+    limits = (
+        np.where(np.isnan(one.probabilities), survival, one.probabilities) for one in (interval.low, interval.high)
+    )
     return KaplanMeier(
-        np.concatenate([[0.0], times]), *(np.concatenate([[1.0], values]) for values in (survival, lower, upper))
+        np.concatenate([[0.0], found.quantiles]), *(np.concatenate([[1.0], values]) for values in (survival, *limits))
     )
 
 
