@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from milsurv.survival.concordance import c_index
 from milsurv.survival.followup import FollowUp, NotComputable, Prediction
-from milsurv.survival.metrics import METRICS, brier_null, c_index, score_all, truncation_time
+from milsurv.survival.metrics import METRICS, brier_null, score_all, truncation_time
 
 
 def draw(n: int, seed: int, scale: float = 40.0):

@@ -179,7 +179,7 @@ def test_the_best_reading_is_never_below_the_others(twin, tmp_path):
 
 
 def test_out_of_fold_predictions_are_one_table_that_reproduces_the_rows(twin, tmp_path):
-    from milsurv.survival.metrics import c_index
+    from milsurv.survival.concordance import c_index
 
     experiment, rows = run_it(request(twin), tmp_path)
     table = pd.read_csv(tmp_path / "experiments" / experiment.id / "predictions.csv")
