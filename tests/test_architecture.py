@@ -15,7 +15,7 @@ FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 
 ONE_IMPORTER = {
     "mlflow": {"benchmark/results/tracking.py"},
-    "sksurv": {"survival/metrics.py", "survival/cox.py"},
+    "sksurv": {f"survival/{name}.py" for name in ("metrics", "cox", "risk_groups")},
     "rich": {"benchmark/cli/console.py"},
     "openslide": {"datasets/slides/slide.py"},
     "skimage": {"datasets/slides/tissue.py"},

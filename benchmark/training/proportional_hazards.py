@@ -35,7 +35,7 @@ def rank(scores: Tensor, bin: Tensor, time: Tensor, event: Tensor, alpha: float)
 def breslow_survival(
     scores: Tensor, bins: TimeBins, train_scores: Tensor, train_time: np.ndarray, train_event: np.ndarray
 ) -> Tensor:
-    """Survival at the end of every bin from Cox scores, with Breslow's baseline hazard of the training part.
+    """Survival at the end of every bin from Cox scores, with Breslow's baseline hazard of the training set.
 
     Breslow 1972. (n, 1) -> (n, bins).
     """
