@@ -307,6 +307,14 @@ def test_markdown_keeps_names_as_text():
     assert len({line.replace(r"\|", "").count("|") for line in lines}) == 1  # every row has as many cells
     assert "<b>" not in text
     assert escape("x_y|z") == r"x\_y\|z"
+    assert escape("a<b>&c") == "a&lt;b&gt;&amp;c"
+
+
+@given(st.text())
+def test_no_text_opens_a_tag_or_a_cell_of_markdown(text):
+    shown = escape(text)
+    assert not {"<", ">", "\n"} & set(shown)
+    assert "|" not in shown.replace("\\\\", "").replace(r"\|", "")
 
 
 def test_latex_keeps_names_as_text():
