@@ -20,7 +20,7 @@ from .render.ablation import STAR, Ablation, ablation_sheet, ablations
 from .render.markdown import HOW_TO_READ, escape, table
 from .render.page.html import html
 from .render.text_tables import NONE, Sheet, board_sheets, interval, mean
-from .rows import RowError
+from .result_row import RowError
 
 START, END = "<!-- board: `bench leaderboard --update` writes this -->", "<!-- end of board -->"
 _PUBLISHED = Path("leaderboards/published")
@@ -137,7 +137,7 @@ def _index(found: Gathered, entries: Sequence[Entry], names: dict[str, str]) -> 
             entry.head.title,
             entry.head.who,
             entry.head.when,
-            str(len({row["experiment"] for row in entry.rows})),
+            str(len({row.experiment for row in entry.rows})),
             "with patients" if PREDICTIONS in entry.head.files else "evidence only",
         )
         for entry in entries

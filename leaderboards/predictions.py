@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .rows import Problem, RowError
-from .schema import READINGS
+from .result_row import READINGS, RowError
+from .rows import Problem
 
 COLUMNS = ("patient", "fold", "reading", "time", "event", "risk", "risk_group")
 

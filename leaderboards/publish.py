@@ -22,7 +22,8 @@ from .render.latex import latex
 from .render.markdown import markdown
 from .render.page.html import html
 from .render.text_tables import Sheet, tables
-from .rows import Problem, Row, read_rows
+from .result_row import ResultRow
+from .rows import Problem, read_rows
 
 NOTHING = Memory()
 """Remembers nothing: everything is reckoned."""
@@ -82,7 +83,7 @@ def gather(results: Path | Sequence[Path], judge: bool = True, memory: Memory = 
     kept = KeptPredictions(read.folders, wanted, memory)
     # A chain is only ever read here, and so may be of mappings that cannot be written.
     predictions = ChainMap(kept, *(entry.predictions for entry in sent.entries))  # pyright: ignore[reportArgumentType]
-    origins = {row["experiment"]: entry.head for entry in sent.entries for row in entry.rows}
+    origins = {row.experiment: entry.head for entry in sent.entries for row in entry.rows}
     problems = (*read.problems, *sent.problems, *kept.problems)
     found = _judged(ranked, predictions, memory, sent.derived) if judge else ranked
     return Gathered(found, predictions, problems, sent.derived, origins)
@@ -98,7 +99,7 @@ def _judged(
 
 
 def render(
-    rows: Iterable[Row],
+    rows: Iterable[ResultRow],
     predictions: Mapping[str, pd.DataFrame],
     folder: Path,
     problems: Sequence[Problem] = (),

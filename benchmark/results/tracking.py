@@ -117,20 +117,20 @@ class Tracker:
         def log(client: "MlflowClient", place: str) -> None:
             parent = self._parent(client, place)
             for run in self._runs(client, place, "fold"):
-                if run.data.tags.get(_FOLD) != str(row["fold"]):
+                if run.data.tags.get(_FOLD) != str(row.fold):
                     continue
                 if run.info.status == "FINISHED":
                     return
                 if run.info.status == "RUNNING":  # a process that logged this fold was killed half-way
                     client.set_terminated(run.info.run_id, "KILLED")
-            started = int(datetime.fromisoformat(str(row["created"])).timestamp() * 1000)
-            tags = {**self.tags, _KIND: "fold", _FOLD: str(row["fold"]), "mlflow.parentRunId": parent}
-            child = client.create_run(place, start_time=started, tags=tags, run_name=f"fold {row['fold']}").info.run_id
+            started = int(datetime.fromisoformat(str(row.created)).timestamp() * 1000)
+            tags = {**self.tags, _KIND: "fold", _FOLD: str(row.fold), "mlflow.parentRunId": parent}
+            child = client.create_run(place, start_time=started, tags=tags, run_name=f"fold {row.fold}").info.run_id
             _log(client, child, _numbers(row), self.params, _curve(folder / "curves.csv"))
             client.log_artifacts(child, str(folder))
-            failed = row["status"] != "finished"
+            failed = row.status != "finished"
             if failed:
-                client.set_tag(child, "error", str(row["error"])[:5000])
+                client.set_tag(child, "error", str(row.error)[:5000])
             client.set_terminated(child, "FAILED" if failed else "FINISHED")
 
         self._try(log)
@@ -178,7 +178,7 @@ def _numbers(row: Mapping[str, object]) -> dict[str, float]:
 
 
 def _means(rows: Sequence[Mapping[str, object]]) -> dict[str, float]:
-    done = [_numbers(row) for row in rows if row["status"] == "finished"]
+    done = [_numbers(row) for row in rows if row.status == "finished"]
     keys = [key for key in (done[0] if done else {}) if key.rsplit("_", 1)[-1] in ("selected", "last", "best")]
     return {
         f"mean_{key}": sum(row[key] for row in done) / len(done)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ...leaderboards.rows import Row
+from ...leaderboards.rows import ResultRow
 from .ids import told
 from .report import Report
 
@@ -14,7 +14,7 @@ _DISCRETE = ("nll", "ce")
 """Losses whose risk is minus the sum of the survival curve."""
 
 
-def check_agreement(row: Row, part: pd.DataFrame, alive: NDArray[np.float64] | None, report: Report) -> None:
+def check_agreement(row: ResultRow, part: pd.DataFrame, alive: NDArray[np.float64] | None, report: Report) -> None:
     """Hold the lines of one fold and reading against themselves. `alive` (n, bins) is their survival, where known.
 
     Discrete losses: risk is minus the sum of survival. Others: whoever has the higher risk survives no longer, but for
@@ -31,14 +31,14 @@ def check_agreement(row: Row, part: pd.DataFrame, alive: NDArray[np.float64] | N
             )
     if alive is None:
         return
-    if row.get("loss") in _DISCRETE:
+    if row.loss in _DISCRETE:
         apart = np.abs(risk + alive.sum(axis=1))
         at = int(np.argmax(apart))
         if apart[at] > _ROUNDED:
             report.fault(
                 f"{told(row)}: {_named(part, at)} has risk {risk[at]:.6g}, its survival gives {-alive[at].sum():.6g}"
             )
-    elif row.get("slides") != "mean-risk":
+    elif row.slides != "mean-risk":
         order = np.argsort(risk, kind="stable")
         apart = (alive[order] - np.minimum.accumulate(alive[order], axis=0)).max(axis=1)
         at = int(np.argmax(apart))

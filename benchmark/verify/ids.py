@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ...leaderboards.rows import Row
+from ...leaderboards.rows import ResultRow
 from ..experiment import id_of
 from ..recipe import Recipe
 from ..recipe import title as recipe_title
@@ -17,7 +17,7 @@ _NAMES = {
 }  # fmt: skip
 
 
-def check_ids(rows: Sequence[Row], settled: Mapping[str, Any], report: Report) -> None:
+def check_ids(rows: Sequence[ResultRow], settled: Mapping[str, Any], report: Report) -> None:
     """Hold the rows of one experiment against the description that their id must be the hash of."""
     experiment = rows[0]["experiment"]
     if not settled:
@@ -34,9 +34,9 @@ def check_ids(rows: Sequence[Row], settled: Mapping[str, Any], report: Report) -
     report.held("ids")
 
 
-def told(row: Row) -> str:
+def told(row: ResultRow) -> str:
     """A row as messages name it."""
-    return f"experiment {row['experiment']} ({row['model']} on {row['cohort']}) fold {row['fold']}"
+    return f"experiment {row.experiment} ({row.model} on {row.cohort}) fold {row.fold}"
 
 
 def said(settled: Mapping[str, Any]) -> dict[str, Any]:

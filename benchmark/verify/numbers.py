@@ -10,7 +10,7 @@ import pandas as pd
 from ...datasets.folds.stratified import cut_validation
 from ...errors import DataError
 from ...leaderboards.ranking.board import IMPORTED
-from ...leaderboards.rows import Row
+from ...leaderboards.rows import ResultRow
 from ...leaderboards.schema import READINGS
 from ...survival.metrics import METRICS, Estimate, FollowUp, NotComputable, brier_null, c_index
 from ...survival.time_bins import fit_bins
@@ -27,7 +27,7 @@ _SHOWN = 5
 
 
 def check_numbers(
-    rows: Mapping[int, Row], table: pd.DataFrame, settled: Mapping[str, Any], truth: Truth | None, report: Report
+    rows: Mapping[int, ResultRow], table: pd.DataFrame, settled: Mapping[str, Any], truth: Truth | None, report: Report
 ) -> None:
     """Score one experiment again. `rows` are by fold; without a `truth` only what needs no training part."""
     if list(_faults_of_table(rows, table, report)):
@@ -45,20 +45,20 @@ def check_numbers(
         _hold(row, "events_test", int(test.event.sum()), report)
         if train is not None:
             _check_null(row, train, test, report)
-        if truth is not None and truth.labels.oracle is not None and row.get("slides") != "slide":
+        if truth is not None and truth.labels.oracle is not None and row.slides != "slide":
             _check_oracle(row, selected, truth.labels.oracle, report)
     if truth is None:
         first = next(iter(rows.values()))
         report.skip(
-            f"{first['cohort']}, folds {first['folds_name']}: who trained which fold is not known, so metrics that "
+            f"{first.cohort}, folds {first.folds_name}: who trained which fold is not known, so metrics that "
             "weigh by censoring are not scored again; give --labels and --splits"
         )
 
 
-def _faults_of_table(rows: Mapping[int, Row], table: pd.DataFrame, report: Report) -> Iterator[str]:
+def _faults_of_table(rows: Mapping[int, ResultRow], table: pd.DataFrame, report: Report) -> Iterator[str]:
     """Whether predictions and rows are of the same folds, and every reading of the same patients."""
     first = next(iter(rows.values()))
-    name = f"experiment {first['experiment']} ({first['model']} on {first['cohort']})"
+    name = f"experiment {first.experiment} ({first.model} on {first.cohort})"
     found = sorted({int(fold) for fold in table["fold"]})
     faults = []
     if found != sorted(rows):
@@ -91,10 +91,10 @@ def _faults_of_table(rows: Mapping[int, Row], table: pd.DataFrame, report: Repor
     yield from faults
 
 
-def check_against(rows: Mapping[int, Row], table: pd.DataFrame, truth: Truth, report: Report) -> None:
+def check_against(rows: Mapping[int, ResultRow], table: pd.DataFrame, truth: Truth, report: Report) -> None:
     """Hold patients, times, events and folds of the predictions against the truth, line by line."""
     first = next(iter(rows.values()))
-    name = f"experiment {first['experiment']} ({first['model']} on {first['cohort']})"
+    name = f"experiment {first.experiment} ({first.model} on {first.cohort})"
     by_id = truth.labels.by_id
     tested: dict[str, set[int]] = {}
     for split in truth.splits:
@@ -120,7 +120,7 @@ def check_against(rows: Mapping[int, Row], table: pd.DataFrame, truth: Truth, re
         there = _places(mine)
         lost = sorted((who, k) for who, folds in tested.items() for k in folds if (who, k) not in there)
         lost = [pair for pair in lost if pair[0] in by_id and by_id[pair[0]].time > 0]
-        if lost and first["patients"] == len(by_id):
+        if lost and first.patients == len(by_id):
             who = ", ".join(f"{patient} (fold {k})" for patient, k in lost[:_SHOWN])
             faults.append(f"{name}: {len(lost)} test patients have no prediction at `{reading}`: {who}")
     for fault in faults[:_SHOWN]:
@@ -131,19 +131,19 @@ def check_against(rows: Mapping[int, Row], table: pd.DataFrame, truth: Truth, re
         report.held(f"lines held against labels and folds ({truth.source})", len(table))
 
 
-def _training(row: Row, truth: Truth, recipe: Mapping[str, Any], report: Report) -> FollowUp | None:
+def _training(row: ResultRow, truth: Truth, recipe: Mapping[str, Any], report: Report) -> FollowUp | None:
     """The training part that the metrics of a fold learn censoring from: without the inner validation part."""
-    if row.get("slides") == "slide":
+    if row.slides == "slide":
         report.skip("where slides are scored by themselves, metrics that weigh by censoring are not scored again")
         return None
-    split = next((split for split in truth.splits if split.fold == row["fold"]), None)
+    split = next((split for split in truth.splits if split.fold == row.fold), None)
     if split is None:
         report.fault(f"{told(row)}: there is no such fold ({truth.source})")
         return None
     train, val = split.train, split.val
     try:
         if recipe.get("validation") and not val:
-            seed = seed_for(row["seed"], row["fold"], "validation")
+            seed = seed_for(row.seed, row.fold, "validation")
             train, val = cut_validation(split.train, truth.labels, float(recipe["validation"]), seed)
     except (DataError, ValueError) as error:
         report.fault(f"{told(row)}: its inner validation part cannot be cut: {error}")
@@ -160,13 +160,13 @@ def _training(row: Row, truth: Truth, recipe: Mapping[str, Any], report: Report)
         ("patients", len(by_id)),
         ("events", sum(patient.event for patient in by_id.values())),
     ):
-        if row.get("slides") != "mean-risk" or not key.startswith(("n_", "events_")):
+        if row.slides != "mean-risk" or not key.startswith(("n_", "events_")):
             _hold(row, key, value, report)
     return known
 
 
 def _check_reading(
-    row: Row, reading: str, part: pd.DataFrame, train: FollowUp | None, recipe: Mapping[str, Any], report: Report
+    row: ResultRow, reading: str, part: pd.DataFrame, train: FollowUp | None, recipe: Mapping[str, Any], report: Report
 ) -> None:
     if part.empty:
         # What has no epochs is read once: a control's `last` is its `selected`.
@@ -189,7 +189,7 @@ def _check_reading(
     )
     if whole and train is not None:
         _check_edges(row, edges[0], train, recipe, report)
-    if row.get("family") != IMPORTED:
+    if row.family != IMPORTED:
         check_agreement(row, part, alive if whole else None, report)
     for metric in METRICS:
         key, need = f"{metric.name}_{reading}", need_of(metric.name)
@@ -208,16 +208,16 @@ def _check_reading(
         _hold(row, key, value, report, _ROUNDED if need == "survival" else _EXACT)
 
 
-def _check_edges(row: Row, edges: np.ndarray, train: FollowUp, recipe: Mapping[str, Any], report: Report) -> None:
+def _check_edges(row: ResultRow, edges: np.ndarray, train: FollowUp, recipe: Mapping[str, Any], report: Report) -> None:
     """Bins are fitted on the training part; their edges say at which months survival is predicted."""
-    if not recipe or "cohort-bins" in recipe.get("faults", ()) or row.get("slides") == "mean-risk":
+    if not recipe or "cohort-bins" in recipe.get("faults", ()) or row.slides == "mean-risk":
         return
     found = np.asarray(fit_bins(train.time, train.event, int(recipe["bins"])).upper)
     if len(found) != len(edges) or np.abs(found - edges).max() > 1e-6:
         report.fault(f"{told(row)}: its bins end at {_list(edges)}, the training part gives {_list(found)} months")
 
 
-def _check_null(row: Row, train: FollowUp, test: FollowUp, report: Report) -> None:
+def _check_null(row: ResultRow, train: FollowUp, test: FollowUp, report: Report) -> None:
     try:
         value: float | None = brier_null(train, test)
     except NotComputable:
@@ -226,7 +226,7 @@ def _check_null(row: Row, train: FollowUp, test: FollowUp, report: Report) -> No
         _hold(row, "ibs_km", value, report)
 
 
-def _check_oracle(row: Row, part: pd.DataFrame, oracle: Mapping[str, float], report: Report) -> None:
+def _check_oracle(row: ResultRow, part: pd.DataFrame, oracle: Mapping[str, float], report: Report) -> None:
     if not set(part["patient"]) <= set(oracle):
         return
     risk = np.array([oracle[patient] for patient in part["patient"]])
@@ -234,11 +234,11 @@ def _check_oracle(row: Row, part: pd.DataFrame, oracle: Mapping[str, float], rep
         value: float | None = c_index(np.asarray(part["time"]), np.asarray(part["event"], dtype=bool), risk)
     except NotComputable:
         value = None
-    if row.get("oracle_c_index") is not None:
+    if row.oracle_c_index is not None:
         _hold(row, "oracle_c_index", value, report)
 
 
-def _hold(row: Row, key: str, value: float | None, report: Report, tolerance: float = _EXACT) -> None:
+def _hold(row: ResultRow, key: str, value: float | None, report: Report, tolerance: float = _EXACT) -> None:
     said = row.get(key)
     if said is None and value is None:
         return

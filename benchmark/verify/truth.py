@@ -18,7 +18,7 @@ from ...datasets.folds.stratified import fingerprint_of
 from ...datasets.labels.read import Counts, Labels
 from ...datasets.patient import Patient, site_of
 from ...errors import DataError
-from ...leaderboards.rows import Row
+from ...leaderboards.rows import ResultRow
 from ..baselines.control_runs import prepare_control, settled_by
 from ..baselines.controls import CONTROLS
 from ..experiment import canonical_of
@@ -53,16 +53,16 @@ class Redrawing:
         self.why: dict[str, str] = {}
         self._known: dict[Request, Truth] = {}
 
-    def truth(self, row: Row) -> Truth:
+    def truth(self, row: ResultRow) -> Truth:
         """The truth behind a drawn row. Errors: `CannotRedraw`."""
-        request = replace(request_of(row.get("command") or ""), out=self.folder, device="cpu")
+        request = replace(request_of(row.command or ""), out=self.folder, device="cpu")
         if request.patients is not None and request.patients > _LARGEST:
             raise CannotRedraw(f"its command draws {request.patients} patients, more than are drawn to check an entry")
         key = replace(request, settings=None)
         key = replace(key, model=f"{key.model} {sorted((request.settings or {}).items())}")
         if key not in self._known:
             try:
-                self._known[key] = _drawn_again(request, row.get("device") or "cpu")
+                self._known[key] = _drawn_again(request, row.device or "cpu")
             except (DataError, UsageError, ValueError, TypeError) as error:
                 raise CannotRedraw(f"its command cannot be prepared ({error})") from error
         return self._known[key]
@@ -99,7 +99,7 @@ def request_of(command: str) -> Request:
     return request
 
 
-def implied(table: pd.DataFrame, rows: Mapping[int, Row], cohort: str) -> Truth | None:
+def implied(table: pd.DataFrame, rows: Mapping[int, ResultRow], cohort: str) -> Truth | None:
     """Patients and folds as the predictions themselves imply them, every fold trained on all patients it does not test.
 
     None unless they give the fingerprint of the folds that the rows carry: training parts are then known for certain.

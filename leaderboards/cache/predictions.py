@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from ..predictions import read_predictions
-from ..rows import Problem, RowError
+from ..result_row import RowError
+from ..rows import Problem
 from .store import Memory
 
 

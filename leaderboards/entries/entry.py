@@ -25,7 +25,7 @@ import pandas as pd
 from ...files import write_whole
 from ..predictions import check_predictions
 from ..ranking.derived import Derived, parse_derived
-from ..rows import Row, RowError, check
+from ..rows import ResultRow, RowError, check
 
 FORMAT, VERSION = "milsurv-entry", 1
 HEAD, ROWS, EXPERIMENTS = "entry.json", "rows.jsonl", "experiments.jsonl"
@@ -56,7 +56,7 @@ class Entry:
 
     name: str
     head: Head
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
     experiments: Mapping[str, Mapping[str, Any]]
     predictions: Mapping[str, pd.DataFrame]
     derived: Derived | None
@@ -70,7 +70,7 @@ def is_entry(folder: Path) -> bool:
 def write_entry(
     folder: Path,
     head: Mapping[str, str],
-    rows: Iterable[Row],
+    rows: Iterable[ResultRow],
     experiments: Mapping[str, Mapping[str, Any]],
     predictions: str | None,
     evidence: Mapping[str, Any] | None,
@@ -80,7 +80,7 @@ def write_entry(
     head: the text fields of `Head`. predictions: the table as csv text, see `prediction_table.py`. evidence: plain
     values as `parse_derived` takes them. Raises OSError where the folder cannot be written.
     """
-    ordered = sorted(rows, key=lambda row: (row["experiment"], row["fold"]))
+    ordered = sorted(rows, key=lambda row: (row.experiment, row.fold))
     contents = {
         ROWS: "".join(f"{_json(row)}\n" for row in ordered).encode(),
         EXPERIMENTS: "".join(f"{_json(experiments[name])}\n" for name in sorted(experiments)).encode(),
@@ -117,7 +117,7 @@ def read_entry(folder: Path, changed: list[str] | None = None) -> Entry:
                 raise RowError(told)
             changed.append(told)
     rows = tuple(check(row, f"{name}/{ROWS} line {number}") for number, row in _lines(contents[ROWS], f"{name}/{ROWS}"))
-    if len({(row["experiment"], row["fold"]) for row in rows}) < len(rows):
+    if len({(row.experiment, row.fold) for row in rows}) < len(rows):
         raise RowError(f"{name}/{ROWS}: holds one fold of one experiment twice; write the entry again")
     described = {}
     for number, one in _lines(contents.get(EXPERIMENTS, b""), f"{name}/{EXPERIMENTS}"):
@@ -131,7 +131,7 @@ def read_entry(folder: Path, changed: list[str] | None = None) -> Entry:
     derived = None
     if EVIDENCE in contents:
         derived = parse_derived(_parsed(contents[EVIDENCE], f"{name}/{EVIDENCE}"), f"{name}/{EVIDENCE}")
-    own = {row["experiment"] for row in rows}
+    own = {row.experiment for row in rows}
     for file, spoken in ((PREDICTIONS, set(predictions)), (EVIDENCE, derived.experiments if derived else set())):
         if foreign := sorted(spoken - own):
             raise RowError(f"{name}/{file}: speaks of experiments that are not its own: {', '.join(foreign[:5])}")

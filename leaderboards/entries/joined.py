@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..ranking.derived import NOTHING_KEPT, Derived
-from ..rows import Problem, RowError
+from ..result_row import RowError
+from ..rows import Problem
 from .entry import HEAD, Entry, read_entry
 
 PUBLISHED = Path(__file__).parents[1] / "published"

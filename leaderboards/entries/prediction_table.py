@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ...survival.concordance import concordance
-from ..schema import READINGS
+from ..result_row import READINGS
 
 _DIGITS = (6, 9, 17)
 _SURVIVAL_DIGITS = 7  # fewer move the calibration index of a badly calibrated model

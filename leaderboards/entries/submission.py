@@ -4,7 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from typing import Any
 import pandas as pd
 
 from ...survival.group_curves import as_json, curves_of
-from ..experiments import Attempt, Incomplete, attempts
+from ..experiments import CompleteExperiment, IncompleteExperiment, gather_experiments
 from ..predictions import predictions_of
 from ..ranking.board import boards
 from ..ranking.comparisons import Resampling
 from ..ranking.derived import plain
-from ..rows import Row, RowError, read_rows
+from ..result_row import ResultRow, RowError
+from ..rows import read_rows
 from .entry import write_entry
 from .prediction_table import edges_of, table_of
 
@@ -26,7 +27,7 @@ from .prediction_table import edges_of, table_of
 class Submission:
     """What an entry will hold. `shared` are predictions by experiment, `withheld` those that only give evidence."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
     settled: Mapping[str, Mapping[str, Any]]
     shared: Mapping[str, pd.DataFrame]
     withheld: Mapping[str, pd.DataFrame]
@@ -42,7 +43,7 @@ class Submission:
             for name, settled in self.settled.items()
         }
         table = table_of(self.shared, exact) if self.shared else None
-        kept = [row for row in self.rows if row["experiment"] in self.withheld]
+        kept = [row for row in self.rows if row.experiment in self.withheld]
         return write_entry(
             folder, head, self.rows, described, table, evidence_of(kept, self.withheld) if kept else None
         )
@@ -61,23 +62,27 @@ def select(
     were observed and `with_patients` is None.
     """
     read = read_rows(results)
-    done, open_ = attempts(read.rows)
-    wanted = [item for item in done if _asked(item, cohorts, models)]
-    undone = [item for item in open_ if _asked(item, cohorts, models)]
-    if undone:
-        told = [f"{i.experiment} ({i.model} on {i.cohort}, seed {i.seed}): {'; '.join(i.reasons)}" for i in undone]
+    complete, incomplete = gather_experiments(read.rows)
+    chosen = [item for item in complete if _is_chosen(item.row, cohorts, models)]
+    unfinished = [item for item in incomplete if _is_chosen(item.row, cohorts, models)]
+    if unfinished:
+        listed = [
+            f"{item.row.experiment} ({item.row.model} on {item.row.cohort}, seed {item.row.seed}): "
+            f"{'; '.join(item.reasons)}"
+            for item in unfinished
+        ]
         raise RowError(
-            f"{len(undone)} experiments are not complete: {'. '.join(told)}. Finish them, delete them, or choose "
+            f"{len(unfinished)} experiments are not complete: {'. '.join(listed)}. Finish them, delete them, or choose "
             "others with --cohort and --model"
         )
-    if not wanted:
-        there = sorted({f"{item.row['model']} on {item.cohort}" for item in done}) or ["none"]
-        raise RowError(f"no complete experiment fits --cohort and --model; there are: {', '.join(there)}")
-    names = [item.experiment for item in wanted]
+    if not chosen:
+        available = sorted({f"{item.row.model} on {item.row.cohort}" for item in complete}) or ["none"]
+        raise RowError(f"no complete experiment fits --cohort and --model; there are: {', '.join(available)}")
+    names = [item.row.experiment for item in chosen]
     tables, problems = predictions_of(read.folders, names)
     if problems:
         raise RowError(". ".join(f"{problem.where}: {problem.message}" for problem in problems))
-    observed = {item.experiment for item in wanted if not item.synthetic}
+    observed = {item.row.experiment for item in chosen if not item.row.synthetic}
     if observed and with_patients is None:
         raise RowError(
             f"{len(observed)} experiments are on patients who were observed, not drawn. Say --with-patients if their "
@@ -85,14 +90,14 @@ def select(
         )
     withheld = set() if with_patients else observed
     return Submission(
-        tuple(_sendable(row) for item in wanted for row in item.rows),
+        tuple(_sendable(row) for item in chosen for row in item.rows),
         {name: _settled(read.folders[name], name) for name in names},
         {name: table for name, table in tables.items() if name not in withheld},
         {name: table for name, table in tables.items() if name in withheld},
     )
 
 
-def evidence_of(rows: Sequence[Row], predictions: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+def evidence_of(rows: Sequence[ResultRow], predictions: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     """What is sent of these rows instead of their predictions, as plain values that `parse_derived` takes."""
     rankings, curves, most = [], {}, 0
     for ranking in (ranking for board in boards(rows) for ranking in board.rankings):
@@ -118,9 +123,8 @@ def evidence_of(rows: Sequence[Row], predictions: Mapping[str, pd.DataFrame]) ->
     return {"resamples": most, "rankings": rankings, "curves": curves}
 
 
-def _asked(item: Attempt | Incomplete, cohorts: Sequence[str], models: Sequence[str]) -> bool:
-    model = item.model if isinstance(item, Incomplete) else item.row["model"]
-    return (not cohorts or item.cohort in cohorts) and (not models or {model, item.experiment} & set(models) != set())
+def _is_chosen(row: ResultRow, cohorts: Sequence[str], models: Sequence[str]) -> bool:
+    return (not cohorts or row.cohort in cohorts) and (not models or bool({row.model, row.experiment} & set(models)))
 
 
 def _settled(folder: Path, name: str) -> Mapping[str, Any]:
@@ -136,13 +140,13 @@ def _settled(folder: Path, name: str) -> Mapping[str, Any]:
     return {key: value for key, value in told.items() if key != "id"} if trained else {}
 
 
-def _sendable(row: Row) -> Row:
+def _sendable(row: ResultRow) -> ResultRow:
     """The row with file names where its command has whole paths: a path tells about a machine and its user."""
-    command = row.get("command")
-    if not command:
+    if not row.command:
         return row
     try:
-        words = shlex.split(command)
+        words = shlex.split(row.command)
     except ValueError:
-        return row | {"command": ""}
-    return row | {"command": shlex.join(re.sub(r"^(~|\.\.|/|[A-Za-z]:\\).*?([^/\\]+)[/\\]*$", r"\2", w) for w in words)}
+        return replace(row, command="")
+    short = (re.sub(r"^(~|\.\.|/|[A-Za-z]:\\).*?([^/\\]+)[/\\]*$", r"\2", word) for word in words)
+    return replace(row, command=shlex.join(short))

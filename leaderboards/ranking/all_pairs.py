@@ -61,8 +61,8 @@ def t_test_p(lines: Sequence[Line], pairs: Pairs) -> NDArray[np.float64] | None:
 
 def sizes(line: Line) -> tuple[float, float]:
     """Patients that are tested, and that are trained on (with the inner validation part), mean over folds."""
-    tested = [row["n_test"] for row in line.rows]
+    tested = [row.n_test or 0 for row in line.rows]
     trained = [
-        (row.get("n_train") or 0) + (row.get("n_val") or 0) or row["patients"] - row["n_test"] for row in line.rows
+        (row.n_train or 0) + (row.n_val or 0) or (row.patients or 0) - (row.n_test or 0) for row in line.rows
     ]
     return float(np.mean(tested)), float(np.mean(trained))

@@ -14,9 +14,8 @@ from functools import cached_property
 import numpy as np
 
 from ...survival.comparisons import variance_split
-from ..experiments import Attempt, Incomplete, attempts
-from ..rows import Row
-from ..schema import METRICS, READINGS
+from ..experiments import CompleteExperiment, IncompleteExperiment, gather_experiments
+from ..result_row import READINGS, ResultRow, score_columns
 from .evidence import Evidence
 
 CONTROL, IMPORTED = "control", "imported"
@@ -64,7 +63,7 @@ class Line:
     patients: int
     events: int
     experiments: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
     split: tuple[float, float] | None
 
     @property
@@ -129,7 +128,7 @@ class Board:
     cohort: str
     synthetic: bool
     rankings: tuple[Ranking, ...]
-    incomplete: tuple[Incomplete, ...]
+    incomplete: tuple[IncompleteExperiment, ...]
     notes: tuple[str, ...]
 
     @property
@@ -138,30 +137,40 @@ class Board:
         return f"{self.cohort} (synthetic)" if self.synthetic else self.cohort
 
 
-def boards(rows: Iterable[Row]) -> tuple[Board, ...]:
+def boards(rows: Iterable[ResultRow]) -> tuple[Board, ...]:
     """Ranked boards of all rows: real cohorts first, then synthetic ones, each by name. The order of rows is
     irrelevant."""
-    done, open_ = attempts(rows)
-    names = sorted({(item.synthetic, item.cohort) for item in (*done, *open_)})
+    complete, incomplete = gather_experiments(rows)
+    cohorts = sorted({_cohort(item.row) for item in (*complete, *incomplete)})
     return tuple(
         _board(
             cohort,
             synthetic,
-            [item for item in done if (item.synthetic, item.cohort) == (synthetic, cohort)],
-            tuple(item for item in open_ if (item.synthetic, item.cohort) == (synthetic, cohort)),
+            [item for item in complete if _cohort(item.row) == (synthetic, cohort)],
+            tuple(item for item in incomplete if _cohort(item.row) == (synthetic, cohort)),
         )
-        for synthetic, cohort in names
+        for synthetic, cohort in cohorts
     )
 
 
-def _board(cohort: str, synthetic: bool, done: Sequence[Attempt], incomplete: tuple[Incomplete, ...]) -> Board:
-    groups: dict[tuple[str, str, str, int, int], list[Attempt]] = {}
-    for item in done:
-        # Where patients were left out (no features, no prediction), the labels are the same and the test parts not.
-        scored = (item.row.get("slides") or WHOLE_PATIENT, item.row["patients"], item.row["events"])
-        groups.setdefault((item.labels_fingerprint, item.folds_fingerprint, *scored), []).append(item)
+def _cohort(row: ResultRow) -> tuple[bool, str]:
+    return row.synthetic, row.cohort
+
+
+def _board(
+    cohort: str,
+    synthetic: bool,
+    complete: Sequence[CompleteExperiment],
+    incomplete: tuple[IncompleteExperiment, ...],
+) -> Board:
+    groups: dict[tuple, list[CompleteExperiment]] = {}
+    for item in complete:
+        row = item.row
+        # Where patients were left out (no features, no prediction), the labels are the same and the test folds not.
+        scored = (row.slides or WHOLE_PATIENT, row.patients, row.events)
+        groups.setdefault((row.labels_fingerprint, row.folds_fingerprint, *scored), []).append(item)
     rankings = [
-        Ranking(group[0].row["folds_name"], labels, folds, _lines(group))
+        Ranking(group[0].row.folds_name, labels, folds, _lines(group))
         for (labels, folds, *_), group in groups.items()
     ]
     rankings.sort(
@@ -193,10 +202,10 @@ def _board(cohort: str, synthetic: bool, done: Sequence[Attempt], incomplete: tu
     return Board(cohort, synthetic, tuple(rankings), incomplete, tuple(notes))
 
 
-def _lines(done: Sequence[Attempt]) -> tuple[Line, ...]:
-    groups: dict[tuple, dict[int, list[Attempt]]] = {}
-    for item in sorted(done, key=lambda item: (item.seed, item.experiment)):
-        groups.setdefault(item.line_key, {}).setdefault(item.seed, []).append(item)
+def _lines(complete: Sequence[CompleteExperiment]) -> tuple[Line, ...]:
+    groups: dict[tuple, dict[int, list[CompleteExperiment]]] = {}
+    for item in sorted(complete, key=lambda item: (item.row.seed, item.row.experiment)):
+        groups.setdefault(item.line_key, {}).setdefault(item.row.seed, []).append(item)
     lines = []
     for seeds in groups.values():
         if all(len(items) == 1 for items in seeds.values()):
@@ -217,58 +226,54 @@ def _lines(done: Sequence[Attempt]) -> tuple[Line, ...]:
     return tuple(replace(line, rank=means.index(line.selected.mean) + 1) for line in lines)
 
 
-def _line(items: Sequence[Attempt]) -> Line:
+def _line(items: Sequence[CompleteExperiment]) -> Line:
     row, rows = items[0].row, tuple(row for item in items for row in item.rows)
-    n_folds = items[0].n_folds
-    keys = [f"{metric}_{reading}" for metric in METRICS for reading in READINGS] + [
-        "ibs_km",
-        "oracle_c_index",
-    ]
-    by_fold = {key: _by_fold(rows, key, n_folds) for key in keys}
-    spreads = {key: _spread(values) for key, values in by_fold.items()}
+    n_folds = row.n_folds
+    by_fold = {column: _by_fold(rows, column, n_folds) for column in score_columns()}
+    spreads = {column: _spread(values) for column, values in by_fold.items()}
     best, selected = spreads["c_index_best"], spreads["c_index_selected"]
-    seconds = [row["seconds"] for row in rows if row.get("seconds") is not None]
-    parameters = [row["parameters"] for row in rows if row.get("parameters") is not None]
+    seconds = [row.seconds for row in rows if row.seconds is not None]
+    parameters = [row.parameters for row in rows if row.parameters is not None]
     return Line(
         rank=0,
-        model=row["model"],
+        model=row.model,
         variant="",
-        family=row["family"],
-        scales=row["scales"],
-        backbone=row["backbone"],
-        loss=row["loss"],
-        recipe=row["recipe"],
-        slides=row["slides"],
-        folds_name=row["folds_name"],
-        hyperparameters=row["hyperparameters"],
-        seeds=tuple(item.seed for item in items),
+        family=row.family,
+        scales=row.scales,
+        backbone=row.backbone,
+        loss=row.loss,
+        recipe=row.recipe,
+        slides=row.slides,
+        folds_name=row.folds_name,
+        hyperparameters=row.hyperparameters,
+        seeds=tuple(item.row.seed for item in items),
         n_folds=n_folds,
         spreads=spreads,
         folds={reading: tuple(by_fold[f"c_index_{reading}"]) for reading in READINGS},
         gap=None if best.mean is None or best.n < n_folds or selected.mean is None else best.mean - selected.mean,
         parameters=max(parameters) if parameters else None,
         seconds=float(np.mean(seconds)) if seconds else None,
-        patients=row["patients"],
-        events=row["events"],
-        experiments=tuple(item.experiment for item in items),
+        patients=row.patients or 0,
+        events=row.events or 0,
+        experiments=tuple(item.row.experiment for item in items),
         rows=rows,
         split=_split(items),
     )
 
 
-def _split(items: Sequence[Attempt]) -> tuple[float, float] | None:
+def _split(items: Sequence[CompleteExperiment]) -> tuple[float, float] | None:
     """SD between folds and between seeds of one fold; None unless there are at least two of both."""
-    if len(items) < 2 or items[0].n_folds < 2:
+    if len(items) < 2 or items[0].row.n_folds < 2:
         return None
-    return variance_split(np.array([[row["c_index_selected"] for row in item.rows] for item in items]).T)
+    return variance_split(np.array([[row.score("c_index_selected") for row in item.rows] for item in items]).T)
 
 
-def _by_fold(rows: Sequence[Row], key: str, n_folds: int) -> list[float]:
+def _by_fold(rows: Sequence[ResultRow], column: str, n_folds: int) -> list[float]:
     """The metric of each fold, mean over the seeds that have it; NaN where none has."""
     values: list[list[float]] = [[] for _ in range(n_folds)]
     for row in rows:
-        if row.get(key) is not None:
-            values[row["fold"]].append(row[key])
+        if (value := row.score(column)) is not None:
+            values[row.fold].append(value)
     return [float(np.mean(fold)) if fold else float("nan") for fold in values]
 
 

@@ -20,7 +20,7 @@ from ...survival.comparisons import (
     minimum_detectable_difference,
     percentile,
 )
-from ..schema import READINGS
+from ..result_row import READINGS
 from .all_pairs import bootstrap_p, sizes, t_test_p, to_adjust
 from .board import CONTROL, Board, Line, Ranking, names_of
 from .derived import NOTHING_KEPT, Derived

@@ -13,8 +13,7 @@ import numpy as np
 
 from ...survival.comparisons import Estimate
 from ...survival.group_curves import GroupCurves, parse_curves
-from ..rows import RowError
-from ..schema import READINGS
+from ..result_row import READINGS, RowError
 
 Members = tuple[str, ...]
 """The experiments of a line, in the order of their seeds."""

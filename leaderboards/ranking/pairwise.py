@@ -7,7 +7,7 @@ from itertools import combinations
 import pandas as pd
 
 from ...survival.comparisons import Estimate
-from ..rows import RowError
+from ..result_row import RowError
 from .board import Board, Line, Ranking, names_of
 from .comparisons import Resampling
 from .derived import NOTHING_KEPT, Derived

@@ -14,7 +14,7 @@ from ..ranking.board import CONTROL, IMPORTED, Board, Line, Ranking
 from ..ranking.comparisons import Resampling
 from ..ranking.derived import NOTHING_KEPT, Derived
 from ..ranking.evidence import SURVIVES, Pair, how
-from ..rows import RowError
+from ..result_row import RowError
 from .latex import escape as latex_escape
 from .latex import tabular
 from .markdown import escape, table

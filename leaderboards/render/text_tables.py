@@ -159,13 +159,13 @@ def incomplete_sheet(board: Board, notes: tuple[str, ...] = ()) -> Sheet:
     """The experiments of the board that are not ranked, with what is missing and why."""
     items = board.incomplete
     columns = [
-        ("Model", False, [item.model for item in items]),
-        ("Scales", False, [scales(item.scales) for item in items]),
-        ("Backbone", False, [item.backbone or NONE for item in items]),
-        ("Loss", False, [item.loss or NONE for item in items]),
-        ("Seed", True, [str(item.seed) for item in items]),
-        ("Experiment", False, [item.experiment for item in items]),
-        ("Folds", True, [f"{item.finished} of {item.n_folds}" for item in items]),
+        ("Model", False, [item.row.model for item in items]),
+        ("Scales", False, [scales(item.row.scales) for item in items]),
+        ("Backbone", False, [item.row.backbone or NONE for item in items]),
+        ("Loss", False, [item.row.loss or NONE for item in items]),
+        ("Seed", True, [str(item.row.seed) for item in items]),
+        ("Experiment", False, [item.row.experiment for item in items]),
+        ("Folds", True, [f"{item.finished} of {item.row.n_folds}" for item in items]),
         ("What is missing, and why", False, ["; ".join(item.reasons) for item in items]),
     ]
     return _sheet(f"{board.title}: incomplete, not ranked", columns, notes)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from ...cache.store import Memory
-from ...experiments import Incomplete
+from ...experiments import IncompleteExperiment
 from ...ranking.board import IMPORTED, Board, Line, Ranking
-from ...schema import READINGS
+from ...result_row import READINGS
 from .. import text_tables as sheets
 from ..figures.forest import forest
 from .ablation_views import AblationView, ablation_view
@@ -95,7 +95,7 @@ class BoardView:
     key: str
     board: Board
     rankings: tuple[RankingView, ...]
-    incomplete: tuple[Incomplete, ...]
+    incomplete: tuple[IncompleteExperiment, ...]
 
 
 def board_view(
@@ -187,7 +187,7 @@ def _line(
         curve=None if shown is None else _curve(shown, f"{line.label} on {board.title}"),
         no_curve=f"{told}, so there are no curves to show.",
         facts=facts(line),
-        commands=tuple(dict.fromkeys(row["command"] for row in line.rows if row.get("command"))),
+        commands=tuple(dict.fromkeys(row.command for row in line.rows if row.command)),
     )
 
 
