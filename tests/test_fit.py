@@ -10,7 +10,7 @@ from milsurv.benchmark.training.batches import epoch_batches, pack, pieces, pref
 from milsurv.benchmark.training.fit import Diverged, Part, Precision, Targets, backward, fit, learning_rate, predict
 from milsurv.benchmark.training.losses import LOSSES
 from milsurv.models import registry
-from milsurv.survival.metrics import FollowUp
+from milsurv.survival.followup import FollowUp
 from milsurv.survival.time_bins import fit_bins
 
 CPU = torch.device("cpu")

@@ -23,8 +23,9 @@ from ...datasets.labels.read import Labels
 from ...datasets.patient import Patient
 from ...errors import DataError, some
 from ...survival.cox import CannotFit, fit_cox
+from ...survival.followup import FollowUp, NotComputable
 from ...survival.kaplan_meier import kaplan_meier_curve
-from ...survival.metrics import FollowUp, NotComputable, c_index
+from ...survival.metrics import c_index
 from ...survival.time_bins import fit_bins
 from ..experiment import seed_for
 from ..results.score_predictions import Entry, Said, entry, versions

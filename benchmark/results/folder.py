@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from ...files import write_whole
 from ...leaderboards.rows import RowError, read_row
 from ...survival.clinical_curves import clinical_curves, read_fold
-from ...survival.metrics import FollowUp
+from ...survival.followup import FollowUp
 from ..experiment import Experiment
 from ..training.fold import FoldOutcome
 

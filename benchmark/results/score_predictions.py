@@ -15,17 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...leaderboards.rows import RowError, read_row
-from ...survival.metrics import METRICS, Estimate, FollowUp, NotComputable, brier_null
+from ...survival.followup import FollowUp, NotComputable, Prediction
+from ...survival.metrics import METRICS, brier_null, score_all
 from ..experiment import PROTOCOL, id_of
 from .folder import summarise, table, write
 from .provenance import code_version, libraries
-
-
-def need_of(metric: str) -> str | None:
-    """What a metric needs beside risks: `survival` probabilities, `high` risk groups, or nothing."""
-    if metric == "logrank_p":
-        return "high"
-    return "survival" if metric.startswith(("ibs", "ici", "d_calibration")) else None
 
 
 @dataclass(frozen=True)
@@ -128,26 +122,15 @@ def whole_of(settled: Mapping[str, object]) -> dict[str, object]:
 
 
 def _row(said: Said, readings: Sequence[str], why_not: str) -> dict[str, object]:
-    high = np.zeros(len(said.risk), dtype=bool) if said.high is None else said.high
-    edges = np.ones(1) if said.edges is None else said.edges
-    survival = np.full((len(said.risk), len(edges)), 0.5) if said.survival is None else said.survival
-    estimate = Estimate(said.risk, survival, edges, high)
+    scored = score_all(said.train, said.test, Prediction(said.risk, said.survival, said.edges, said.high))
     row: dict[str, object] = {"fold": said.fold}
-    for metric in METRICS:
-        lacks = need_of(metric.name)
-        try:
-            if lacks and getattr(said, lacks) is None:
-                words = "survival probabilities" if lacks == "survival" else "risk groups"
-                raise NotComputable(f"no {words} were given")
-            value: float | None = metric.score(said.train, said.test, estimate)
-            why = None
-        except NotComputable as reason:
-            value, why = None, str(reason)
+    for name in METRICS:
+        why = scored.get(f"why_{name}")
         for reading in ("selected", "last", "best"):
             stands = reading in readings
-            row[f"{metric.name}_{reading}"] = value if stands else None
+            row[f"{name}_{reading}"] = scored[name] if stands else None
             if not stands or why:
-                row[f"why_{metric.name}_{reading}"] = why if stands else why_not
+                row[f"why_{name}_{reading}"] = why if stands else why_not
     try:
         row["ibs_km"] = brier_null(said.train, said.test)
     except NotComputable as reason:

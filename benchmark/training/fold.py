@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ...survival.metrics import METRICS, Estimate, FollowUp, NotComputable, brier_null, c_index, score_all
+from ...survival.followup import FollowUp, NotComputable, Prediction
+from ...survival.metrics import METRICS, brier_null, c_index, score_all
 from ...survival.time_bins import fit_bins
 from ..experiment import Experiment, seed_for
 from ..recipe import Recipe, epochs_of
@@ -149,7 +150,7 @@ def run_fold(
 
         row: dict[str, object] = {}
         predictions: list[dict[str, object]] = []
-        read: dict[int, tuple[Estimate, dict[str, float | str | None]]] = {}
+        read: dict[int, tuple[Prediction, dict[str, float | str | None]]] = {}
         for reading in READINGS:
             epoch = epochs[reading]
             if epoch not in read:
@@ -159,7 +160,7 @@ def run_fold(
                     raise Diverged(f"scores are not finite after epoch {epoch}; a lower learning_rate may help")
                 alive = loss.survival(on_test, bins, on_train, train.followup.time, train.followup.event)
                 risk = by_patient(test, loss.risk(on_test))
-                estimate = Estimate(
+                estimate = Prediction(
                     risk=risk,
                     survival=by_patient(test, alive),
                     edges=np.asarray(bins.upper),
@@ -190,7 +191,9 @@ def run_fold(
     return FoldOutcome(row, predictions, fitted.curve)
 
 
-def _lines(parts: FoldParts, reading: str, estimate: Estimate) -> list[dict[str, object]]:
+def _lines(parts: FoldParts, reading: str, prediction: Prediction) -> list[dict[str, object]]:
+    edges, survival, high = prediction.edges, prediction.survival, prediction.high
+    assert edges is not None and survival is not None and high is not None  # a trained model gives all of them
     return [
         {
             "patient": patient,
@@ -199,14 +202,14 @@ def _lines(parts: FoldParts, reading: str, estimate: Estimate) -> list[dict[str,
             "reading": reading,
             "time": float(parts.scored_test.followup.time[i]),
             "event": int(parts.scored_test.followup.event[i]),
-            "risk": float(estimate.risk[i]),
-            "risk_group": "high" if estimate.high[i] else "low",
-            **{f"edge_{j + 1}": float(edge) for j, edge in enumerate(estimate.edges)},
-            **{f"survival_{j + 1}": float(s) for j, s in enumerate(estimate.survival[i])},
+            "risk": float(prediction.risk[i]),
+            "risk_group": "high" if high[i] else "low",
+            **{f"edge_{j + 1}": float(edge) for j, edge in enumerate(edges)},
+            **{f"survival_{j + 1}": float(s) for j, s in enumerate(survival[i])},
         }
         for i, patient in enumerate(parts.scored_test.patients)
     ]
 
 
-REPORTED = tuple(metric.name for metric in METRICS)
+REPORTED = tuple(METRICS)
 """Names of the metrics that every row carries, once per reading."""

@@ -20,7 +20,9 @@ _P_VALUES = ("d_calibration_p", "logrank_p")
 def folds_sheet(line: Line) -> sheets.Sheet:
     """Every fold of every seed: the three readings of the C-index, every other metric of the registry at selected."""
     columns = [(reading.capitalize(), f"c_index_{reading}", "c_index") for reading in READINGS]
-    for metric in registry.METRICS[1:]:
+    for metric in registry.METRICS.values():
+        if metric.name == "c_index":
+            continue
         columns.append((_HEADS.get(metric.name, metric.title), f"{metric.name}_selected", metric.name))
         if metric.name == "ibs":
             columns.append(("IBS of KM", "ibs_km", "ibs_km"))
