@@ -1,6 +1,5 @@
 """From what a user asks for to an Experiment and what it reads. Every mistake is found here, before training."""
 
-import difflib
 import math
 import shlex
 from collections.abc import Callable, Mapping
@@ -19,9 +18,10 @@ from ..datasets.labels.link_slides import attach_slides
 from ..datasets.labels.read import Labels, read_labels
 from ..datasets.labels.several_slides import MODES, select_slides
 from ..datasets.layout import find_features, find_labels, find_splits
-from ..errors import DataError
+from ..errors import DataError, UsageError
 from ..models import registry
 from ..models.spec import ModelSpec
+from ..names import check_choice as known
 from .baselines.controls import CONTROLS
 from .cross_validate import Material, without
 from .experiment import Experiment
@@ -35,10 +35,6 @@ SYNTHETIC_CELLS = 2.0
 """Mean 5x patches of a drawn slide; few, so that a first experiment takes two minutes and not an hour."""
 PLANTED_BACKBONE, PLANTED_DIM, PLANTED_CELLS = "planted", 64, 2.5
 """What planted cohorts are shown by where no backbone is named, its width, and the mean 5x patches of their slides."""
-
-
-class UsageError(ValueError):
-    """A request that cannot be understood; the message lists what can."""
 
 
 @dataclass(frozen=True)
@@ -95,16 +91,6 @@ class Request:
         """Whether the cohort is drawn: a synthetic twin was asked for, or a planted cohort, which is never observed."""
         planted = cohorts.get(self.cohort).planted is not None
         return self.features == SYNTHETIC or (planted and self.features is None and self.labels is None)
-
-
-def known(kind: str, name: str, names: object) -> None:
-    """Errors: `UsageError` with the known names and the nearest match when `name` is not among `names`."""
-    listed = list(names)  # type: ignore[call-overload]
-    if name in listed:
-        return
-    near = difflib.get_close_matches(name, listed, 1, 0.4)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    raise UsageError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(listed)}")
 
 
 def settings_of(spec: ModelSpec, recipe_name: str, settings: Mapping[str, str]) -> tuple[Recipe, dict[str, object]]:
@@ -248,7 +234,7 @@ def prepare(
     folds = folds_for(request, place, labels)
     units = select_slides(labels, request.slides)
     missing = "drop" if request.missing == "drop" else "error"
-    bags = Bags(reader, units.labels.patients, choice.magnifications, missing=missing)
+    bags = Bags(reader, units.labels.patients, choice.magnifications, missing=missing, places=choice.spec.places)
     noticed = bags.check(checking)
     material = Material(labels, folds.splits, units, bags, reader.dim)
     if bags.absent:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from .result_row import ResultRow, RowError, parse_row
+from ..errors import RowError
+from .result_row import ResultRow, parse_row
 
 
 @dataclass(frozen=True)

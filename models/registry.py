@@ -1,7 +1,7 @@
 """Every model by name: ours from an explicit tuple, other packages' through the entry-point group `milsurv.models`."""
 
-from difflib import get_close_matches
-
+from ..errors import UnknownName
+from ..names import check_choice
 from ..plugins import registered
 from . import (
     abmil,
@@ -10,6 +10,7 @@ from . import (
     crossfusion,
     crossfusion_concat,
     crossfusion_single,
+    deepgraphsurv,
     dsmil,
     maxpool,
     meanpool,
@@ -25,6 +26,7 @@ SPECS: tuple[ModelSpec, ...] = (
     abmil.SPEC,
     dsmil.SPEC,
     transmil.SPEC,
+    deepgraphsurv.SPEC,
     crossfusion_single.SPEC,
     abmil_concat.SPEC,
     abmil_late.SPEC,
@@ -33,21 +35,10 @@ SPECS: tuple[ModelSpec, ...] = (
 )
 
 
-class UnknownModel(KeyError, ValueError):
-    """A name that no model has. The message lists the known names and the nearest match."""
-
-    def __str__(self) -> str:
-        """Return the plain message (a KeyError alone would print it quoted)."""
-        return str(self.args[0])
-
-
 MODELS: dict[str, ModelSpec] = registered(ModelSpec, ENTRY_POINTS, SPECS)
 
 
 def get(name: str) -> ModelSpec:
-    """The spec of the model called `name`. Raises UnknownModel, which lists the known names and the nearest match."""
-    if name in MODELS:
-        return MODELS[name]
-    near = get_close_matches(name.lower().replace("_", "-"), MODELS, n=1, cutoff=0.5)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    raise UnknownModel(f"no model is called '{name}'.{hint} Known models: {', '.join(sorted(MODELS))}")
+    """The spec of the model called `name`. UnknownName lists the known names and the nearest match."""
+    check_choice("model", name, sorted(MODELS), UnknownName)
+    return MODELS[name]

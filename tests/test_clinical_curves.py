@@ -102,14 +102,13 @@ def test_risks_alone_give_an_auc_and_nothing_that_needs_probabilities():
 
 def test_a_fold_is_read_back_from_its_predictions():
     one = fold(0)
+    predicted, time, event = one.prediction, one.test.time, one.test.event
     lines = [
         {
             "time": str(t), "event": str(int(e)), "risk": str(r), "risk_group": "high" if h else "low",
             **{f"edge_{j + 1}": str(edge) for j, edge in enumerate(EDGES)},
             **{f"survival_{j + 1}": str(s) for j, s in enumerate(alive)},
         }
-        for t, e, r, h, alive in zip(
-            one.test.time, one.test.event, one.prediction.risk, one.prediction.high, one.prediction.survival, strict=True
-        )
+        for t, e, r, h, alive in zip(time, event, predicted.risk, predicted.high, predicted.survival, strict=True)
     ]  # fmt: skip
     assert clinical_curves([read_fold(0, one.train, lines)]) == clinical_curves([one])

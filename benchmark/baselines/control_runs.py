@@ -65,7 +65,7 @@ class ControlMaterial:
 
 
 def choose_control(request: Request) -> ControlChoice:
-    """Look up what a request for a control names. Errors: `UsageError`, `UnknownCohort`."""
+    """Look up what a request for a control names. Errors: `UsageError`, `UnknownName`."""
     control, cohort = CONTROLS[request.model], cohorts.get(request.cohort)
     check_words(request)
     if request.recipe != "default":

@@ -11,10 +11,11 @@ from torch import nn
 from ...datasets.bags import Bags
 from ...datasets.features.opening import open_features
 from ...datasets.patient import Patient
-from ...errors import DataError
+from ...errors import DataError, UsageError
 from ...models import registry
-from ...models.reference import REFERENCE_NAMES, load_reference
-from ..prepare import UsageError, known, settings_of
+from ...models.reference import CASES, REFERENCE_NAMES, load_reference
+from ...names import check_choice
+from ..prepare import settings_of
 from ..results.folder import table, write
 from ..training.batches import pack
 from ..training.fit import Precision
@@ -64,11 +65,12 @@ def import_reference(file: Path, model: str, settings: Mapping[str, str], out: P
     settings: hyperparameters that shapes do not tell, such as `num_heads`.
     Errors: `UsageError` for a model that the reference has not; `DataError` when names or shapes do not fit.
     """
-    known("reference model", model, REFERENCE_NAMES)
+    check_choice("reference model", model, REFERENCE_NAMES)
     state = read_state_dict(file)
+    spec = registry.get(CASES[model].model)
     for key in settings:
-        known("hyperparameter", key, registry.get(model).reference_defaults)
-    _, hyper = settings_of(registry.get(model), "reference", settings)
+        check_choice("hyperparameter", key, spec.reference_defaults)
+    _, hyper = settings_of(spec, "reference", settings)
     chosen = {key: hyper[key] for key in settings}
     try:
         module = load_reference(model, state, **chosen)
@@ -78,7 +80,7 @@ def import_reference(file: Path, model: str, settings: Mapping[str, str], out: P
     buffer = io.BytesIO()
     torch.save(module.state_dict(), buffer)
     write(path, buffer.getvalue())
-    return Imported(model, module, path)
+    return Imported(spec.name, module, path)
 
 
 @torch.no_grad()
@@ -89,7 +91,8 @@ def score_slides(imported: Imported, features: Path, backbone: str | None, out: 
     """
     reader = open_features(features, backbone)
     slides = sorted(reader.slides)
-    bags = Bags(reader, [Patient(s, 1.0, False, "", (s,), {}) for s in slides], registry.get(imported.model).scales)
+    spec = registry.get(imported.model)
+    bags = Bags(reader, [Patient(s, 1.0, False, "", (s,), {}) for s in slides], spec.scales, places=spec.places)
     bags.check()
     precision, loss = Precision("float32", torch.device("cpu")), LOSSES["nll"]
     rows = []

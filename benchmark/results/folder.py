@@ -19,17 +19,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ...errors import CannotWrite, RowError
 from ...files import write_whole
-from ...leaderboards.result_row import ResultRow, RowError
+from ...leaderboards.result_row import ResultRow
 from ...leaderboards.rows import read_row
 from ...survival.clinical_curves import clinical_curves, read_fold
 from ...survival.followup import FollowUp
 from ..experiment import Experiment
 from ..training.fold import FoldOutcome
-
-
-class CannotWrite(OSError):
-    """The output folder does not take what was computed; the message says what to do."""
 
 
 def write(path: Path, data: str | bytes) -> None:

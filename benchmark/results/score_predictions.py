@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...leaderboards.result_row import ResultRow, RowError, parse_row
+from ...errors import RowError
+from ...leaderboards.result_row import ResultRow, parse_row
 from ...leaderboards.rows import read_row
 from ...survival.followup import FollowUp, NotComputable, Prediction
 from ...survival.metrics import METRICS, brier_null, score_all

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ...models.contract import Prepares
 from ...survival.followup import FollowUp, NotComputable, Prediction
 from ...survival.metrics import METRICS, brier_null, c_index, score_all
 from ...survival.time_bins import fit_bins
@@ -114,6 +115,8 @@ def run_fold(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed("weights"))
         model = build(dim, loss.width(bins.count), **experiment.hyperparameters).to(device)
+        if isinstance(model, Prepares):
+            model.prepare(bags, train.patients, np.random.default_rng(seed("prepare")))
         torch.manual_seed(seed("dropout"))
         precision = Precision(recipe.precision, device)
 

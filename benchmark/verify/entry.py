@@ -10,12 +10,13 @@ import pandas as pd
 
 from ...datasets.folds.read import Folds
 from ...datasets.labels.read import Labels
+from ...errors import RowError
 from ...leaderboards.entries.entry import Entry, read_entry
 from ...leaderboards.experiments import gather_experiments
 from ...leaderboards.ranking.board import boards
 from ...leaderboards.ranking.comparisons import with_evidence
 from ...leaderboards.ranking.published_evidence import NO_EVIDENCE
-from ...leaderboards.result_row import ResultRow, RowError
+from ...leaderboards.result_row import ResultRow
 from ..experiment import id_of
 from .ids import as_row_fields, check_ids
 from .numbers import check_numbers, check_patients
