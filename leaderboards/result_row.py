@@ -324,7 +324,7 @@ def parse_row(found: object, name: str = "row", remedy: str = "Delete this file 
         raise RowError(f"{name}: {known}. {remedy}")
     if faults := list(_faults(found)):
         raise RowError(f"{name}: {'; '.join(faults)}. {remedy}")
-    return msgspec.convert(_nested(found), ResultRow)
+    return ResultRow(**_nested(found))
 
 
 def _nested(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -335,7 +335,7 @@ def _nested(found: Mapping[str, Any]) -> dict[str, Any]:
         if key in fixed_fields():
             nested[key] = value
         elif key in columns:
-            nested["scores"][key] = value
+            nested["scores"][key] = None if value is None else float(value)
         elif key.startswith("why_") and isinstance(value, str):
             nested["reasons"][key.removeprefix("why_")] = value
         elif key != "schema":

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from milsurv.errors import RowError
-from milsurv.leaderboards.ranking.board import boards
 from milsurv.leaderboards.ranking.comparisons import Resampling
 from milsurv.leaderboards.render.ablation import ablation_latex, ablation_markdown, ablations
 from milsurv.leaderboards.render.figures import style
@@ -32,7 +31,7 @@ def varied():
         trained("good", 3.0, 3, backbone="resnet50"),
         trained(MARKUP, -3.0, 4, backbone="resnet50"),
     ]
-    (board,) = boards(row for rows, _ in made for row in rows)
+    (board,) = make.boards(row for rows, _ in made for row in rows)
     return board, {rows[0]["experiment"]: table for rows, table in made}
 
 

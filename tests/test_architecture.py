@@ -27,7 +27,7 @@ ONE_FOLDER = {
     "transformers": "datasets/encoders",
 }
 UPWARDS = ("cache", "ranking", "entries", "render")  # folders of leaderboards/
-WAYS_IN = ("publish", "committed", "figure_set", "cached_evidence")
+WAYS_IN = ("publish", "committed", "figure_set")
 
 
 @cache

@@ -35,8 +35,8 @@ class CannotSimulate(Exception):
 
 @dataclass(frozen=True)
 class Truth:
-    """Patients and outer folds. `source` is how they are known; `id_fields`, which the id of the experiment is the hash of,
-    are there where all of it was simulated again.
+    """Patients and outer folds. `source` is how they are known; `id_fields`, which the experiment's id is made of, are
+    there where all of it was simulated again.
     """
 
     source: str
