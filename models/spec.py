@@ -27,6 +27,11 @@ class ModelSpec:
         family: "single-scale" or "multi-scale".
         order_free: True where the order of a bag's patches provably does not matter.
         reference: the paper.
+        equation: what the model computes, in a few lines of plain text.
+        cost: how time and memory grow with the patches of a bag, n.
+        repository: where the authors' code is, with the commit it was read at; empty where there is none.
+        licence: the licence of that code. Ours is written from the equations.
+        defects: what of that code is a defect or a choice to know, each with how it is handled here, one line each.
     """
 
     name: str
@@ -39,6 +44,11 @@ class ModelSpec:
     family: str
     order_free: bool
     reference: str
+    equation: str = ""
+    cost: str = ""
+    repository: str = ""
+    licence: str = ""
+    defects: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check what can be checked without building. Raises ValueError naming the field."""

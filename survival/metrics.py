@@ -78,12 +78,14 @@ class Metric:
 
     name: the column it fills; title: as people call it; higher_is_better: its direction.
     score: (training follow-up, test follow-up, estimate) -> float, or `NotComputable`.
+    bounds: the least and the largest value it can take; a row with another is refused.
     """
 
     name: str
     title: str
     higher_is_better: bool
     score: Callable[[FollowUp, FollowUp, Estimate], float]
+    bounds: tuple[float, float] = (0.0, 1.0)
 
 
 def harrell_c(train: FollowUp, test: FollowUp, estimate: Estimate) -> float:

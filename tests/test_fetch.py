@@ -216,7 +216,9 @@ def wrong_count(handler: Handler) -> bool:
 
 
 @pytest.mark.parametrize(
-    "fault", [fail(500), fail(503), fail(429), truncate, text_instead, slow, hang_up, wrong_count], ids=str
+    "fault",
+    [fail(500), fail(503), fail(429), truncate, text_instead, slow, hang_up, wrong_count],
+    ids=["500", "503", "429", "truncate", "text_instead", "slow", "hang_up", "wrong_count"],
 )
 def test_faults_that_pass_change_nothing_in_the_files(
     gdc: Gdc, tmp_path: Path, fault: Callable[[Handler], bool]
