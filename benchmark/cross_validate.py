@@ -3,10 +3,10 @@
 import json
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from ..datasets.folds.read import cut_validation
 from ..datasets.folds.split import Split
 from ..datasets.patient import Patient
 from ..errors import CannotWrite, DataError
+from ..leaderboards.result_row import ResultRow
 from ..models import registry
 from .baselines.fit import fit_baseline, followup
 from .baselines.registry import FAMILY
@@ -31,13 +32,15 @@ FitFold = Callable[[Split], FoldOutcome]
 
 
 class Watcher(Protocol):
-    """Whoever wants to see progress; `console.FoldProgress` is one."""
+    """Whoever wants to see progress; `console.FoldProgress` is one. `done` folds are over."""
+
+    done: int
 
     def epoch(self, fold: int, epoch: int, line: Mapping[str, float | int | None]) -> None:
         """An epoch of a fold is over."""
         ...
 
-    def fold(self, fold: int, row: Mapping[str, object], computed: bool) -> None:
+    def fold(self, fold: int, row: ResultRow, computed: bool) -> None:
         """A fold is over; `computed` is False when its result was already there."""
         ...
 
@@ -49,11 +52,11 @@ class Recorder(Protocol):
         """The experiment begins, or goes on."""
         ...
 
-    def fold(self, row: Mapping[str, object], folder: Path) -> None:
+    def fold(self, row: ResultRow, folder: Path) -> None:
         """A fold's files are written."""
         ...
 
-    def end(self, status: str, rows: Sequence[Mapping[str, object]], folder: Path) -> None:
+    def end(self, status: str, rows: Sequence[ResultRow], folder: Path) -> None:
         """The experiment is `FINISHED`, `FAILED` or `KILLED`."""
         ...
 
@@ -67,8 +70,8 @@ def cross_validate(
     recorder: Recorder | None = None,
     only: Sequence[int] = (),
     fit_fold: FitFold | None = None,
-    facts: Mapping[str, object] | None = None,
-) -> list[dict[str, object]]:
+    facts: Mapping[str, Any] | None = None,
+) -> list[ResultRow]:
     """Compute every fold that is not finished yet and return all rows, failed ones included.
 
     Parameters
@@ -82,7 +85,7 @@ def cross_validate(
     fit_fold
         How a fold is computed; by the experiment's own model or baseline when None.
     facts
-        Further keys of every row.
+        Further fields of every row.
 
     Raises
     ------
@@ -92,12 +95,12 @@ def cross_validate(
     folder = ResultFolder(out, experiment)
     splits = [split for split in data.folds.splits if not only or split.fold in only]
     fit_fold = fit_fold or _fit_fold(experiment, data, watcher)
-    rows: list[dict[str, object]] = []
+    rows: list[ResultRow] = []
     status = "KILLED"
     lock = folder.claim()
     threads = torch.get_num_threads()
     torch.set_num_threads(threads_for(experiment, data, threads))
-    shared = describe(experiment, data) | {"command": command} | dict(facts or {})
+    shared = replace(describe(experiment, data), command=command, **(facts or {}))
     try:
         if recorder is not None:
             recorder.begin()
@@ -113,7 +116,7 @@ def cross_validate(
                 recorder.fold(row, folder.fold(split.fold))
         learned = {s.fold: validation_split(experiment, data, s)[0] for s in data.folds.splits}
         folder.summarise({fold: followup(data.scored(train)) for fold, train in learned.items()})
-        status = "FINISHED" if all(row["status"] == "finished" for row in rows) else "FAILED"
+        status = "FINISHED" if all(row.finished for row in rows) else "FAILED"
     except CannotWrite:
         status = "FAILED"
         raise
@@ -125,41 +128,41 @@ def cross_validate(
     return rows
 
 
-def describe(experiment: Experiment, data: CohortData) -> dict[str, object]:
-    """The part of a row that all folds of an experiment share."""
-    trained = experiment.recipe is not None
-    versions = libraries()
-    shared: dict[str, object] = {
-        "schema": 1,
-        "experiment": experiment.id,
-        "model": experiment.model,
-        "family": family_of(experiment),
-        "scales": ",".join(map(str, experiment.magnifications)) or None,
-        "cohort": experiment.cohort,
-        "cohort_version": experiment.cohort_version,
-        "synthetic": experiment.synthetic,
-        "backbone": experiment.backbone,
-        "loss": experiment.recipe.loss if experiment.recipe else None,
-        "recipe": recipe_title(experiment.recipe) if experiment.recipe else None,
-        "endpoint": experiment.endpoint,
-        "slides": experiment.slides,
-        "missing": experiment.missing,
-        "folds_name": experiment.folds_name,
-        "n_folds": experiment.n_folds,
-        "seed": experiment.seed,
-        "hyperparameters": json.dumps(dict(experiment.hyperparameters), sort_keys=True),
-        "protocol": experiment.protocol,
-        "patients": len(data.labels.patients),
-        "events": sum(patient.event for patient in data.labels.patients),
-        "labels_fingerprint": experiment.labels_fingerprint,
-        "folds_fingerprint": experiment.folds_fingerprint,
-        "features_fingerprint": experiment.features_fingerprint,
-        "code_version": code_version(),
-        "torch_version": versions["torch"] if trained else None,
-        "device": experiment.device,
-        "hardware": hardware(experiment.device) if trained else None,
-    }
-    return shared if trained else shared | {"scikit_survival_version": versions["scikit-survival"]}
+def describe(experiment: Experiment, data: CohortData) -> ResultRow:
+    """What the rows of all folds of an experiment share."""
+    recipe, versions = experiment.recipe, libraries()
+    return ResultRow(
+        status="running",
+        experiment=experiment.id,
+        fold=0,
+        n_folds=experiment.n_folds,
+        seed=experiment.seed,
+        model=experiment.model,
+        family=family_of(experiment),
+        scales=",".join(map(str, experiment.magnifications)) or None,
+        cohort=experiment.cohort,
+        synthetic=experiment.synthetic,
+        backbone=experiment.backbone,
+        loss=recipe.loss if recipe else None,
+        recipe=recipe_title(recipe) if recipe else None,
+        slides=experiment.slides,
+        folds_name=experiment.folds_name,
+        hyperparameters=json.dumps(dict(experiment.hyperparameters), sort_keys=True),
+        cohort_version=experiment.cohort_version,
+        endpoint=experiment.endpoint,
+        missing=experiment.missing,
+        protocol=experiment.protocol,
+        patients=len(data.labels.patients),
+        events=sum(patient.event for patient in data.labels.patients),
+        labels_fingerprint=experiment.labels_fingerprint,
+        folds_fingerprint=experiment.folds_fingerprint,
+        features_fingerprint=experiment.features_fingerprint,
+        code_version=code_version(),
+        torch_version=versions["torch"] if recipe else None,
+        scikit_survival_version=None if recipe else versions["scikit-survival"],
+        device=experiment.device,
+        hardware=hardware(experiment.device) if recipe else None,
+    )
 
 
 def family_of(experiment: Experiment) -> str:
@@ -259,19 +262,19 @@ def _fit_fold(experiment: Experiment, data: CohortData, watcher: Watcher) -> Fit
 
 
 def _compute(
-    data: CohortData, split: Split, folder: ResultFolder, shared: Mapping[str, object], fit_fold: FitFold
-) -> dict[str, object]:
+    data: CohortData, split: Split, folder: ResultFolder, shared: ResultRow, fit_fold: FitFold
+) -> ResultRow:
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    row = {**shared, "fold": split.fold, "created": started, "oracle_c_index": oracle_c_index(data, split)}
+    row = replace(shared, fold=split.fold, created=started, oracle_c_index=oracle_c_index(data, split))
     try:
         outcome = fit_fold(split)
     except Exception as error:
         # Bad data, diverged training, or a fault of ours or of a model: the fold is recorded as failed, the others
         # still run, and the exit status says so.
         explained = isinstance(error, DataError | Diverged | torch.OutOfMemoryError)
-        row |= {"status": "failed", "error": str(error) if explained else f"{type(error).__name__}: {error}"}
+        row = replace(row, status="failed", error=str(error) if explained else f"{type(error).__name__}: {error}")
         folder.write_failure(row, traceback.format_exc())
     else:
-        row |= {"status": "finished", "error": None, **outcome.row}
+        row = outcome.complete(row)
         folder.write_fold(row, outcome)
     return row

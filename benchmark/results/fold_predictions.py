@@ -4,17 +4,14 @@ A trained model, a baseline and another group's table all end here, so that all 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...leaderboards.result_row import READINGS, ResultRow
 from ...survival.metrics import METRICS, Estimate, FollowUp, NotComputable, brier_null, c_index
-
-READINGS = ("selected", "last", "best")
-"""`selected`: epoch chosen on the validation split, the one we rank by. `last`: the last epoch. `best`: the best epoch
-on the test set, as published papers report; never ranked by."""
-
 
 @dataclass(frozen=True)
 class FoldPredictions:
@@ -86,13 +83,31 @@ class FoldPredictions:
 
 @dataclass(frozen=True)
 class FoldOutcome:
-    """What one fold gives: `row`, its part of the result row; `predictions`, one line a patient and reading; `curve`,
-    one line an epoch (none where nothing is trained by epochs).
+    """What one fold gives.
+
+    Attributes
+    ----------
+    fields
+        Its fields of the `ResultRow`.
+    scores
+        By reading, as `FoldPredictions.score` gives them.
+    predictions
+        One line a patient and reading.
+    curve
+        One line an epoch; none where nothing is trained by epochs.
     """
 
-    row: dict[str, object]
+    fields: Mapping[str, Any]
+    scores: Mapping[str, Mapping[str, float | str | None]]
     predictions: list[dict[str, object]]
     curve: list[dict[str, float | int | None]] = field(default_factory=list)
+
+    def complete(self, row: ResultRow) -> ResultRow:
+        """The row of the fold, with what came of it."""
+        row = replace(row, status="finished", error=None, **self.fields)
+        for reading, scores in self.scores.items():
+            row = row.with_scores(reading, scores)
+        return row
 
 
 def outcome_of(
@@ -111,39 +126,33 @@ def outcome_of(
     parameters, seconds
         Of the fit; None where unknown.
     """
-    row: dict[str, object] = {}
-    scores = predictions.score()
-    for metric in METRICS:
-        for reading in READINGS:
-            stands = reading in readings
-            row[f"{metric.name}_{reading}"] = scores[metric.name] if stands else None
-            why = scores.get(f"why_{metric.name}") if stands else why_not
-            if why:
-                row[f"why_{metric.name}_{reading}"] = why
-    row |= row_of_test_set(predictions) | {
+    found = predictions.score()
+    nothing = {key: why for metric in METRICS for key, why in ((metric.name, None), (f"why_{metric.name}", why_not))}
+    fields = {
         "n_train": len(predictions.train_followup.time),
         "n_val": 0,
         "events_train": int(predictions.train_followup.event.sum()),
         "events_val": 0,
-        "epochs": None,
-        **{f"epoch_{reading}": None for reading in READINGS},
         "parameters": parameters,
         "seconds": seconds,
+        **fields_of_test_set(predictions),
     }
-    return FoldOutcome(row, predictions.lines("selected"))
+    scores = {reading: found if reading in readings else nothing for reading in READINGS}
+    return FoldOutcome(fields, scores, predictions.lines("selected"))
 
 
-def row_of_test_set(predictions: FoldPredictions) -> dict[str, object]:
-    """The part of a row that follows from the follow-up alone: counts, and the Brier score of Kaplan-Meier."""
-    row: dict[str, object] = {
+def fields_of_test_set(predictions: FoldPredictions) -> dict[str, Any]:
+    """The fields of a row that follow from the test set's follow-up: counts, and the Brier score of Kaplan-Meier."""
+    try:
+        brier, reasons = brier_null(predictions.train_followup, predictions.test_followup), {}
+    except NotComputable as reason:
+        brier, reasons = None, {"ibs_km": str(reason)}
+    return {
         "n_test": len(predictions.patients),
         "events_test": int(predictions.test_followup.event.sum()),
+        "ibs_km": brier,
+        "reasons": reasons,
     }
-    try:
-        row["ibs_km"] = brier_null(predictions.train_followup, predictions.test_followup)
-    except NotComputable as reason:
-        row |= {"ibs_km": None, "why_ibs_km": str(reason)}
-    return row
 
 
 def c_index_or_none(followup: FollowUp, risk: Sequence[float] | NDArray[np.float64]) -> float | None:

@@ -14,7 +14,8 @@ from ...survival.metrics import FollowUp, NotComputable, c_index
 from ...survival.time_bins import fit_bins
 from ..experiment import Experiment, seed_for
 from ..recipe import Recipe, epochs_of
-from ..results.fold_predictions import READINGS, FoldOutcome, FoldPredictions, row_of_test_set
+from ...leaderboards.result_row import READINGS
+from ..results.fold_predictions import FoldOutcome, FoldPredictions, fields_of_test_set
 from .batches import BagSource
 from .fit import Diverged, Part, Precision, fit, predict
 from .losses import LOSSES
@@ -135,8 +136,8 @@ def train_fold(
         if best.epoch:
             weights[best.epoch] = best.weights
 
-        row: dict[str, object] = {}
         lines: list[dict[str, object]] = []
+        found: dict[str, Mapping[str, float | str | None]] = {}
         read: dict[int, tuple[FoldPredictions, dict[str, float | str | None]]] = {}
         for reading in READINGS:
             epoch = epochs[reading]
@@ -159,20 +160,19 @@ def train_fold(
                     owner=parts.owner,
                 )
                 read[epoch] = predictions, predictions.score()
-            predictions, metrics = read[epoch]
-            row |= {f"{name}_{reading}": value for name, value in metrics.items()}
-            row[f"epoch_{reading}"] = epoch
+            predictions, found[reading] = read[epoch]
             lines += predictions.lines(reading)
 
-    row |= row_of_test_set(predictions)
-    row |= {
+    fields = {
         "n_train": len(train.patients),
         "n_val": len(parts.val.patients),
         "events_train": int(train.followup.event.sum()),
         "events_val": int(parts.val.followup.event.sum()),
         "epochs": last,
+        **{f"epoch_{reading}": epoch for reading, epoch in epochs.items()},
         "bin_edges": " ".join(f"{edge:.4f}" for edge in bins.upper),
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": round(trained, 2),
+        **fields_of_test_set(read[last][0]),
     }
-    return FoldOutcome(row, lines, fitted.curve)
+    return FoldOutcome(fields, found, lines, fitted.curve)
