@@ -22,6 +22,7 @@ def models() -> Rows:
             "title": spec.title,
             "scales": "5, 10 or 20" if spec.family == "single-scale" else ", ".join(map(str, spec.scales)),
             "family": spec.family,
+            "needs": "coordinates" if spec.places else "",
             "reference": spec.reference,
         }
         for spec in MODELS.values()
@@ -32,6 +33,7 @@ def models() -> Rows:
             "title": control.title,
             "scales": "none",
             "family": FAMILY,
+            "needs": "",
             "reference": "docs/controls.md",
         }
         for control in CONTROLS.values()

@@ -119,7 +119,7 @@ def id_of(id_fields: Mapping[str, object]) -> str:
 
 
 def seed_for(seed: int, fold: int, purpose: str) -> int:
-    """A seed of its own for each fold and purpose (`weights`, `batches`, `validation`, `dropout`).
+    """A seed of its own for each fold and purpose (`weights`, `batches`, `validation`, `dropout`, `prepare`).
 
     It depends on nothing else: all models of one seed see the same validation split and the same batch order, which
     is what makes their differences paired, and no label can reach the random numbers.

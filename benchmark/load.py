@@ -85,7 +85,7 @@ def load(
     if reader is not None and (trained or counts or request.missing == "drop"):
         scales = resolved.magnifications or ([max(reader.magnifications)] if counts else reader.magnifications)
         missing = "drop" if request.missing == "drop" else "error"
-        bags = Bags(reader, units.labels.patients, scales, missing=missing)
+        bags = Bags(reader, units.labels.patients, scales, missing=missing, places=resolved.needs_places)
         findings = (*findings, *bags.check(checking))
         data = replace(data, bags=bags, dim=reader.dim)
         if bags.absent:

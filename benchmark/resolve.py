@@ -43,6 +43,11 @@ class Resolved:
         """The baseline, or None where a model is trained."""
         return self.method if isinstance(self.method, Baseline) else None
 
+    @property
+    def needs_places(self) -> bool:
+        """Whether the model needs to know where patches lie."""
+        return isinstance(self.method, ModelSpec) and self.method.places
+
 
 def resolve(request: Request) -> Resolved:
     """Look up everything that a request names.

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, some
 from .cache import ByteCache
+from .features.cells import cells_of, patch_sides
 from .features.coverage import spelled, survey
 from .features.reader import Reader
 from .findings import Finding, finding
@@ -23,6 +24,9 @@ class Bag:
     Rows of several slides follow each other in the order of `slides`; `slide_lengths` says how many each
     slide has. Coordinates are those of each slide: the slides of a patient share no plane. Arrays are
     read-only, because all folds share them.
+
+    `cells`, where asked for, are the whole cells of each scale on one grid per slide, int32 (n, 2): see
+    `milsurv.datasets.features.cells`.
     """
 
     patient: str
@@ -30,11 +34,12 @@ class Bag:
     coords: dict[int, np.ndarray | None]
     slides: tuple[str, ...]
     slide_lengths: dict[int, tuple[int, ...]]
+    cells: dict[int, np.ndarray] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        arrays = [*self.features.values(), *(c for c in self.coords.values() if c is not None)]
+        arrays = [*self.features.values(), *(c for c in self.coords.values() if c is not None), *self.cells.values()]
         return sum(array.nbytes for array in arrays)
 
 
@@ -44,7 +49,7 @@ class Bags:
     `check()` looks at every header and refuses faults before any training. With `missing="drop"`, slides
     without a file, without one of the scales, or with an empty one are left out and listed by `check()`, and
     `absent` then names the patients of whom nothing is left: take them out of the folds. Up to `cache_bytes`
-    of bags are kept in memory.
+    of bags are kept in memory. With `places`, bags have cells, and slides without coordinates are refused.
     """
 
     def __init__(
@@ -54,11 +59,13 @@ class Bags:
         magnifications: Iterable[int],
         cache_bytes: int = 2 << 30,
         missing: Literal["error", "drop"] = "error",
+        places: bool = False,
     ) -> None:
         """Match slides with files by name; nothing is read yet."""
         self.reader = reader
         self.magnifications = tuple(sorted(set(magnifications)))
         self.missing = missing
+        self.places = places
         self.absent: tuple[str, ...] = ()
         self._cache: ByteCache[Bag] = ByteCache(cache_bytes)
         self._slides: dict[str, tuple[str, ...]] = {}  # as the files are called
@@ -81,6 +88,8 @@ class Bags:
         findings = [*self.reader.findings, *found.findings(self.reader.folder)]
         for patient, names in self._slides.items():
             self._slides[patient] = tuple(s for s in names if s not in found.unusable)
+        if self.places:
+            self._check_places()
         self.absent = tuple(sorted(patient for patient, names in self._slides.items() if not names))
         if self.absent:
             message = "patients have no slide with usable features; left out"
@@ -92,6 +101,16 @@ class Bags:
             message = "slides with features belong to no patient of the labels; not used"
             findings.append(finding("features_without_label", "info", message, extra))
         return tuple(findings)
+
+    def _check_places(self) -> None:
+        facts = {slide: self.reader.facts(slide) for slide in self.slides}
+        bare = [slide for slide, by_scale in facts.items() if not all(by_scale[m].located for m in self.magnifications)]
+        if bare:
+            raise DataError(
+                f"{self.reader.folder}: {len(bare)} of {len(facts)} slides have no patch coordinates ({some(bare)}), "
+                "and this model needs to know where patches lie. Give the folder that has them with --coords, extract "
+                "the features again with coordinates, or choose a model that needs none (`bench list models`)."
+            )
 
     @property
     def slides(self) -> tuple[str, ...]:
@@ -154,4 +173,23 @@ class Bags:
                     array.flags.writeable = False
             features[m], coords[m] = matrix, joined
         per_slide = {m: tuple(c[m] for c in counts) for m in self.magnifications}
-        return Bag(patient_id, features, coords, slides, per_slide)
+        cells = self._cells(slides, coords, per_slide) if self.places else {}
+        return Bag(patient_id, features, coords, slides, per_slide, cells)
+
+    def _cells(
+        self, slides: tuple[str, ...], coords: dict[int, np.ndarray | None], per_slide: dict[int, tuple[int, ...]]
+    ) -> dict[int, np.ndarray]:
+        """Cells by magnification, slide by slide: every slide has a grid of its own."""
+        cut = {m: np.split(c, np.cumsum(per_slide[m])[:-1]) for m, c in coords.items() if c is not None}
+        found = []
+        for k, slide in enumerate(slides):
+            corners = {m: parts[k] for m, parts in cut.items()}
+            geometry = {m: fact.geometry for m, fact in self.reader.facts(slide).items()}
+            try:
+                found.append(cells_of(corners, patch_sides(corners, geometry)))
+            except ValueError as error:
+                raise DataError(f"{self.reader.folder}: slide {slide} {error}.") from error
+        joined = {m: np.concatenate([one[m] for one in found]) for m in self.magnifications}
+        for array in joined.values():
+            array.flags.writeable = False
+        return joined

@@ -12,7 +12,8 @@ class ModelSpec:
 
     A built model is called as `model(features, lengths)`, both mappings keyed by magnification: `features[m]` holds all
     bags of the batch laid end to end, (sum of n, dim); `lengths[m]` the number of rows of each bag, (b,). It returns
-    raw scores, (b, n_out). A batch gives for every bag what that bag alone gives, to 1e-5.
+    raw scores, (b, n_out). A batch gives for every bag what that bag alone gives, to 1e-5. A model with `places` is
+    called as `model(features, lengths, places)`; what else a model may do in training says `milsurv.models.contract`.
 
     Attributes:
         name: the registry's name: lower case, words joined by hyphens.
@@ -27,6 +28,7 @@ class ModelSpec:
         family: "single-scale" or "multi-scale".
         order_free: True where the order of a bag's patches provably does not matter.
         reference: the paper.
+        places: True where the model needs to know where the patches lie, a `milsurv.models.contract.Places`.
         equation: what the model computes, in a few lines of plain text.
         cost: how time and memory grow with the patches of a bag, n.
         repository: where the authors' code is, with the commit it was read at; empty where there is none.
@@ -44,6 +46,7 @@ class ModelSpec:
     family: str
     order_free: bool
     reference: str
+    places: bool = False
     equation: str = ""
     cost: str = ""
     repository: str = ""

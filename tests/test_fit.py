@@ -10,6 +10,7 @@ from milsurv.benchmark.training.batches import epoch_batches, pack, pieces, pref
 from milsurv.benchmark.training.fit import Diverged, Part, Precision, Targets, backward, fit, learning_rate, predict
 from milsurv.benchmark.training.losses import LOSSES
 from milsurv.models import registry
+from milsurv.models.contract import Trained
 from milsurv.survival.metrics import FollowUp
 from milsurv.survival.time_bins import fit_bins
 
@@ -19,6 +20,8 @@ CPU = torch.device("cpu")
 @dataclasses.dataclass(frozen=True)
 class Bag:
     features: dict[int, np.ndarray]
+    cells: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
+    slide_lengths: dict[int, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
 
 class Bags(dict):
@@ -230,3 +233,95 @@ def test_few_patients_are_trained_for_as_many_steps_as_many_patients():
     assert epochs_of(recipe, 100) == 43  # 7 steps an epoch
     assert epochs_of(recipe, 100_000) == 5
     assert epochs_of(RECIPES["reference"], 100) == 100
+
+
+class Viewed(torch.nn.Module):
+    """A pooling model that uses all of the contract: cells, views, penalties, a look at the training set, steps."""
+
+    def __init__(self, dim: int, n_out: int, *, penalty: str = "bin", dropout: float = 0.5) -> None:
+        super().__init__()
+        self.heads = torch.nn.ModuleList(torch.nn.Linear(dim + 2, n_out) for _ in range(3))
+        self.penalty, self.dropout, self.steps = penalty, torch.nn.Dropout(dropout), 0
+        self.register_buffer("centre", torch.zeros(dim))
+
+    def prepare(self, bags, patients, rng) -> None:
+        self.seen = tuple(patients)
+        self.centre.copy_(
+            torch.stack([torch.from_numpy(bags[p].features[20]).float().mean(0) for p in patients]).mean(0)
+        )
+
+    def after_step(self) -> None:
+        self.steps += 1
+
+    def forward(self, features, lengths, places) -> torch.Tensor | Trained:
+        x = torch.cat([features[20] - self.centre, places.cells[20].float() / 10], 1)
+        x = torch.stack([self.dropout(bag).mean(0) for bag in x.split(lengths[20].tolist())])
+        scores, *views = [head(x) for head in self.heads]
+        if not self.training:
+            return scores
+        penalty = {"bin": scores**2, "patient": (scores**2).mean(1), "none": None}[self.penalty]
+        return Trained(scores, torch.stack(views), 0.3, penalty)
+
+
+def placed(n: int = 40) -> tuple[Bags, Part]:
+    bags, part = cohort(n)
+    rng = np.random.default_rng(9)
+    for patient, bag in bags.items():
+        cells = {m: rng.integers(0, 9, (len(x), 2)).astype(np.int32) for m, x in bag.features.items()}
+        bags[patient] = Bag(bag.features, cells, {m: (1, len(x) - 1) for m, x in bag.features.items()})
+    return bags, part
+
+
+@pytest.mark.parametrize("penalty", ["bin", "patient", "none"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_views_and_penalties_in_pieces_have_the_gradient_of_the_whole_batch(loss, penalty):
+    bags, part = placed()
+    bins = fit_bins(part.followup.time, part.followup.event, 4)
+    targets, found = Targets(part, bins, CPU), {}
+    for tokens in (60, 10**9):
+        torch.manual_seed(0)
+        model = Viewed(16, LOSSES[loss].width(4), penalty=penalty, dropout=0.0)
+        cut = list(pieces(bags, part.patients, tokens))
+        value = backward(model, LOSSES[loss], 0.2, cut, bags, targets, Precision("float32", CPU))
+        found[tokens] = value, [p.grad for p in model.parameters()]
+    (split, some), (whole, others) = found.values()
+    assert split == pytest.approx(whole, rel=1e-5)
+    for a, b in zip(some, others, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_the_objective_is_the_loss_of_all_views_and_the_penalty_of_the_dead(loss):
+    bags, part = placed(12)
+    bins = fit_bins(part.followup.time, part.followup.event, 2)
+    targets = Targets(part, bins, CPU)
+    torch.manual_seed(0)
+    model = Viewed(16, LOSSES[loss].width(2), dropout=0.0)
+    whole = [list(part.patients)]
+    value = backward(model, LOSSES[loss], 0.2, whole, bags, targets, Precision("float32", CPU))
+    batch = pack(bags, part.patients).to(CPU)
+    given = model(batch.features, batch.lengths, batch.places)
+    bin, time, event = targets.of(part.patients)
+    losses = [LOSSES[loss].loss(s, bin, time, event, 0.2).item() for s in (given.scores, *given.views)]
+    columns = bin if given.penalty.shape[1] > 1 else torch.zeros_like(bin)
+    penalty = sum(given.penalty[i, c].item() for i, c in enumerate(columns) if event[i])
+    assert value == pytest.approx(losses[0] + 0.3 * sum(losses[1:]) + penalty / 12, rel=1e-5)
+
+
+def test_slides_are_numbered_through_the_whole_batch():
+    bags, part = placed(3)
+    batch = pack(bags, part.patients)
+    for m, slide in batch.places.slide.items():
+        assert slide.tolist() == [
+            s for i, n in enumerate(batch.lengths[m].tolist()) for s in [2 * i] + (n - 1) * [2 * i + 1]
+        ]
+        assert batch.places.cells[m].shape == (len(slide), 2)
+
+
+def test_a_model_that_steps_is_called_after_every_step():
+    bags, part = placed(20)
+    bins = fit_bins(part.followup.time, part.followup.event, 4)
+    nobody = Part((), FollowUp(np.zeros(0), np.zeros(0, bool)))
+    model, recipe = Viewed(16, bins.count), Recipe(epochs=3, batch=5)
+    fit(model, LOSSES["nll"], recipe, bags, part, nobody, bins, np.random.default_rng(0), CPU, lambda epoch, line: None)
+    assert model.steps == 3 * 4

@@ -9,11 +9,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from milsurv.benchmark.cross_validate import run
+from milsurv.benchmark.cross_validate import fold_parts, run
 from milsurv.benchmark.experiment import seed_for
 from milsurv.benchmark.prepare import Request, UsageError, command_of, prepare
 from milsurv.benchmark.results.folder import CannotWrite, ResultFolder
 from milsurv.errors import DataError
+from milsurv.models import registry
+from milsurv.models.spec import ModelSpec
 
 
 class Silent:
@@ -316,3 +318,85 @@ def test_folds_whose_files_count_from_one_reach_the_board(twin, tmp_path):
     assert [row["fold"] for row in rows] == [0, 1, 2] and experiment.n_folds == 3
     assert "folds_renumbered" in {finding.code for finding in prepare(asked)[1].findings}
     assert not publish(tmp_path / "out" / "experiments", tmp_path / "board").problems
+
+
+class Placed(torch.nn.Module):
+    """Looks at the training set before training and at the cells in every step, and writes down what it saw."""
+
+    def __init__(self, dim, n_out):
+        super().__init__()
+        self.head = torch.nn.Linear(dim, n_out)
+        self.register_buffer("centre", torch.zeros(dim))
+
+    def prepare(self, bags, patients, rng):
+        SEEN.append((tuple(patients), int(rng.integers(10**9))))
+        means = [torch.from_numpy(bags[p].features[20].mean(0)).float() for p in patients]
+        self.centre.copy_(torch.stack(means).mean(0))
+
+    def forward(self, features, lengths, places):
+        assert places.cells[20].shape == (len(features[20]), 2) and places.cells[20].dtype == torch.int32
+        assert places.slide[20].shape == (len(features[20]),)
+        return torch.stack([self.head(bag.mean(0) - self.centre) for bag in features[20].split(lengths[20].tolist())])
+
+
+SEEN: list = []
+PLACED = ModelSpec("placed", "Placed", Placed, (20,), {}, {}, {}, "single-scale", True, "none", places=True)
+
+
+@pytest.fixture
+def placed(monkeypatch):
+    monkeypatch.setitem(registry.MODELS, "placed", PLACED)
+    SEEN.clear()
+    return SEEN
+
+
+def test_a_model_prepares_once_a_fold_on_the_training_set_alone(twin, tmp_path, placed):
+    asked = request(twin, model="placed", settings={"epochs": "1"})
+    experiment, material = prepare(asked)
+    _, rows = run_it(asked, tmp_path)
+    assert [row["status"] for row in rows] == ["finished"] * 3
+    for split, (patients, _) in zip(material.splits, placed, strict=True):
+        parts = fold_parts(experiment, material, split)
+        assert patients == parts.train.patients
+        assert not set(patients) & {*parts.val.patients, *parts.test.patients}
+    assert len({drawn for _, drawn in placed}) == 3
+
+
+def test_what_a_model_prepared_does_not_move_with_the_test_set(twin, tmp_path, placed, monkeypatch):
+    def weights(out):
+        kept = {}
+        monkeypatch.setattr(
+            "milsurv.benchmark.training.fold._BestOnTest.__call__",
+            lambda self, epoch, line: kept.setdefault(len(kept), self.model.state_dict()["centre"].clone()),
+        )
+        asked = request(twin, model="placed", settings={"epochs": "1"})
+        experiment, material = prepare(asked)
+        if out == "shuffled":
+            features = {p: material.bags[p] for s in material.splits[:1] for p in s.test}
+            names = list(features)
+            moved = dict(zip(names, [features[p] for p in reversed(names)], strict=True))
+            read = type(material.bags).__getitem__
+            monkeypatch.setattr(
+                type(material.bags), "__getitem__", lambda self, p: moved[p] if p in moved else read(self, p)
+            )
+        watcher = Silent()
+        run(experiment, material, tmp_path / out, command_of(asked), watcher, watcher, only=(material.splits[0].fold,))
+        return kept[0]
+
+    assert torch.equal(weights("plain"), weights("shuffled"))
+
+
+def test_a_model_that_needs_places_refuses_features_without_coordinates_and_says_what_to_do(twin, tmp_path, placed):
+    from milsurv.datasets.features.opening import open_features
+    from milsurv.datasets.features.store import write_slide
+
+    reader = open_features(twin / "features")
+    for slide in reader.slides:
+        features = {m: reader.read(slide, m)[0] for m in reader.magnifications}
+        write_slide(
+            tmp_path / "bare", slide, features, dict.fromkeys(features), backbone="tiny", patch_px=256, synthetic=True
+        )
+    asked = request(twin, model="placed", features=str(tmp_path / "bare"))
+    with pytest.raises(DataError, match=r"have no patch coordinates .*--coords.*bench list models"):
+        prepare(asked)
+    assert prepare(dataclasses.replace(asked, model="abmil"))

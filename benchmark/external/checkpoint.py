@@ -89,7 +89,8 @@ def score_slides(imported: Imported, features: Path, backbone: str | None, out: 
     """
     reader = open_features(features, backbone)
     slides = sorted(reader.slides)
-    bags = Bags(reader, [Patient(s, 1.0, False, "", (s,), {}) for s in slides], registry.get(imported.model).scales)
+    spec = registry.get(imported.model)
+    bags = Bags(reader, [Patient(s, 1.0, False, "", (s,), {}) for s in slides], spec.scales, places=spec.places)
     bags.check()
     precision, loss = Precision("float32", torch.device("cpu")), LOSSES["nll"]
     rows = []

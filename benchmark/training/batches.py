@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...models.contract import Places
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -19,6 +21,16 @@ class OneBag(Protocol):
     @property
     def features(self) -> Mapping[int, np.ndarray]:
         """Features by magnification, float16 `(n, d)` each."""
+        ...
+
+    @property
+    def cells(self) -> Mapping[int, np.ndarray]:
+        """Cells by magnification, int32 `(n, 2)` each; empty where the model does not need them."""
+        ...
+
+    @property
+    def slide_lengths(self) -> Mapping[int, Sequence[int]]:
+        """By magnification, how many patches each slide has, in the order of the rows."""
         ...
 
 
@@ -36,11 +48,15 @@ class BagSource(Protocol):
 
 @dataclass(frozen=True)
 class Packed:
-    """Several bags laid end to end: by magnification, `features[m]` `(sum of n, d)` and `lengths[m]` `(b,)`."""
+    """Several bags laid end to end: by magnification, `features[m]` `(sum of n, d)` and `lengths[m]` `(b,)`.
+
+    places: where the patches lie, for models that need it; else None.
+    """
 
     patients: tuple[str, ...]
     features: dict[int, Tensor]
     lengths: dict[int, Tensor]
+    places: Places | None = None
 
     def to(self, device: torch.device) -> "Packed":
         """The same bags on a device, in float32. They travel in float16, which is half of the bytes."""
@@ -48,18 +64,30 @@ class Packed:
             self.patients,
             {m: x.to(device, non_blocking=True).float() for m, x in self.features.items()},
             {m: n.to(device, non_blocking=True) for m, n in self.lengths.items()},
+            None if self.places is None else self.places.to(device),
         )
 
 
 def pack(bags: BagSource, patients: Sequence[str]) -> Packed:
     """The bags of these patients, packed, as they are stored (float16)."""
-    features = [bags[patient].features for patient in patients]
-    scales = features[0].keys()
+    packed = [bags[patient] for patient in patients]
+    scales = packed[0].features.keys()
     return Packed(
         tuple(patients),
-        {m: torch.from_numpy(np.concatenate([x[m] for x in features])) for m in scales},
-        {m: torch.tensor([len(x[m]) for x in features]) for m in scales},
+        {m: torch.from_numpy(np.concatenate([bag.features[m] for bag in packed])) for m in scales},
+        {m: torch.tensor([len(bag.features[m]) for bag in packed]) for m in scales},
+        _places(packed) if packed[0].cells else None,
     )
+
+
+def _places(bags: Sequence[OneBag]) -> Places:
+    """Cells of these bags, laid end to end, and their slides, numbered through all of them."""
+    cells, slide = {}, {}
+    for m in bags[0].cells:
+        rows = np.concatenate([np.asarray(bag.slide_lengths[m], int) for bag in bags])  # (slides,)
+        cells[m] = torch.from_numpy(np.concatenate([bag.cells[m] for bag in bags]))  # (sum of n, 2)
+        slide[m] = torch.from_numpy(np.repeat(np.arange(len(rows), dtype=np.int32), rows))  # (sum of n,)
+    return Places(cells, slide)
 
 
 def pieces(bags: BagSource, patients: Sequence[str], tokens: int) -> Iterator[list[str]]:

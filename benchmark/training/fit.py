@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...models.contract import Steps, Trained
 from ...survival.metrics import FollowUp, NotComputable, c_index
 from ...survival.time_bins import TimeBins
 from ..recipe import Recipe, epochs_of
@@ -60,10 +61,16 @@ class Precision:
         # float16 has too few exponents for gradients; bfloat16 has as many as float32.
         self.scaler = torch.amp.GradScaler(device.type, enabled=wanted == "float16")  # type: ignore[attr-defined]
 
-    def scores(self, model: nn.Module, batch: Packed) -> Tensor:
-        """Raw scores in float32, `(b, n_out)`: losses are never computed in halves."""
+    def outputs(self, model: nn.Module, batch: Packed) -> Trained:
+        """What the model gives in its present mode, in float32: losses are never computed in halves."""
+        places = () if batch.places is None else (batch.places,)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return model(batch.features, batch.lengths).float()
+            given = model(batch.features, batch.lengths, *places)
+        return (given if isinstance(given, Trained) else Trained(given)).float()
+
+    def scores(self, model: nn.Module, batch: Packed) -> Tensor:
+        """Raw scores in float32, `(b, n_out)`."""
+        return self.outputs(model, batch).scores
 
 
 @torch.no_grad()
@@ -111,6 +118,20 @@ class Targets:
         return self.bin[rows], self.time[rows], self.event[rows]
 
 
+def _all_scores(given: Trained) -> Tensor:
+    """Scores and further views as one tensor, (1 + v, b, n_out)."""
+    first = given.scores[None]
+    return first if given.views is None else torch.cat([first, given.views])
+
+
+def _penalty(given: Trained, bin: Tensor, event: Tensor) -> Tensor | None:
+    """The sum of the penalties of a piece's patients; one that depends on the bin counts for those who died in it."""
+    if given.penalty is None or given.penalty.dim() == 1:
+        return None if given.penalty is None else given.penalty.sum()
+    column = bin.clamp(max=given.penalty.shape[1] - 1)
+    return (given.penalty.gather(1, column[:, None]).squeeze(1) * event).sum()
+
+
 def backward(
     model: nn.Module,
     loss: SurvivalLoss,
@@ -121,12 +142,14 @@ def backward(
     precision: Precision,
     first: Packed | None = None,
 ) -> float:
-    """Add the gradient of one batch's loss, computed in pieces, and return the loss.
+    """Add the gradient of one batch's objective, computed in pieces, and return the objective.
 
     batch: its patients, piece by piece; first: the first piece, where it is packed already.
-    The result is that of the undivided batch. A loss that is a mean over patients is simply summed piece by piece.
-    Cox's couples all patients of the batch: its gradient with respect to the scores is taken first, from a pass that
-    keeps no graph, and each piece is then run again, under the same random state, to carry its share back.
+    The objective is the loss of the scores, and of further views and penalties where the model gives them: see
+    `milsurv.models.contract.Trained`. The result is that of the undivided batch. A loss that is a mean over patients is
+    simply summed piece by piece, as penalties are. Cox's couples all patients of the batch: its gradient with respect
+    to the scores of all views is taken first, from a pass that keeps no graph, and each piece is then run again, under
+    the same random state, to carry its share back.
     """
     patients = [patient for piece in batch for patient in piece]
     first = pack(bags, batch[0]) if first is None else first
@@ -135,28 +158,49 @@ def backward(
         yield first
         yield from prefetched(lambda piece: pack(bags, piece), batch[1:])
 
+    def objective(views: Tensor, weight: float, of: Sequence[str]) -> Tensor:
+        """The loss of the scores and of the views, (1 + v, b, n_out), of these patients."""
+        losses = [loss.loss(scores, *targets.of(of), alpha) for scores in views]
+        return losses[0] + weight * torch.stack(losses[1:]).sum() if len(losses) > 1 else losses[0]
+
+    def penalty_of(given: Trained, piece: Sequence[str]) -> Tensor | None:
+        bin, _, event = targets.of(piece)
+        penalty = _penalty(given, bin, event)
+        return None if penalty is None else penalty / len(patients)
+
     if loss.separable or len(batch) == 1:
         total = 0.0
         for piece, bag in zip(batch, packed(), strict=True):
-            scores = precision.scores(model, bag.to(precision.device))
-            value = loss.loss(scores, *targets.of(piece), alpha) * (len(piece) / len(patients))
+            given = precision.outputs(model, bag.to(precision.device))
+            value = objective(_all_scores(given), given.view_weight, piece) * (len(piece) / len(patients))
+            penalty = penalty_of(given, piece)
+            value = value if penalty is None else value + penalty
             precision.scaler.scale(value).backward()
             total += value.item()
         return total
 
-    states, scores = [], []
+    states, scores, weight = [], [], 1.0
     with torch.no_grad():
         for bag in packed():
             states.append(_random_state(precision.device.type == "cuda"))
-            scores.append(precision.scores(model, bag.to(precision.device)))
-    joined = torch.cat(scores).requires_grad_()
-    value = loss.loss(joined, *targets.of(patients), alpha)
+            given = precision.outputs(model, bag.to(precision.device))
+            scores.append(_all_scores(given))
+            weight = given.view_weight
+    joined = torch.cat(scores, 1).requires_grad_()  # (1 + v, n, n_out)
+    value = objective(joined, weight, patients)
     (gradient,) = torch.autograd.grad(precision.scaler.scale(value), joined)
-    shares = gradient.split([len(piece) for piece in batch])
-    for bag, state, share in zip(packed(), states, shares, strict=True):
+    shares = gradient.split([len(piece) for piece in batch], 1)
+    total = value.item()
+    for piece, bag, state, share in zip(batch, packed(), states, shares, strict=True):
         with _random_state_of(state):
-            precision.scores(model, bag.to(precision.device)).backward(share)
-    return value.item()
+            given = precision.outputs(model, bag.to(precision.device))
+            penalty = penalty_of(given, piece)
+            if penalty is None:
+                _all_scores(given).backward(share)
+            else:
+                torch.autograd.backward([_all_scores(given), precision.scaler.scale(penalty)], [share, None])
+                total += penalty.item()
+    return total
 
 
 def learning_rate(recipe: Recipe, epoch: float, epochs: int) -> float:
@@ -224,6 +268,8 @@ def fit(
             precision.scaler.step(optimizer)
             precision.scaler.update()
             optimizer.zero_grad()
+            if isinstance(model, Steps):
+                model.after_step()
 
         line: dict[str, float | int | None] = {
             "epoch": epoch + 1,

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from ...leaderboards.result_row import READINGS
+from ...models.contract import Prepares
 from ...survival.metrics import FollowUp, NotComputable, c_index
 from ...survival.time_bins import fit_bins
 from ..experiment import Experiment, seed_for
 from ..recipe import Recipe, epochs_of
-from ...leaderboards.result_row import READINGS
 from ..results.fold_predictions import FoldOutcome, FoldPredictions, fields_of_test_set
 from .batches import BagSource
 from .fit import Diverged, Part, Precision, fit, predict
@@ -102,6 +103,8 @@ def train_fold(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed("weights"))
         model = build(dim, loss.width(bins.count), **experiment.hyperparameters).to(device)
+        if isinstance(model, Prepares):
+            model.prepare(bags, train.patients, np.random.default_rng(seed("prepare")))
         torch.manual_seed(seed("dropout"))
         precision = Precision(recipe.precision, device)
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from ...errors import DataError
 from ..findings import Finding, finding
+from .cells import patch_sides
 from .geometry import Geometry
 from .reader import Reader
-from .tissue_overlap import overlap, stride
+from .tissue_overlap import overlap
 
 STRAY, TORN = 0.1, 0.5
 """Shares of orphans from which a slide is reported, and from which its scales cannot be of one tissue."""
@@ -128,19 +129,12 @@ def _check(
 ) -> None:
     facts = {m: f for m, f in sorted(reader.facts(slide).items()) if f.patches}
     coords = {m: reader.coords(slide, m) for m in facts}
-    sides: dict[int, float] = {}
+    sides = patch_sides(coords, {m: f.geometry for m, f in facts.items()})
     for m, f in facts.items():
         where = coords[m]
-        side = f.geometry.side(m) or (stride(where) if where is not None else None)
-        if side:
-            sides[m] = side
         _check_scale(f"{slide} ({m}x)", m, f.geometry, mpp, where, seen)
         if f.geometry.level0_px and not (f.geometry.level0_magnification or f.geometry.mpp or mpp):
             sizes.setdefault(m, {}).setdefault(f.geometry.level0_px, []).append(slide)
-    for m in facts:  # a single patch shows no stride, but its slide's other scales do
-        other = next((k for k in sides if m not in sides), None)
-        if other is not None:
-            sides[m] = sides[other] * other / m
     if len(facts) > 1 and not all(where is not None and m in sides for m, where in coords.items()):
         bare.append(slide)
     for coarse, fine in pairwise(facts):
