@@ -1,8 +1,19 @@
-"""Files are written whole or not at all: a temporary name beside the target, then a rename."""
+"""Files: written whole or not at all, named so that no name leads out of its folder, and known by fingerprints."""
 
+import hashlib
+import json
 import os
-import tempfile
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from .errors import DataError
+
+UNFINISHED = ".*.partial"
+"""Matches what a killed writer leaves behind; no reader takes it for a result."""
 
 
 def write_whole(path: Path, data: str | bytes) -> Path:
@@ -10,22 +21,119 @@ def write_whole(path: Path, data: str | bytes) -> Path:
 
     OSError names `path` and leaves an older file of that name as it was.
     """
-    try:
-        return _write(path, data)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-
-
-def _write(path: Path, data: str | bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    payload = data.encode("utf-8") if isinstance(data, str) else data
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(payload)
-        Path(temporary).chmod(0o644)  # mkstemp makes files only their owner may read
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with whole(path) as partial:
+        partial.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
     return path
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a path beside `path` to write to; when the block ends without error, it is renamed to `path`.
+
+    Whoever reads `path` meets the old file or the new one, never half of it, after a loss of power too. The folder is
+    made. OSError names `path` and leaves an older file of that name as it was.
+    """
+    partial = _beside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        if not any(folder.match(UNFINISHED) for folder in path.parents):  # whole_folder syncs all at its end
+            _sync(partial)
+        partial.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        if error.filename in (None, str(partial), partial):
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        raise
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+@contextmanager
+def whole_folder(path: Path, keep: Callable[[], bool] = lambda: False) -> Iterator[Path]:
+    """Give a new folder beside `path` to fill; when the block ends without error, it takes the place of `path`.
+
+    `keep` is asked before a folder that stands there is replaced: another process may have put the same there
+    meanwhile, and it stays where `keep()` says so.
+    """
+    partial = _beside(path)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        for file in (*partial.rglob("*"), partial):
+            _sync(file)
+        if path.exists():
+            if keep():
+                return
+            old = _beside(path)
+            path.replace(old)
+            partial.replace(path)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            try:
+                partial.replace(path)
+            except OSError:
+                if not keep():
+                    raise
+        _sync(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name[:50]}.{uuid.uuid4().hex[:8]}.partial")
+
+
+def _sync(path: Path) -> None:
+    """Ask the disk to keep it: without this a loss of power can leave the new name on an empty file."""
+    if path.is_dir():
+        with suppress(OSError):  # not every file system takes this for folders
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+    else:
+        with path.open("r+b") as file:
+            os.fsync(file.fileno())
+
+
+def safe_name(name: str) -> str:
+    """`name`, if it can be a file name; DataError for path separators, "..", control characters or an empty name."""
+    if (
+        not name
+        or name in {".", ".."}
+        or any(c in "/\\:" or ord(c) < 32 for c in name)
+        or name.startswith("..")
+        or len(name.encode("utf-8", "surrogatepass")) > 240
+    ):
+        raise DataError(f"{name!r} cannot be the name of a slide: it would lead out of the feature folder.")
+    return name
+
+
+def file_name(text: str) -> str:
+    """Letters, digits, dots and dashes of `text`, at most 80 of them; never empty, hidden or a path."""
+    plain = re.sub(r"[^a-z0-9.-]+", "-", text.lower()).strip("-.")
+    return plain[:80].strip("-.") or f"x{_digits(text)}"
+
+
+def file_names(texts: Iterable[str]) -> dict[str, str]:
+    """A file name for every text; texts that would share one get a few digits of their hash."""
+    listed = list(dict.fromkeys(texts))
+    plain = {text: file_name(text) for text in listed}
+    taken = list(plain.values())
+    return {text: f"{name}-{_digits(text)}" if taken.count(name) > 1 else name for text, name in plain.items()}
+
+
+def _digits(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
+
+
+def fingerprint(records: Iterable[object]) -> str:
+    """16 hex digits of the SHA-256 of the records (JSON values) as a set: their order does not matter.
+
+    Two results with the same fingerprints rest on the same data.
+    """
+    lines = sorted(json.dumps(record, sort_keys=True, separators=(",", ":")) for record in records)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -13,7 +13,8 @@ from ..datasets.gdc.search import Api
 from ..datasets.labels.columns import parse_columns
 from ..datasets.labels.read import read_labels
 from ..datasets.layout import find_features, find_labels, find_splits
-from .prepare import UsageError, known
+from ..errors import UsageError
+from ..names import check_choice
 
 KINDS = {"stratified": stratified_folds, "site-preserving": site_preserving_folds}
 
@@ -45,7 +46,7 @@ def make_folds(
     columns: str | None,
 ) -> tuple[Folds, Path]:  # fmt: skip
     """Divide a cohort and save the folds. Errors: `UsageError` for an unknown kind, `DataError` for the data."""
-    known("kind of folds", kind, KINDS)
+    check_choice("kind of folds", kind, KINDS)
     chosen = cohorts.get(cohort)
     read = read_labels(_table(labels, data, chosen), chosen, endpoint=endpoint, columns=_columns(columns))
     folds = KINDS[kind](read, k, seed, repeats)

@@ -1,9 +1,9 @@
 """Backbones as data: how wide their features are, what they were made for, and what other tools call them."""
 
-import difflib
 from dataclasses import dataclass
 
-from ..errors import DataError, UnknownBackbone
+from ..errors import DataError, UnknownName
+from ..names import check_choice
 
 
 @dataclass(frozen=True)
@@ -105,16 +105,13 @@ BACKBONES: dict[str, Backbone] = {
 
 
 def get(name: str) -> Backbone:
-    """The backbone of that name or alias; UnknownBackbone lists the known names and the nearest."""
+    """The backbone of that name or alias; UnknownName lists the known names and the nearest."""
     wanted = name.strip().lower()
-    if wanted in BACKBONES:
-        return BACKBONES[wanted]
     called = [b for b in BACKBONES.values() if wanted in b.aliases]
-    if len(called) == 1:
+    if wanted not in BACKBONES and len(called) == 1:
         return called[0]
-    near = difflib.get_close_matches(wanted, BACKBONES, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise UnknownBackbone(f"Unknown backbone {name!r}.{hint} Known: {', '.join(BACKBONES)}.")
+    check_choice("backbone", wanted, BACKBONES, UnknownName)
+    return BACKBONES[wanted]
 
 
 def named(name: str, dim: int, where: str) -> str:

@@ -4,9 +4,8 @@ Counts, median times and shares were counted in the public label tables named in
 compares them with those tables. Every table gives overall survival, one row a slide, censorship 1 = censored.
 """
 
-import difflib
-
-from ..errors import UnknownCohort
+from ..errors import UnknownName
+from ..names import check_choice
 from .cohort import Cohort
 
 _FOLDS = "RustinS/CrossFusion, splits/tcga_{}"
@@ -100,11 +99,8 @@ DRAWN: dict[str, Cohort] = {
 
 
 def get(name: str) -> Cohort:
-    """The cohort called `name` ("brca", "BRCA" or "tcga_brca"); UnknownCohort lists the known and the nearest."""
+    """The cohort called `name` ("brca", "BRCA" or "tcga_brca"); UnknownName lists the known and the nearest."""
     wanted = name.strip().lower().removeprefix("tcga").lstrip("-_")
     known = COHORTS | DRAWN
-    if wanted in known:
-        return known[wanted]
-    near = difflib.get_close_matches(wanted, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise UnknownCohort(f"Unknown cohort {name!r}.{hint} Known: {', '.join(known)}.")
+    check_choice("cohort", wanted, known, UnknownName)
+    return known[wanted]

@@ -9,8 +9,7 @@ leaderboards/published/leaderboard.html   the page
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..file_names import file_names
-from ..files import write_whole
+from ..files import file_names, write_whole
 from .cached_evidence import plots
 from .entries.entry import PREDICTIONS, Entry
 from .entries.joined import read_entries

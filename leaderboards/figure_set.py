@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ..file_names import file_names
+from ..files import file_names
 from .publish import Gathered
 from .ranking.across import across
 from .ranking.board import Board, Line, Ranking, names_of

@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import RowError
 from .schema import faults
 
 Row = dict[str, Any]
-
-
-class RowError(ValueError):
-    """A result file that cannot be read as a row: the message names the file, the key and the remedy."""
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 import warnings
 from collections.abc import Iterable
-from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 
+from ..errors import UnknownName
+from ..names import check_choice
 from . import (
     abmil,
     abmil_concat,
@@ -33,14 +34,6 @@ SPECS: tuple[ModelSpec, ...] = (
     crossfusion.SPEC,
     crossfusion_concat.SPEC,
 )
-
-
-class UnknownModel(KeyError, ValueError):
-    """A name that no model has. The message lists the known names and the nearest match."""
-
-    def __str__(self) -> str:
-        """Return the plain message (a KeyError alone would print it quoted)."""
-        return str(self.args[0])
 
 
 def collect(own: Iterable[ModelSpec], others: Iterable[EntryPoint]) -> dict[str, ModelSpec]:
@@ -72,9 +65,6 @@ MODELS: dict[str, ModelSpec] = collect(SPECS, entry_points(group=ENTRY_POINTS))
 
 
 def get(name: str) -> ModelSpec:
-    """The spec of the model called `name`. Raises UnknownModel, which lists the known names and the nearest match."""
-    if name in MODELS:
-        return MODELS[name]
-    near = get_close_matches(name.lower().replace("_", "-"), MODELS, n=1, cutoff=0.5)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    raise UnknownModel(f"no model is called '{name}'.{hint} Known models: {', '.join(sorted(MODELS))}")
+    """The spec of the model called `name`. UnknownName lists the known names and the nearest match."""
+    check_choice("model", name, sorted(MODELS), UnknownName)
+    return MODELS[name]

@@ -1,6 +1,7 @@
 """One roof on three rooms: what may import what."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -96,3 +97,23 @@ def test_importing_the_command_line_loads_nothing_heavy():
     code = f"import sys, milsurv.benchmark.cli.main; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("what", "home"),
+    [
+        (r"\bos\.(replace|rename|fsync)\b|\.replace\([a-z_]*(path|folder|directory|target|old)\)|mkstemp", "files.py"),
+        (r"get_close_matches|SequenceMatcher", "names.py"),
+    ],
+)
+def test_one_writer_of_whole_files_and_one_nearest_match(what, home):
+    everything = [*FILES, *ROOT.glob("*.py")]
+    users = {str(path.relative_to(ROOT)) for path in everything if re.search(what, path.read_text(encoding="utf-8"))}
+    assert users == {home}
+
+
+@pytest.mark.parametrize("name", ["DataError", "UsageError", "UnknownName", "RowError", "CannotWrite"])
+def test_every_kind_of_mistake_is_defined_once(name):
+    everything = [*FILES, *ROOT.glob("*.py")]
+    homes = [str(p.relative_to(ROOT)) for p in everything if re.search(rf"^class {name}\b", p.read_text("utf-8"), re.M)]
+    assert homes == ["errors.py"]

@@ -3,7 +3,7 @@
 import pytest
 from milsurv.datasets import backbones
 from milsurv.datasets.backbones import BACKBONES
-from milsurv.errors import DataError, UnknownBackbone
+from milsurv.errors import DataError, UnknownName
 
 TRIDENT = {
     "resnet50": (1024, "resnet50-trunc"), "uni_v1": (1024, "uni"), "uni_v2": (1536, "uni2-h"),
@@ -62,5 +62,5 @@ def test_a_width_that_does_not_fit_a_known_name_explains_itself() -> None:
 
 
 def test_unknown_names_end_with_the_nearest() -> None:
-    with pytest.raises(UnknownBackbone, match="Did you mean 'uni2-h'"):
+    with pytest.raises(UnknownName, match="Did you mean uni2-h"):
         backbones.get("uni2h-h")

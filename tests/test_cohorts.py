@@ -9,7 +9,7 @@ from milsurv.datasets import backbones, cohorts
 from milsurv.datasets.folds.read import read_splits
 from milsurv.datasets.labels.read import Counts, read_labels
 from milsurv.datasets.layout import find_features, find_labels, find_sources, find_splits
-from milsurv.errors import DataError, UnknownBackbone, UnknownCohort
+from milsurv.errors import DataError, UnknownName
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="the public label tables are not beside this checkout")
@@ -61,12 +61,12 @@ def test_a_cohort_is_found_however_its_name_is_written(spelling: str) -> None:
 
 
 def test_an_unknown_cohort_names_the_known_ones_and_the_nearest() -> None:
-    with pytest.raises(UnknownCohort, match=r"Did you mean 'gbmlgg'.*blca.*ucec"):
+    with pytest.raises(UnknownName, match=r"Did you mean gbmlgg.*blca.*ucec"):
         cohorts.get("gbmlg")
 
 
 def test_an_unknown_backbone_names_the_known_ones_and_the_nearest() -> None:
-    with pytest.raises(UnknownBackbone, match=r"Did you mean 'resnet50'.*uni2-h"):
+    with pytest.raises(UnknownName, match=r"Did you mean resnet50.*uni2-h"):
         backbones.get("resnet5")
 
 

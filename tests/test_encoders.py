@@ -12,7 +12,7 @@ from milsurv.datasets.encoders import efficientnet_lite, pathology
 from milsurv.datasets.encoders.encoder import IMAGENET
 from milsurv.datasets.encoders.opening import REFUSED, intake_of, open_encoder
 from milsurv.datasets.encoders.torchvision_mend import mend
-from milsurv.errors import DataError, UnknownBackbone
+from milsurv.errors import DataError, UnknownName
 from torch import nn
 
 TILES = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), np.uint8)
@@ -108,7 +108,7 @@ def test_every_backbone_of_the_table_is_run_or_refused_by_name():
     for name in REFUSED:
         with pytest.raises(DataError, match="cannot be run by milsurv: its"):
             intake_of(name)
-    with pytest.raises(UnknownBackbone):
+    with pytest.raises(UnknownName):
         intake_of("uni3")
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from milsurv.benchmark.cli import main as cli
 from milsurv.benchmark.verify.entry import verify
 from milsurv.benchmark.verify.submit import submit
-from milsurv.file_names import file_names
+from milsurv.files import file_names
 from milsurv.leaderboards.committed import END, START, stale, update
 from milsurv.leaderboards.entries.entry import read_entry
 from milsurv.leaderboards.entries.prediction_table import _survival

@@ -167,7 +167,7 @@ def test_any_table_is_read_with_named_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("patient=case,tiem=os", r"unknown key 'tiem'\. Did you mean time\?"),
+        ("patient=case,tiem=os", r"unknown key of --columns 'tiem'\. Did you mean time\?"),
         ("patient", "'patient' is not of the form key=column"),
         ("patient=a,patient=b", "patient is given twice"),
     ],

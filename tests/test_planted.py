@@ -12,7 +12,7 @@ from milsurv.datasets.labels.read import read_labels
 from milsurv.datasets.simulated import planted
 from milsurv.datasets.simulated.cohort import draw_twin
 from milsurv.datasets.simulated.truth import read_truth
-from milsurv.errors import UnknownCohort
+from milsurv.errors import UnknownName
 from milsurv.survival.oracle_concordance import concordance
 
 SITES = [f"S{k}" for k in range(12)]
@@ -154,5 +154,5 @@ def test_however_it_is_spelled_a_planted_cohort_has_its_own_hazard(name):
 
 
 def test_a_misspelled_planted_cohort_is_guessed():
-    with pytest.raises(UnknownCohort, match="Did you mean 'planted-fine'"):
+    with pytest.raises(UnknownName, match="Did you mean planted-fine"):
         check_words(Request("abmil", "planted-fin"))

@@ -189,7 +189,7 @@ def test_progress_counts_the_slides(tmp_path: Path) -> None:
 
 
 def test_unknown_strengths_widths_and_names_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"Unknown strength 'huge'\. Known: none"):
+    with pytest.raises(DataError, match=r"unknown strength 'huge'\. Known: none"):
         draw_twin("blca", "uni", tmp_path / "t", strength="huge")
     with pytest.raises(DataError, match="uni is 1024 wide, not 7"):
         draw_twin("blca", "uni", tmp_path / "t", dim=7)

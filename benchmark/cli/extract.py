@@ -63,9 +63,9 @@ def extract(
     """
     with explained():
         from ...datasets import cohorts
+        from ...errors import UsageError
         from ..extraction.extract import Extraction, backbone_folder, extract
         from ..inspect_features import read_mpp
-        from ..prepare import UsageError
         from . import console
 
         if cohort is None and out is None:
@@ -108,7 +108,7 @@ def extract(
 
 
 def _numbers(option: str, text: str) -> tuple[int, ...]:
-    from ..prepare import UsageError
+    from ...errors import UsageError
 
     try:
         return tuple(int(word.strip().lower().removesuffix("x")) for word in text.split(","))
@@ -118,7 +118,7 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
 
 def _number(text: str) -> float | None:
     """A number of microns that a pixel can have; None for anything else, which is a file's name."""
-    from ..prepare import UsageError
+    from ...errors import UsageError
 
     try:
         value = float(text)
@@ -130,7 +130,7 @@ def _number(text: str) -> float | None:
 
 
 def _shard(text: str) -> tuple[int, int]:
-    from ..prepare import UsageError
+    from ...errors import UsageError
 
     part, slash, of = text.partition("/")
     if not (slash and part.isascii() and part.isdigit() and of.isascii() and of.isdigit()):

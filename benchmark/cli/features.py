@@ -41,8 +41,8 @@ def inspect(
 ) -> None:
     """Say what a folder of features holds, and whether its scales nest. Exit status 1 for errors."""
     with explained():
+        from ...errors import UsageError
         from .. import inspect_features as features
-        from ..prepare import UsageError
         from . import console
 
         if (cohort is None) != (labels is None):

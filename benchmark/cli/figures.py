@@ -43,14 +43,14 @@ def figures(
         from ...leaderboards.entries.joined import PUBLISHED
         from ...leaderboards.figure_set import KINDS, Asked, read_clinical, write_figures
         from ...leaderboards.publish import gather
-        from ..prepare import known
+        from ...names import check_choice
         from . import console
 
         for word in kind or ():
-            known("kind", word, KINDS)
+            check_choice("kind", word, KINDS)
         chosen = [word.strip() for word in formats.split(",") if word.strip()]
         for word in chosen:
-            known("format", word, ("svg", "pdf", "png"))
+            check_choice("format", word, ("svg", "pdf", "png"))
         folders = results or ([] if published else [Path("results")])
         folders = [inside if (inside := path / "experiments").is_dir() else path for path in folders]
         folders += [PUBLISHED] if published and PUBLISHED.is_dir() else []

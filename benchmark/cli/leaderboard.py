@@ -54,10 +54,10 @@ def build(
             return
         import tempfile
 
+        from ...errors import UsageError
         from ...leaderboards.cache.store import of_user
         from ...leaderboards.entries.joined import PUBLISHED
         from ...leaderboards.publish import publish
-        from ..prepare import UsageError
         from ..results.reason import reason
         from . import console
 
@@ -144,8 +144,8 @@ def verify(
     with explained():
         from ...datasets.folds.read import read_splits
         from ...datasets.labels.read import read_labels
+        from ...errors import UsageError
         from ...leaderboards.entries.entry import HEAD
-        from ..prepare import UsageError
         from ..verify.entry import verify as check
         from . import console
         from .predictions import cohort_named

@@ -17,12 +17,12 @@ def list_(
 ) -> None:
     """List what is known: models, cohorts, backbones, losses, recipes, metrics."""
     with explained():
+        from ...names import check_choice
         from .. import catalogue
-        from ..prepare import known
         from . import console
 
         if what != "all":
-            known("list", what, catalogue.LISTS)
+            check_choice("list", what, catalogue.LISTS)
         chosen = list(catalogue.LISTS) if what == "all" else [what]
         listed = {name: catalogue.LISTS[name]() for name in chosen}
         if as_json:

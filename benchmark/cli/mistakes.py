@@ -15,17 +15,13 @@ class Failure(Exception):
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn what users can mend into one line and an exit status; what is our fault keeps its traceback."""
-    from ...errors import DataError, UnknownBackbone, UnknownCohort
-    from ...leaderboards.rows import RowError
-    from ...models.registry import UnknownModel
-    from ..prepare import UsageError
-    from ..results.folder import CannotWrite
+    from ...errors import DataError, RowError, UnknownName, UsageError
 
     try:
         yield
-    except (UsageError, UnknownModel, UnknownCohort, UnknownBackbone) as error:
+    except (UsageError, UnknownName) as error:
         raise Failure(str(error), 2) from error
-    except (DataError, RowError, CannotWrite) as error:
+    except (DataError, RowError) as error:
         raise Failure(str(error), 1) from error
     except OSError as error:
         if error.filename is None:

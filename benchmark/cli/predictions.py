@@ -36,13 +36,13 @@ def import_predictions(
         from ...datasets.folds.read import read_splits
         from ...datasets.labels.read import read_labels
         from ...errors import some
+        from ...names import check_choice
         from ..external.prediction_table import read_foreign
         from ..external.predictions import check, folds_of, imported, labels_of
-        from ..prepare import known
         from ..results.score_predictions import keep
         from . import console
 
-        known("missing", missing, ("error", "drop"))
+        check_choice("missing", missing, ("error", "drop"))
         name, entry_of_registry = cohort_named(cohort)
         table = read_foreign(file, model, cohort)
         truth = read_labels(labels, entry_of_registry or name) if labels else labels_of(table, name)
@@ -66,12 +66,12 @@ def import_predictions(
 def cohort_named(name: str) -> "tuple[str, Cohort | None]":
     """The registry's name and entry of a cohort; a name it does not hold is kept as given, with a warning."""
     from ...datasets import cohorts
-    from ...errors import UnknownCohort
+    from ...errors import UnknownName
     from . import console
 
     try:
         found = cohorts.get(name)
-    except UnknownCohort as error:
+    except UnknownName as error:
         console.warn(f"{error} It is taken as a cohort of your own.")
         return name, None
     return found.name, found

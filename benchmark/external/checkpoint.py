@@ -11,10 +11,11 @@ from torch import nn
 from ...datasets.bags import Bags
 from ...datasets.features.opening import open_features
 from ...datasets.patient import Patient
-from ...errors import DataError
+from ...errors import DataError, UsageError
 from ...models import registry
 from ...models.reference import REFERENCE_NAMES, load_reference
-from ..prepare import UsageError, known, settings_of
+from ...names import check_choice
+from ..prepare import settings_of
 from ..results.folder import table, write
 from ..training.batches import pack
 from ..training.fit import Precision
@@ -64,10 +65,10 @@ def import_reference(file: Path, model: str, settings: Mapping[str, str], out: P
     settings: hyperparameters that shapes do not tell, such as `num_heads`.
     Errors: `UsageError` for a model that the reference has not; `DataError` when names or shapes do not fit.
     """
-    known("reference model", model, REFERENCE_NAMES)
+    check_choice("reference model", model, REFERENCE_NAMES)
     state = read_state_dict(file)
     for key in settings:
-        known("hyperparameter", key, registry.get(model).reference_defaults)
+        check_choice("hyperparameter", key, registry.get(model).reference_defaults)
     _, hyper = settings_of(registry.get(model), "reference", settings)
     chosen = {key: hyper[key] for key in settings}
     try:

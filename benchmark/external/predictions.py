@@ -12,7 +12,7 @@ from ...datasets.folds.stratified import fingerprint_of
 from ...datasets.labels.read import Counts, Labels
 from ...datasets.patient import SYNTHETIC_PREFIX, Patient, site_of
 from ...errors import DataError, some
-from ...fingerprints import fingerprint
+from ...files import fingerprint
 from ..baselines.controls import followup
 from ..results.score_predictions import Entry, Said, entry
 from .prediction_table import LISTED, ForeignTable, Prediction

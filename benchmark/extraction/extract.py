@@ -22,16 +22,15 @@ from ...datasets import backbones
 from ...datasets.encoders.encoder import Encoder
 from ...datasets.encoders.opening import intake_of, open_encoder
 from ...datasets.features.geometry import Geometry
-from ...datasets.features.names import safe
 from ...datasets.features.store_file import Head, is_ours, read_head, write_slide
 from ...datasets.patient import SYNTHETIC_PREFIX
 from ...datasets.slides.files import SlideFile, SlideFiles, content_of, find_slides
 from ...datasets.slides.grid import POWERS
 from ...datasets.slides.mpp import AGREE, OBJECTIVE, TOLD
 from ...datasets.slides.reader import Plan, Wanted, running
-from ...errors import DataError
-from ...fingerprints import fingerprint
-from ..prepare import UsageError, device_of
+from ...errors import DataError, UsageError
+from ...files import UNFINISHED, fingerprint, safe_name
+from ..prepare import device_of
 from ..results.folder import table, write
 from .stream import Embedded, Task, embed_slides
 
@@ -165,7 +164,7 @@ def _run(
             told(row)
 
     def bad(task: Task, why: str) -> None:
-        if encoder is not None and (asked.out / f"{safe(task.file.slide)}.h5").exists():
+        if encoder is not None and (asked.out / f"{safe_name(task.file.slide)}.h5").exists():
             why += " Features that were made of it before are still in the folder."
         keep(_row(task.file, "failed", why))
 
@@ -187,7 +186,9 @@ def _run(
         parts.setdefault(whole, []).append(path)
     of_this = isinstance(asked.mpp, dict)
     tasks = [
-        Task(file, asked.told(file.slide), of_this, previews / f"{safe(file.slide)}.png" if asked.preview else None)
+        Task(
+            file, asked.told(file.slide), of_this, previews / f"{safe_name(file.slide)}.png" if asked.preview else None
+        )
         for file in mine
     ]
     sources: dict[str, str] = {}
@@ -310,7 +311,7 @@ def _claim(out: Path, settings: dict[str, object], encoder: Encoder) -> None:
 
 def _sweep(out: Path) -> None:
     """Remove what killed extractions left unfinished."""
-    for left in out.glob(".*.partial"):
+    for left in out.glob(UNFINISHED):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > OLD:
                 left.unlink()
@@ -318,7 +319,7 @@ def _sweep(out: Path) -> None:
 
 def _finished(out: Path, slide: str, source: str) -> Head | None:
     """The head of a slide's file, if it is whole and of this very slide and settings; None otherwise."""
-    path = out / f"{safe(slide)}.h5"
+    path = out / f"{safe_name(slide)}.h5"
     with suppress(DataError):
         if path.is_file() and (head := read_head(path)).source == source:
             return head

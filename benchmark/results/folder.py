@@ -18,6 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ...errors import CannotWrite
 from ...files import write_whole
 from ...leaderboards.result_row import ResultRow, RowError
 from ...leaderboards.rows import read_row
@@ -25,10 +26,6 @@ from ...survival.clinical_curves import clinical_curves, read_fold
 from ...survival.metrics import FollowUp
 from ..experiment import Experiment
 from .fold_predictions import FoldOutcome
-
-
-class CannotWrite(OSError):
-    """The output folder does not take what was computed; the message says what to do."""
 
 
 def write(path: Path, data: str | bytes) -> None:

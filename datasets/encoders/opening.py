@@ -38,7 +38,7 @@ def intake_of(name: str) -> Intake:
 def open_encoder(name: str, weights: Path | None = None) -> Encoder:
     """The encoder of that name or alias, on the CPU, with `weights` (file or folder) or those of your cache.
 
-    UnknownBackbone for other names; DataError where it cannot be run, or its weights are missing, damaged or of another
+    UnknownName for other names; DataError where it cannot be run, or its weights are missing, damaged or of another
     network.
     """
     backbone, intake = backbones.get(name), intake_of(name)

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from ...errors import DataError
-from ...fingerprints import fingerprint
+from ...errors import DataError, writing
+from ...files import UNFINISHED, fingerprint, safe_name
 from ..findings import Finding, finding
 from .geometry import Geometry
-from .names import safe
 from .reader import Reader
 from .store_file import DTYPES, fill, is_ours, read_head, write_slide
 
@@ -47,19 +46,18 @@ def convert(reader: Reader, store: str | Path, progress: Callable[[int, int], No
     store = Path(store)
     _check_place(reader, store)
     done = Conversion(findings=list(reader.findings))
-    try:
+    with writing(store, "choose another folder"):
         store.mkdir(parents=True, exist_ok=True)
-        with FileLock(store / LOCK, timeout=0):
-            for left in store.glob(".*.partial"):
-                left.unlink()  # of a conversion that was killed: the lock says that none is running
-            for count, slide in enumerate(sorted(reader.slides)):
-                _convert_slide(reader, slide, store, done)
-                if progress:
-                    progress(count + 1, len(reader.slides))
-    except Timeout:
-        raise DataError(f"{store}: another conversion is at work on this folder; wait for it to end.") from None
-    except OSError as error:
-        raise DataError(f"{store} cannot be written ({error.strerror or error}): choose another folder.") from error
+        try:
+            with FileLock(store / LOCK, timeout=0):
+                for left in store.glob(UNFINISHED):
+                    left.unlink()  # of a conversion that was killed: the lock says that none is running
+                for count, slide in enumerate(sorted(reader.slides)):
+                    _convert_slide(reader, slide, store, done)
+                    if progress:
+                        progress(count + 1, len(reader.slides))
+        except Timeout:
+            raise DataError(f"{store}: another conversion is at work on this folder; wait for it to end.") from None
     ours = {path.stem for path in store.glob("*.h5")}
     if extra := ours - reader.slides:
         message = "slides in the store are not in the folder that was converted; they were left as they are"
@@ -68,7 +66,7 @@ def convert(reader: Reader, store: str | Path, progress: Callable[[int, int], No
 
 
 def _convert_slide(reader: Reader, slide: str, store: Path, done: Conversion) -> None:
-    path = store / f"{safe(slide)}.h5"
+    path = store / f"{safe_name(slide)}.h5"
     features: dict[int, np.ndarray] = {}
     coords: dict[int, np.ndarray | None] = {}
     geometry: dict[int, Geometry] = {}

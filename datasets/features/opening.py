@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import DataError, UnknownBackbone
+from ...errors import DataError, UnknownName
 from .. import backbones
 from . import clam, loose, panther, reference, stamp, store, trident
 from .listing import folders
@@ -141,7 +141,7 @@ def _word(found: FeatureSet, backbone: str | None) -> str | None:
         return None
     try:
         backbones.get(found.called)
-    except UnknownBackbone:
+    except UnknownName:
         return backbone
     return None
 
@@ -156,5 +156,5 @@ def _same(name: str, wanted: str) -> bool:
         return True
     try:
         return backbones.get(wanted).name == name
-    except UnknownBackbone:
+    except UnknownName:
         return False

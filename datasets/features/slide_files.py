@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DataError, some
-from ...fingerprints import fingerprint
+from ...files import fingerprint
 from .. import backbones
 from ..findings import Finding, finding
 from . import h5_file, pt_file

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DataError
-from ...fingerprints import fingerprint
+from ...files import fingerprint, safe_name
 from .. import backbones
 from ..findings import Finding, finding
 from .geometry import Facts
 from .half import first_bad_row
-from .names import safe
 from .store_file import AGAIN, DTYPES, Head, fill, is_ours, read_head, write_slide
 
 __all__ = ["LAYOUT", "Store", "open_store", "recognise", "write_slide"]
@@ -111,7 +110,7 @@ class Store:
         )
 
     def _path(self, slide: str) -> Path:
-        return Path(self.folder) / f"{safe(slide)}.h5"
+        return Path(self.folder) / f"{safe_name(slide)}.h5"
 
 
 def recognise(folder: Path) -> bool:

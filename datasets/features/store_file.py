@@ -14,7 +14,6 @@ applications: it knows where the bytes are and what they hash to, so that a matr
 speed of a copy, and a damaged file is refused, where the HDF5 library crashes or hangs on some of them.
 """
 
-import contextlib
 import hashlib
 import io
 import json
@@ -26,10 +25,10 @@ from pathlib import Path
 import numpy as np
 
 from ... import __version__
-from ...errors import DataError
+from ...errors import DataError, writing
+from ...files import safe_name, whole
 from .geometry import Geometry, geometry_from
 from .half import to_half
-from .names import safe
 
 NAME = b"milsurv-features "
 MAGIC = NAME + b"1\n"
@@ -93,7 +92,7 @@ def write_slide(
     and `extraction` what was found of the slide on the way, as JSON values.
     DataError names slide, scale and row for NaN, infinite or too large values, and for shapes that do not fit.
     """
-    path = folder / f"{safe(slide)}.h5"
+    path = folder / f"{safe_name(slide)}.h5"
     scales = {m: _scale(slide, m, features[m], coords.get(m)) for m in sorted(features)}
     widths = {matrix.shape[1] for matrix, _ in scales.values()}
     if len(widths) != 1:
@@ -113,18 +112,8 @@ def write_slide(
         head["source"] = source
     if extraction:
         head["extraction"] = dict(extraction)
-    partial = folder / f".{slide[:180]}.{uuid.uuid4().hex[:8]}.partial"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.writelines(_image(head, scales))
-        partial.replace(path)
-    except OSError as error:
-        why = error.strerror or error
-        raise DataError(f"{path} cannot be written ({why}): free space or choose another folder.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+    with writing(path), whole(path) as partial, partial.open("wb") as file:
+        file.writelines(_image(head, scales))
     return path
 
 

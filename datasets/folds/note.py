@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ...errors import DataError
-from ...fingerprints import fingerprint
+from ...files import fingerprint
 from ..findings import Finding
 from ..labels.read import Labels
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import DataError, some
-from ...fingerprints import fingerprint
+from ...files import fingerprint
 from ..cohorts import COHORTS
 from ..findings import Finding, finding
 from ..labels.csv_file import read_cells

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from ...errors import DataError
-from ...fingerprints import fingerprint
+from ...files import fingerprint
 from ..labels.read import Labels
 from .split import Folds, Split
 

@@ -2,12 +2,11 @@
 
 import csv
 import io
-import shutil
-import uuid
 from itertools import zip_longest
 from pathlib import Path
 
-from ...errors import DataError
+from ...errors import DataError, writing
+from ...files import whole_folder
 from ..labels.read import Labels
 from .note import FILE, Note, fingerprint_of_outcomes, read_note, text_of
 from .read import Part, fingerprint_of_files
@@ -37,21 +36,10 @@ def save_folds(folds: Folds, labels: Labels, directory: str | Path) -> Path:
             )
         if read_note(directory) == note and all((directory / f"splits_{fold}.csv").is_file() for fold in parts):
             return directory
-    partial = directory.parent / f".{directory.name}.{uuid.uuid4().hex[:8]}.partial"
-    try:
-        partial.mkdir(parents=True)
+    with writing(directory, "choose another folder"), whole_folder(directory) as partial:
         for fold, part in parts.items():
             (partial / f"splits_{fold}.csv").write_text(_csv(part), "utf-8")
         (partial / FILE).write_text(text_of(note), "utf-8")
-        old = directory.parent / f".{directory.name}.{uuid.uuid4().hex[:8]}.old"
-        if directory.exists():
-            directory.replace(old)
-        partial.replace(directory)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise DataError(f"{directory} cannot be written ({error.strerror or error}): choose another folder.") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return directory
 
 

@@ -5,12 +5,12 @@ import hashlib
 import io
 import json
 import shutil
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import DataError
+from ...errors import DataError, writing
+from ...files import write_whole
 from ..cohort import Cohort
 from ..findings import Finding, finding
 from .cases import CASE_FIELDS, COLUMNS, FILE_FIELDS, case_filter, rows_of, slide_filter
@@ -56,7 +56,7 @@ def fetch(
         return there
     _ours(folder)
     pages = folder / ".fetch"
-    try:
+    with writing(folder, "choose another folder"):
         pages.mkdir(parents=True, exist_ok=True)
         version = release(api)
         hits: dict[str, list[dict]] = {}
@@ -77,8 +77,6 @@ def fetch(
             )
         fetched = _write(folder, cohort, api, version, hits, rows, left_out, nobody, warned)
         shutil.rmtree(pages, ignore_errors=True)
-    except OSError as error:
-        raise DataError(f"{folder} cannot be written ({error.strerror or error}): choose another folder.") from error
     return fetched
 
 
@@ -118,12 +116,7 @@ def _write(
         "sha256": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in content.items()},
     }  # fmt: skip
     for name, text in (*content.items(), (NOTE, json.dumps(note, indent=1) + "\n")):
-        partial = folder / f".{name}.{uuid.uuid4().hex[:8]}.partial"
-        try:
-            partial.write_text(text, "utf-8", newline="")
-            partial.replace(folder / name)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(folder / name, text)
     return Fetched(folder, version, len(deaths), len(rows), sum(deaths.values()), tuple(findings))
 
 

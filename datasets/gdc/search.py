@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from ...errors import DataError
+from ...files import write_whole
 
 BASE = "https://api.gdc.cancer.gov"
 RETRY = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -186,7 +187,4 @@ def _kept(path: Path) -> dict | None:
 
 def _keep(path: Path, page: dict) -> None:
     content = json.dumps(page, ensure_ascii=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(f"{hashlib.sha256(content.encode()).hexdigest()}\n{content}", "utf-8")
-    partial.replace(path)
+    write_whole(path, f"{hashlib.sha256(content.encode()).hexdigest()}\n{content}")

@@ -1,10 +1,10 @@
 """Which column of a label table holds what: public tables are known by their columns, others are told."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...errors import DataError, some
+from ...names import check_choice, did_you_mean
 from .time_units import PER_MONTH, unit_in
 
 ENDPOINTS = {
@@ -64,10 +64,7 @@ def parse_columns(text: str) -> dict[str, str]:
             raise DataError(
                 f"--columns: {part.strip()!r} is not of the form key=column. Known keys: {', '.join(KEYS)}."
             )
-        if key not in KEYS:
-            near = difflib.get_close_matches(key, KEYS, 1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise DataError(f"--columns: unknown key {key!r}.{hint} Known keys: {', '.join(KEYS)}.")
+        check_choice("key of --columns", key, KEYS, DataError)
         if key in given:
             raise DataError(f"--columns: {key} is given twice.")
         given[key] = name
@@ -76,8 +73,7 @@ def parse_columns(text: str) -> dict[str, str]:
 
 def recognise(path: object, header: Sequence[str], endpoint: str, columns: Mapping[str, str] | None) -> Columns:
     """The Columns of a table with this header. DataError for a table that is none of the known ones."""
-    if endpoint not in ENDPOINTS:
-        raise DataError(f"unknown endpoint {endpoint!r}. Known: {', '.join(ENDPOINTS)}.")
+    check_choice("endpoint", endpoint, ENDPOINTS, DataError)
     if columns:
         return _named(path, header, columns)
     if {"bcr_patient_barcode", "type", "OS.time"} <= set(header):
@@ -129,8 +125,7 @@ def _named(path: object, header: Sequence[str], given: Mapping[str, str]) -> Col
         )
     absent = [name for key, name in given.items() if key != "unit" and name not in header]
     if absent:
-        near = [n for name in absent for n in difflib.get_close_matches(name, header, 1)]
-        hint = f" Did you mean {', '.join(near)}?" if near else ""
+        hint = did_you_mean(absent[0], header)
         raise DataError(f"{path} has no column {', '.join(absent)}.{hint} Found {some(header, 12)}.")
     unit = given.get("unit") or unit_in(given["time"])
     if unit not in PER_MONTH:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...errors import DataError, some
-from ...fingerprints import fingerprint
+from ...files import fingerprint
 from ..cohort import Cohort
 from ..cohorts import COHORTS
 from ..findings import Finding, finding

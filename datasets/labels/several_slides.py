@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from ...errors import DataError
+from ...names import check_choice
 from ..findings import Finding, finding
 from ..folds.split import Split
 from ..patient import Patient
@@ -82,8 +83,7 @@ class Units:
 
 def select_slides(labels: Labels, mode: str = "concat") -> Units:
     """The units of `labels` in one of MODES. DataError for an unknown mode and for labels without slides."""
-    if mode not in MODES:
-        raise DataError(f"unknown mode of slides {mode!r}. Known: {', '.join(MODES)}.")
+    check_choice("mode of slides", mode, MODES, DataError)
     if labels.without_slides:
         raise DataError(f"{labels.source} names no slides: attach those of a manifest or of the features first.")
     if mode == "concat":

@@ -8,8 +8,6 @@ and docs/planted.md have the models.
 from __future__ import annotations
 
 import csv
-import shutil
-import uuid
 import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import DataError
+from ...errors import DataError, writing
+from ...files import safe_name, whole_folder
+from ...names import check_choice
 from .. import backbones, cohorts
 from ..cohort import Cohort
-from ..features.names import safe
 from . import planted
 from . import tissue as twin_tissue
 from .patients import Size, follow, identifiers, oracle, size_of, slides_per_patient
@@ -68,16 +67,9 @@ def draw_twin(
     }  # fmt: skip
     if _complete(folder, parameters):
         return folder
-    unfinished = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.partial"
-    try:
-        unfinished.mkdir(parents=True)
+    same = partial(_complete, folder, parameters)
+    with writing(folder), whole_folder(folder, keep=same) as unfinished:
         _draw(cohort, size, parameters, unfinished, progress)
-        _put(unfinished, folder, parameters)
-    except OSError as error:
-        why = error.strerror or error
-        raise DataError(f"{folder} cannot be written ({why}): free space or choose another folder.") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 
@@ -146,7 +138,7 @@ def _shower(cohort: Cohort, encoder: int, dim: int) -> Callable:
 
 def _width(backbone: str, dim: int | None) -> tuple[str, int]:
     if dim is not None and backbone not in backbones.BACKBONES:
-        return safe(backbone), dim
+        return safe_name(backbone), dim
     known = backbones.get(backbone)
     if dim not in (None, known.dim):
         raise DataError(f"{known.name} is {known.dim} wide, not {dim}: give another name for a width of your own.")
@@ -155,8 +147,7 @@ def _width(backbone: str, dim: int | None) -> tuple[str, int]:
 
 def _strength(strength: str | float) -> float:
     if isinstance(strength, str):
-        if strength not in STRENGTHS:
-            raise DataError(f"Unknown strength {strength!r}. Known: {', '.join(STRENGTHS)}, or a number.")
+        check_choice("strength", strength, [*STRENGTHS, "or a number"], DataError)
         return STRENGTHS[strength]
     return float(strength)
 
@@ -175,20 +166,3 @@ def _complete(folder: Path, parameters: dict) -> bool:
     store = folder / "features" / str(parameters["backbone"])
     files = sum(1 for _ in store.glob("*.h5")) if store.is_dir() else 0
     return dict(truth.parameters) == parameters and files == parameters["slides"] and (folder / "labels.csv").is_file()
-
-
-def _put(place: Path, folder: Path, parameters: dict) -> None:
-    """Rename the finished twin to its place; another process may have put the same one there meanwhile."""
-    if folder.exists() and any(folder.iterdir()):
-        if _complete(folder, parameters):
-            return
-        old = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.old"
-        folder.replace(old)
-        place.replace(folder)
-        shutil.rmtree(old, ignore_errors=True)
-        return
-    try:
-        place.replace(folder)
-    except OSError:
-        if not _complete(folder, parameters):
-            raise

@@ -1,12 +1,12 @@
 """The truth of a synthetic cohort: a file beside its labels which no model ever reads."""
 
 import json
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import DataError
+from ...files import write_whole
 
 FILE = "truth.json"
 FORMAT = "milsurv-synthetic-twin"
@@ -49,6 +49,4 @@ def write_truth(folder: Path, truth: Truth) -> None:
         "oracle_c_index": truth.oracle_c_index,
         "risk": dict(truth.risk),
     }
-    partial = folder / f".{FILE}.{uuid.uuid4().hex[:8]}.partial"
-    partial.write_text(json.dumps(content, indent=1), "utf-8")
-    partial.replace(folder / FILE)
+    write_whole(folder / FILE, json.dumps(content, indent=1))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import DataError
-from ..features.names import safe
+from ...files import safe_name
 from .slide import SUFFIXES
 
 PIECES, PIECE = 64, 4096  # how many bytes of a file are looked at, and in how many places
@@ -75,7 +75,7 @@ def nameable(name: str) -> str:
     """`name`, if it can name a slide and be printed; DataError otherwise."""
     if not name.isprintable():
         raise DataError(f"{name!a} cannot be the name of a slide: it holds characters that cannot be printed.")
-    return safe(name)
+    return safe_name(name)
 
 
 def content_of(path: Path, parts: Iterable[Path] = ()) -> list[object]:

@@ -24,7 +24,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from ...errors import DataError
+from ...errors import DataError, writing
+from ...files import whole
 from .grid import Grid, Tiles, choose_tiles, plan_grid
 from .preview import preview
 from .reading import read_tiles, reading_order
@@ -125,14 +126,8 @@ def fitted(pixels: Image.Image, request: Request) -> np.ndarray:
 
 def _save(picture: Image.Image, path: Path) -> None:
     """A PNG, whole or not at all."""
-    partial = path.with_name(f".{path.name[:180]}.{os.getpid()}.partial")
-    try:
+    with writing(f"its preview {path}"), whole(path) as partial:
         picture.save(partial, format="PNG")
-        partial.replace(path)
-    except OSError as error:
-        raise DataError(f"its preview {path} cannot be written ({error.strerror or error}).") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def say(out: BinaryIO, line: dict) -> None:

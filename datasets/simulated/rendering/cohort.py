@@ -5,11 +5,11 @@ An interrupted command goes on where it stopped. docs/demo.md has the model.
 
 import csv
 import io
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ....errors import DataError
+from ....errors import DataError, writing
+from ....files import write_whole
 from ... import cohorts
 from ...cohort import Cohort
 from ...folds.stratified import stratified_folds
@@ -55,12 +55,9 @@ def render(
         "strength": strength, "patients": len(plan.people), "slides": len(plan.slides) - 1, "area": area, "mpp": MPP,
         "shape": list(shape),
     }  # fmt: skip
-    try:
+    with writing(folder):
         _describe(folder, cohort, plan, parameters)
         draw_slides(folder / "slides", plan.slides, shape, seed, workers, progress)
-    except OSError as error:
-        why = error.strerror or error
-        raise DataError(f"{folder} cannot be written ({why}): free space or choose another folder.") from error
     return folder
 
 
@@ -102,6 +99,4 @@ def _table(path: Path, columns: tuple[str, ...], rows: list[tuple]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(rows)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    partial.write_text(text.getvalue(), "utf-8")
-    partial.replace(path)
+    write_whole(path, text.getvalue())

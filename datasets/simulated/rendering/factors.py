@@ -1,11 +1,10 @@
 """The two factors that a hazard rests on, and how much of it each carries, by cohort."""
 
-import difflib
-
 import numpy as np
 from scipy.stats import norm
 
 from ....errors import DataError
+from ....names import did_you_mean
 
 HAZARDS: dict[str, tuple[float, float]] = {
     "demo": (1.0, 1.0),
@@ -21,8 +20,7 @@ SHUFFLES = 64
 def weights_of(cohort: str) -> tuple[float, float]:
     """The weights of `cohort`, of length 1, or 0 where there is no hazard. DataError if it cannot be rendered."""
     if cohort not in HAZARDS:
-        near = difflib.get_close_matches(cohort, HAZARDS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(cohort, HAZARDS)
         raise DataError(f"{cohort} cannot be rendered.{hint} These can: {', '.join(HAZARDS)}.")
     fine, coarse = HAZARDS[cohort]
     length = float(np.hypot(fine, coarse)) or 1.0

@@ -1,13 +1,14 @@
 """A slide file: a tiled, pyramidal TIFF in JPEG that openslide opens, with its resolution in its tags."""
 
 import io
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from tifffile import TiffFile, TiffPage, TiffWriter
+
+from ....files import whole
 
 TILE = 256
 QUALITY = 82
@@ -24,8 +25,7 @@ def write(path: Path, image: np.ndarray, mpp: float, description: str) -> None:
     levels = [image]
     while min(levels[-1].shape[:2]) >= 2 * SMALLEST:
         levels.append(halved(levels[-1]))
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    try:
+    with whole(path) as partial:
         with TiffWriter(partial) as tiff:
             for k, level in enumerate(levels):
                 per_cm = 1e4 / (mpp * 2**k)
@@ -39,9 +39,6 @@ def write(path: Path, image: np.ndarray, mpp: float, description: str) -> None:
             for page in tiff.pages:
                 assert isinstance(page, TiffPage)
                 page.tags["Compression"].overwrite(JPEG)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def halved(image: np.ndarray) -> np.ndarray:

@@ -1,0 +1,53 @@
+"""Names that users type: checked against those that exist, with the nearest one where there is none."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from .errors import UsageError
+
+ALIASES = {
+    "lr": "learning_rate",
+    "wd": "weight_decay",
+    "bs": "batch_size",
+    "batch": "batch_size",
+    "n_epochs": "epochs",
+    "num_epochs": "epochs",
+    "max_epochs": "epochs",
+    "optim": "optimizer",
+    "sex": "is_female",
+    "gender": "is_female",
+}
+"""What other tools call things, and what they are called here."""
+
+
+def check_choice(kind: str, name: str, names: Iterable[str], error: type[ValueError] = UsageError) -> None:
+    """Raise `error` unless `name` is one of `names`; the message has the nearest of them and lists all.
+
+    `kind` says what is named: "recipe", "cohort", "setting".
+    """
+    listed = list(names)
+    if name not in listed:
+        raise error(f"unknown {kind} {name!r}.{did_you_mean(name, listed)} Known: {', '.join(listed)}.")
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """`" Did you mean learning_rate?"`, or nothing where no name is near."""
+    near = closest(name, names)
+    return f" Did you mean {near}?" if near else ""
+
+
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """The one of `names` that `name` most likely stands for, or None.
+
+    Case, dashes and underscores do not matter; `lr` stands for `learning_rate` (see `ALIASES`).
+    """
+    by_form = {_form(known): known for known in names}
+    alias = ALIASES.get(_form(name).replace("-", "_"))
+    if alias and _form(alias) in by_form:
+        return by_form[_form(alias)]
+    near = get_close_matches(_form(name), by_form, n=1, cutoff=0.5)
+    return by_form[near[0]] if near else None
+
+
+def _form(name: str) -> str:
+    return name.strip().lower().replace("_", "-")
