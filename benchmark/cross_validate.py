@@ -193,9 +193,7 @@ def part_of(patients: Sequence[Patient]) -> Part:
     return Part(tuple(patient.id for patient in patients), followup(patients))
 
 
-def validation_split(
-    experiment: Experiment, data: CohortData, split: Split
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def validation_split(experiment: Experiment, data: CohortData, split: Split) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Who of a training set is learned from, and who is held out to choose the epoch.
 
     Where the folds bring no validation split, it is cut here, by the labels of the training set alone. What is not
@@ -261,9 +259,7 @@ def _fit_fold(experiment: Experiment, data: CohortData, watcher: Watcher) -> Fit
     return baseline if experiment.recipe is None else model
 
 
-def _compute(
-    data: CohortData, split: Split, folder: ResultFolder, shared: ResultRow, fit_fold: FitFold
-) -> ResultRow:
+def _compute(data: CohortData, split: Split, folder: ResultFolder, shared: ResultRow, fit_fold: FitFold) -> ResultRow:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     row = replace(shared, fold=split.fold, created=started, oracle_c_index=oracle_c_index(data, split))
     try:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
-from ..models import registry
 from ..errors import UsageError
+from ..models import registry
 from ..names import check_choice
 from .baselines.registry import BASELINES
 from .request import Request
@@ -48,8 +48,9 @@ def grid(
     """All combinations of comma-separated values, on top of `first`; `loss` and `scale` become settings.
 
     A model takes no part in an axis that it does not have: only single-scale models are multiplied by `scale`, and a
-    baseline is fitted once by cohort, and by seed where it depends on one. With models and baselines in one grid, settings and
-    covariates go to those who know them. Errors: `UsageError` for unknown models and values that cannot be.
+    baseline is fitted once by cohort, and by seed where it depends on one. With models and baselines in one grid,
+    settings and covariates go to those who know them.
+    Errors: `UsageError` for unknown models and values that cannot be.
     """
 
     def axis(option: str, text: str | None) -> Sequence[str | None]:
@@ -80,7 +81,9 @@ def grid(
 def check_compared_with(baseline: str) -> None:
     """Errors: `UsageError` where what a grid is compared with cannot be a model, or a line's label, of ours."""
     model = baseline.partition("@")[0]
-    check_choice("model", model.partition(" (")[0], registry.MODELS)  # a label is the model, then what varies in brackets
+    check_choice(
+        "model", model.partition(" (")[0], registry.MODELS
+    )  # a label is the model, then what varies in brackets
 
 
 def _baseline(request: Request, mixed: bool) -> Request:

@@ -87,9 +87,7 @@ class Request:
     def simulated(self) -> bool:
         """Whether the cohort is simulated: by name, or because `--features synthetic` asks for it."""
         by_name = cohorts.get(self.cohort).planted is not None
-        return self.features_path == SIMULATED or (
-            by_name and self.features_path is None and self.labels_path is None
-        )
+        return self.features_path == SIMULATED or (by_name and self.features_path is None and self.labels_path is None)
 
     @property
     def command(self) -> str:

@@ -16,6 +16,7 @@ from .baselines.covariates import KNOWN
 from .baselines.registry import BASELINES, DEFAULT_COVARIATES, Baseline
 from .recipe import RECIPES, Recipe, change
 from .request import Request
+from .training.device import device_of
 from .training.losses import LOSSES
 
 
@@ -92,9 +93,7 @@ def check_model(name: str) -> None:
     check_choice("model", name, (*registry.MODELS, *BASELINES))
 
 
-def model_settings(
-    spec: ModelSpec, recipe_name: str, settings: Mapping[str, str]
-) -> tuple[Recipe, dict[str, object]]:
+def model_settings(spec: ModelSpec, recipe_name: str, settings: Mapping[str, str]) -> tuple[Recipe, dict[str, object]]:
     """The recipe and every hyperparameter of a model, after `settings` changed some of them.
 
     Errors: `UsageError` for an unknown key or a value that does not fit.
@@ -177,16 +176,6 @@ def _penalty(text: str | None, default: float) -> float:
     if not 0 <= penalty < math.inf:
         raise UsageError(f"penalty={text}: a ridge penalty is a number from 0 on")
     return penalty
-
-
-def device_of(name: str) -> str:
-    """`auto` becomes `cuda` where there is one. Errors: `UsageError` for a device that is not there."""
-    import torch
-
-    check_choice("device", name, ("auto", "cpu", "cuda"))
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: torch sees no GPU here; use --device cpu or auto")
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 def _check_options(request: Request) -> None:

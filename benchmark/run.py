@@ -1,12 +1,13 @@
 """Requests become results: load, cross-validate, log to MLflow. What `bench run`, `bench ablate` and Python do."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from ..datasets.findings import Finding
-from ..errors import DataError, UsageError
+from ..errors import CannotWrite, DataError, UsageError
 from ..leaderboards.result_row import READINGS, ResultRow
 from .cross_validate import Watcher, cross_validate, validation_split
 from .experiment import Experiment
@@ -15,7 +16,7 @@ from .recipe import epochs_of
 from .request import Request
 from .resolve import resolve
 from .results.provenance import code_version, hardware, libraries
-from .results.tracking import Tracker
+from .results.tracking import Tracker, local_store
 
 
 class Display(Protocol):
@@ -40,6 +41,39 @@ class Display(Protocol):
     def training(self, title: str, folds: int, epochs: int) -> AbstractContextManager[Watcher]:
         """Follow folds and their epochs."""
         ...
+
+
+class Quiet:
+    """Shows nothing; what should be read becomes a Python warning."""
+
+    def warn(self, text: str) -> None:
+        """Say something that should be read."""
+        warnings.warn(text, stacklevel=2)
+
+    fail = warn
+
+    def findings(self, found: Sequence[Finding]) -> None:
+        """Show nothing: findings are kept in `remarks.json`."""
+
+    @contextmanager
+    def counting(self, title: str) -> Iterator[Callable[[int, int], None]]:
+        """Count nothing."""
+        yield lambda done, total: None
+
+    @contextmanager
+    def training(self, title: str, folds: int, epochs: int) -> "Iterator[Watcher]":
+        """Only count folds."""
+        yield _FoldCount()
+
+
+class _FoldCount:
+    done = 0
+
+    def epoch(self, fold: int, epoch: int, line: Mapping[str, float | int | None]) -> None:
+        pass
+
+    def fold(self, fold: int, row: ResultRow, computed: bool) -> None:
+        self.done += 1
 
 
 @dataclass(frozen=True)
@@ -103,7 +137,7 @@ def plan(request: Request) -> dict[str, object]:
     }
 
 
-def run(request: Request, display: Display, tracking: str = "none") -> Finished:
+def run(request: Request, display: Display, tracking: str | None = None) -> Finished:
     """Load and cross-validate one experiment into `request.out`.
 
     Parameters
@@ -111,7 +145,7 @@ def run(request: Request, display: Display, tracking: str = "none") -> Finished:
     display
         Shows progress, and what was noticed on the way.
     tracking
-        Address of the MLflow store, or `none`.
+        Address of the MLflow store; None for one in `request.out`, `none` for no record.
 
     Raises
     ------
@@ -124,7 +158,8 @@ def run(request: Request, display: Display, tracking: str = "none") -> Finished:
     ):
         experiment, data = load(request, simulating, checking)
     display.findings(data.findings)
-    tracker = Tracker(tracking, request.out, *_described(experiment, request.command), display.warn)
+    address = local_store(request.out) if tracking is None else tracking
+    tracker = Tracker(address, request.out, *_described(experiment, request.command), display.warn)
     splits, epochs = data.folds.splits, 1
     if experiment.recipe is not None:
         epochs = epochs_of(experiment.recipe, len(validation_split(experiment, data, splits[0])[0]))
@@ -132,7 +167,9 @@ def run(request: Request, display: Display, tracking: str = "none") -> Finished:
         try:
             rows = cross_validate(experiment, data, request.out, request.command, watcher, tracker)
         except KeyboardInterrupt:
-            display.warn(f"interrupted; {watcher.done} of {len(splits)} folds are kept. The same command goes on from there")
+            display.warn(
+                f"interrupted; {watcher.done} of {len(splits)} folds are kept. The same command goes on from there"
+            )
             raise
     versions = sorted({str(row.code_version) for row in rows})
     if len(versions) > 1:
@@ -141,7 +178,7 @@ def run(request: Request, display: Display, tracking: str = "none") -> Finished:
 
 
 def run_all(
-    requests: Sequence[Request], display: Display, tracking: str = "none"
+    requests: Sequence[Request], display: Display, tracking: str | None = None
 ) -> tuple[list[Finished], list[dict[str, str]]]:
     """Run a grid. A cell that cannot run is reported and listed, and the others still run.
 
@@ -153,6 +190,8 @@ def run_all(
     for request in requests:
         try:
             finished.append(run(request, display, tracking))
+        except CannotWrite:
+            raise
         except (DataError, UsageError) as error:
             display.fail(f"{request.command}: {error}")
             failures.append({"command": request.command, "error": str(error)})

@@ -6,6 +6,7 @@ from pathlib import Path
 import typer
 
 from ...datasets import cohorts
+from ...files import write_whole
 from ...leaderboards.cache.store import of_user
 from ...leaderboards.publish import Published, publish
 from ...leaderboards.render.ablation import (
@@ -16,7 +17,6 @@ from ...leaderboards.render.ablation import (
     differences_sheet,
 )
 from ...leaderboards.render.text_tables import Sheet
-from ...files import write_whole
 from ..request import Request
 from ..results.tracking import local_store
 from ..run import Finished, plan, run, run_all
@@ -42,7 +42,6 @@ def run_and_show(
         return
     one = len(requests) == 1 if one is None else one
     out, terminal = requests[0].out, console.Terminal()
-    tracking = local_store(out) if tracking is None else tracking
     if one:
         finished, failures = [run(requests[0], terminal, tracking)], []
     else:
@@ -57,7 +56,7 @@ def run_and_show(
             show_folds(finished[0], out)
         elif published:
             console.sheets((*published.tables, *tables))
-        show_places(published, tracking)
+        show_places(published, out, tracking)
     if failures or not published or not all(result.complete for result in finished):
         raise typer.Exit(1)
 
@@ -91,12 +90,12 @@ def show_folds(result: Finished, out: Path) -> None:
     console.say(f"Results:     {out / 'experiments' / experiment.id}")
 
 
-def show_places(published: Published | None, tracking: str) -> None:
+def show_places(published: Published | None, out: Path, tracking: str | None) -> None:
     """Print where the leaderboard and the MLflow store are."""
     if published:
         console.say(f"Leaderboard: {published.paths['html']}")
     if tracking != "none":
-        console.say(f"MLflow:      mlflow ui --backend-store-uri {tracking}")
+        console.say(f"MLflow:      mlflow ui --backend-store-uri {tracking or local_store(out)}")
 
 
 def ablation(requests: Sequence[Request], published: Published, baseline: str | None) -> tuple[Sheet, ...]:

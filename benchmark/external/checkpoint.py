@@ -15,7 +15,7 @@ from ...errors import DataError, UsageError
 from ...models import registry
 from ...models.reference import REFERENCE_NAMES, load_reference
 from ...names import check_choice
-from ..prepare import settings_of
+from ..resolve import model_settings
 from ..results.folder import table, write
 from ..training.batches import pack
 from ..training.fit import Precision
@@ -69,7 +69,7 @@ def import_reference(file: Path, model: str, settings: Mapping[str, str], out: P
     state = read_state_dict(file)
     for key in settings:
         check_choice("hyperparameter", key, registry.get(model).reference_defaults)
-    _, hyper = settings_of(registry.get(model), "reference", settings)
+    _, hyper = model_settings(registry.get(model), "reference", settings)
     chosen = {key: hyper[key] for key in settings}
     try:
         module = load_reference(model, state, **chosen)

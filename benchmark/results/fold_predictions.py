@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ...leaderboards.result_row import READINGS, ResultRow
 from ...survival.metrics import METRICS, Estimate, FollowUp, NotComputable, brier_null, c_index
 
+
 @dataclass(frozen=True)
 class FoldPredictions:
     """Predictions for the test set of one fold; row i of every array is `patients[i]`.

@@ -15,7 +15,7 @@ from ...leaderboards.schema import READINGS
 from ...survival.metrics import METRICS, Estimate, FollowUp, NotComputable, brier_null, c_index
 from ...survival.time_bins import fit_bins
 from ..experiment import seed_for
-from ..results.score_predictions import need_of
+from ..results.fold_predictions import need_of
 from .agreement import check_agreement
 from .ids import told
 from .report import Report

@@ -7,7 +7,7 @@ the request is prepared as `bench run` would, up to the id.
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,15 @@ from ...datasets.folds.split import Split
 from ...datasets.folds.stratified import fingerprint_of
 from ...datasets.labels.read import Counts, Labels
 from ...datasets.patient import Patient, site_of
-from ...errors import DataError
+from ...errors import DataError, UsageError
 from ...leaderboards.rows import Row
-from ..baselines.control_runs import prepare_control, settled_by
-from ..baselines.controls import CONTROLS
 from ..experiment import canonical_of
-from ..prepare import Request, UsageError, prepare
+from ..load import load
+from ..request import Request
 
 _LARGEST = 20_000
 """Patients that are drawn to check an entry; more would be a way to keep a machine busy."""
-_PLACES = ("labels", "splits", "features", "data", "coords", "out")
+_PLACES = ("labels_path", "splits_path", "features_path", "data", "coords", "out")
 
 
 class CannotRedraw(Exception):
@@ -51,15 +50,14 @@ class Redrawing:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.why: dict[str, str] = {}
-        self._known: dict[Request, Truth] = {}
+        self._known: dict[str, Truth] = {}
 
     def truth(self, row: Row) -> Truth:
         """The truth behind a drawn row. Errors: `CannotRedraw`."""
         request = replace(request_of(row.get("command") or ""), out=self.folder, device="cpu")
         if request.patients is not None and request.patients > _LARGEST:
             raise CannotRedraw(f"its command draws {request.patients} patients, more than are drawn to check an entry")
-        key = replace(request, settings=None)
-        key = replace(key, model=f"{key.model} {sorted((request.settings or {}).items())}")
+        key = request.command
         if key not in self._known:
             try:
                 self._known[key] = _drawn_again(request, row.get("device") or "cpu")
@@ -69,19 +67,22 @@ class Redrawing:
 
 
 def _drawn_again(request: Request, device: str) -> Truth:
-    if request.model in CONTROLS:
-        choice, control = prepare_control(request)
-        settled = settled_by(request, choice, control)
-        return Truth("drawn again", control.labels, control.folds.splits, settled)
-    experiment, material = prepare(request)
-    settled = json.loads(canonical_of(asdict(replace(experiment, device=device))))
-    return Truth("drawn again", material.labels, material.splits, settled)
+    experiment, data = load(request)
+    if experiment.recipe is not None:
+        experiment = replace(experiment, device=device)
+    folds = data.folds.splits
+    if data.units.level == "slide" and experiment.recipe is None:
+        folds = tuple(data.units.split(split) for split in folds)
+        labels = data.units.labels
+    else:
+        labels = data.labels
+    return Truth("drawn again", labels, folds, json.loads(canonical_of(experiment.id_fields())))
 
 
 def request_of(command: str) -> Request:
     """The request that a `bench run` command stands for. Errors: `CannotRedraw` for any other command, and for one
     that names files."""
-    from ..cli.words import request_from
+    from ..cli.words import parse_run
 
     try:
         words = shlex.split(command)
@@ -90,7 +91,7 @@ def request_of(command: str) -> Request:
     if words[:2] != ["bench", "run"]:
         raise CannotRedraw("its rows hold no `bench run` command")
     try:
-        request = request_from(words[2:])
+        request = parse_run(words[2:])
     except UsageError as error:
         raise CannotRedraw(f"its command cannot be read ({error})") from error
     default = Request("", "")

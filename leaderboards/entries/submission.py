@@ -130,8 +130,9 @@ def _settled(folder: Path, name: str) -> Mapping[str, Any]:
         assert isinstance(told, dict)
     except (OSError, ValueError, AssertionError, RecursionError) as error:
         raise RowError(f"{name}/experiment.json: cannot be read; run the experiment again") from error
-    if "settled" in told:
-        return told["settled"]
+    for key in ("id_fields", "settled"):  # versions before 0.2 called them `settled`
+        if key in told:
+            return told[key]
     trained = isinstance(told.get("recipe"), dict)
     return {key: value for key, value in told.items() if key != "id"} if trained else {}
 
