@@ -22,7 +22,7 @@ class UnknownName(DataError):
 
 
 class RowError(ValueError):
-    """A result file that cannot be read as a row: the message names the file, the key and the remedy."""
+    """Results that cannot be read or used; the message names the file, the key and the remedy."""
 
 
 class CannotWrite(DataError):

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Optional, get_args, get_type_hints
 import msgspec
 from msgspec import Meta
 
+from ..errors import RowError
 from ..survival import metrics as registry
 
 SCHEMA = 1
@@ -28,10 +29,6 @@ Text = Annotated[str, Meta(min_length=1, description="text")]
 Count = Annotated[int, Meta(ge=0, description="a whole number >= 0")]
 Share = Annotated[float, Meta(ge=0, le=1, description="a number between 0 and 1")]
 Seconds = Annotated[float, Meta(ge=0, description="a number >= 0")]
-
-
-class RowError(ValueError):
-    """Results that cannot be read or used: the message names the file, the key and the remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -270,7 +270,7 @@ def test_patients_without_features_are_an_error_until_dropping_them_is_asked_for
     ("changes", "message"),
     [
         ({"model": "crossfusio"}, "Did you mean crossfusion"),
-        ({"cohort": "brka"}, "(?i)did you mean 'brca'"),
+        ({"cohort": "brka"}, "(?i)did you mean brca"),
         ({"recipe": "defualt"}, "Did you mean default"),
         ({"settings": {"epoch": "3"}}, "Did you mean epochs"),
         ({"settings": {"loss": "nil"}}, "Did you mean nll"),
