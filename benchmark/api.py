@@ -1,7 +1,7 @@
 """milsurv from Python: what the command line does for experiments, as functions that give pandas DataFrames."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -36,7 +36,7 @@ class Results(pd.DataFrame):
     _metadata = ["folders"]  # noqa: RUF012  # pandas reads a plain list
 
     @property
-    def _constructor(self) -> "Callable[..., Results]":
+    def _constructor(self):  # type: ignore[override]  # what pandas makes of a part of it keeps its class
         return Results
 
     @property
@@ -175,10 +175,10 @@ def compare(results: str | Path | Sequence[str | Path], cohort: str, models: Seq
 
 def _results(finished: Sequence[Finished], out: Path) -> Results:
     rows = [row.to_json() for result in finished for row in result.rows]
-    table = Results(rows)
+    columns = dict.fromkeys([*_FIRST, *(column for row in rows for column in row)])
+    table = Results(rows, columns=list(columns))
     table.folders = {result.experiment.id: out / "experiments" / result.experiment.id for result in finished}
-    rest = [column for column in table.columns if column not in _FIRST]
-    return table[[*_FIRST, *rest]]
+    return table
 
 
 def _folders(results: str | Path | Sequence[str | Path]) -> list[Path]:

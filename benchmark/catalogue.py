@@ -99,8 +99,9 @@ def metrics() -> Rows:
             "name": metric.name,
             "title": metric.title,
             "better": "higher" if metric.higher_is_better else "lower",
+            "needs": ", ".join(("risk", *metric.needs)).replace("_", " "),
         }
-        for metric in METRICS
+        for metric in METRICS.values()
     ]
 
 

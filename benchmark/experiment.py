@@ -36,7 +36,7 @@ class Experiment:
     model: str
     hyperparameters: Mapping[str, object]
     cohort: str
-    cohort_version: int | str
+    cohort_version: str
     recipe: Recipe | None
     folds_name: str
     n_folds: int

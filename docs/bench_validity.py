@@ -24,7 +24,7 @@ from milsurv.leaderboards.ranking.board import boards  # noqa: E402
 from milsurv.leaderboards.ranking.comparisons import evidence  # noqa: E402
 from milsurv.leaderboards.ranking.evidence import SURVIVES  # noqa: E402
 from milsurv.models import registry  # noqa: E402
-from milsurv.survival.metrics import FollowUp  # noqa: E402
+from milsurv.survival.followup import FollowUp  # noqa: E402
 from scipy import stats  # noqa: E402
 
 PATIENTS, FOLDS, DIM, PATCHES = 150, 5, 16, 10

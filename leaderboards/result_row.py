@@ -282,7 +282,7 @@ _OPEN = ("scores", "reasons", "extra")
 
 def metric_names() -> tuple[str, ...]:
     """The metrics of the registry, in its order."""
-    return tuple(metric.name for metric in registry.METRICS)
+    return tuple(registry.METRICS)
 
 
 def metric_columns() -> tuple[str, ...]:
@@ -352,9 +352,10 @@ def _faults(found: Mapping[str, Any]) -> Iterator[str]:
                 msgspec.convert(found.get(key, msgspec.UNSET), hint)
             except msgspec.ValidationError:
                 yield _expected(found, key, _words(hint))
-    for metric in registry.METRICS:
+    for metric in registry.METRICS.values():
         low, high = metric.bounds
-        hint = Optional[Annotated[float, Meta(ge=low, le=high)]]  # noqa: UP045  # `|` needs a class, not a form
+        limits = {key: limit for key, limit in (("ge", low), ("le", high)) if math.isfinite(limit)}
+        hint = Optional[Annotated[float, Meta(**limits)]]  # noqa: UP045  # `|` needs a class, not a form
         for key in (f"{metric.name}_{reading}" for reading in READINGS):
             try:
                 msgspec.convert(found.get(key), hint)

@@ -8,12 +8,10 @@ import json
 import math
 from collections.abc import Iterator
 
+from ..survival.metrics import METRICS
+
 SCHEMA = 1
 READINGS = ("selected", "last", "best")
-METRICS = (
-    "c_index", "uno_c", "auc_12", "auc_36", "auc_60", "ibs", "ici_12", "ici_36", "ici_60", "d_calibration_p",
-    "logrank_p",
-)  # fmt: skip
 STATUSES = ("finished", "failed", "running")
 
 # Known for every fold that was ever started.
@@ -89,14 +87,11 @@ def _optional(row: dict) -> Iterator[str]:
     seconds = row.get("seconds")
     if seconds is not None and not (_is_number(seconds) and seconds >= 0):
         yield _expected(row, "seconds", "a number >= 0")
-    shares = [f"{metric}_{reading}" for metric in METRICS for reading in READINGS] + [
-        "ibs_km",
-        "oracle_c_index",
-    ]
-    for key in shares:
+    bounds = {f"{name}_{reading}": one.bounds for name, one in METRICS.items() for reading in READINGS}
+    for key, (low, high) in {**bounds, "ibs_km": (0, 1), "oracle_c_index": (0, 1)}.items():
         value = row.get(key)
-        if value is not None and not (_is_number(value) and 0 <= value <= 1):
-            yield _expected(row, key, "a number between 0 and 1, or null")
+        if value is not None and not (_is_number(value) and low <= value <= high):
+            yield _expected(row, key, f"a number between {low:g} and {high:g}, or null")
 
 
 def _expected(row: dict, key: str, what: str) -> str:

@@ -1,11 +1,8 @@
 """Every model by name: ours from an explicit tuple, other packages' through the entry-point group `milsurv.models`."""
 
-import warnings
-from collections.abc import Iterable
-from importlib.metadata import EntryPoint, entry_points
-
 from ..errors import UnknownName
 from ..names import check_choice
+from ..plugins import registered
 from . import (
     abmil,
     abmil_concat,
@@ -36,32 +33,7 @@ SPECS: tuple[ModelSpec, ...] = (
 )
 
 
-def collect(own: Iterable[ModelSpec], others: Iterable[EntryPoint]) -> dict[str, ModelSpec]:
-    """Specs by name: `own`, then those that the entry points name.
-
-    An entry point that cannot be loaded, is no ModelSpec, or takes a name already given is left out with a
-    RuntimeWarning that says which one and why: a faulty package elsewhere must not stop the benchmark, nor hide.
-    """
-    models = {spec.name: spec for spec in own}
-    for entry in others:
-        where = f"entry point '{entry.name} = {entry.value}' of the group {ENTRY_POINTS}"
-        try:
-            spec = entry.load()
-        except Exception as error:  # any import of foreign code can raise anything; it is reported, not hidden
-            fault = f"cannot be loaded ({type(error).__name__}: {error})"
-        else:
-            if not isinstance(spec, ModelSpec):
-                fault = f"is a {type(spec).__name__}, not a milsurv.models.spec.ModelSpec"
-            elif spec.name in models:
-                fault = f"gives a model named '{spec.name}', which exists already"
-            else:
-                models[spec.name] = spec
-                continue
-        warnings.warn(f"left out: {where} {fault}", RuntimeWarning, stacklevel=2)
-    return models
-
-
-MODELS: dict[str, ModelSpec] = collect(SPECS, entry_points(group=ENTRY_POINTS))
+MODELS: dict[str, ModelSpec] = registered(ModelSpec, ENTRY_POINTS, SPECS)
 
 
 def get(name: str) -> ModelSpec:

@@ -4,20 +4,17 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import chisquare
-from sklearn.exceptions import ConvergenceWarning
 
-from .cox import CannotFit, fit_cox
+from .followup import NotComputable
 from .kaplan_meier import kaplan_meier_curve
 
 GROUPS = 10
 """Groups of predicted probability in D-calibration, as in its paper."""
 _KNOTS = (0.1, 0.5, 0.9)
 _EXPECTED = 5
-
-
-class CannotCalibrate(ValueError):
-    """Calibration has no value on these patients; the message says why."""
+_SEPARATED = (
+    "the Cox model of the predicted probabilities has no solution: they part the dead from the living, or hardly differ"
+)
 
 
 def probability_counts(alive: NDArray[np.float64], event: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -41,10 +38,12 @@ def d_calibration_p(alive: NDArray[np.float64], event: NDArray[np.bool_]) -> flo
 
     alive, event: as in `probability_counts`. A small p says that the probabilities are wrong; the censored are divided
     evenly, so that with many of them the test seldom finds anything.
-    Errors: `CannotCalibrate` for fewer than 50 patients, where the chi-square distribution does not hold.
+    Errors: `NotComputable` for fewer than 50 patients, where the chi-square distribution does not hold.
     """
     if len(alive) < _EXPECTED * GROUPS:
-        raise CannotCalibrate(f"{len(alive)} patients; {GROUPS} groups of {_EXPECTED} are the least it is tested on")
+        raise NotComputable(f"{len(alive)} patients; {GROUPS} groups of {_EXPECTED} are the least it is tested on")
+    from scipy.stats import chisquare
+
     return float(chisquare(probability_counts(alive, event)).pvalue)
 
 
@@ -60,11 +59,15 @@ def observed_risk(
     predicted: (n,) probabilities of dying by `months`; time, event: (n,) follow-up. at: (k,) probabilities -> (k,).
     A Cox model of the complementary log-log of `predicted`, as a restricted cubic spline of three knots (a straight
     line where so few values differ that knots coincide; the Kaplan-Meier estimate where none do).
-    Errors: `CannotCalibrate` where nobody died by then, nobody was seen for longer, or the Cox model has no solution.
+    Errors: `NotComputable` where nobody died by then, nobody was seen for longer, or the Cox model has no solution.
     """
+    from sklearn.exceptions import ConvergenceWarning
+
+    from .cox import CannotFit, fit_cox
+
     died, seen = int((event & (time <= months)).sum()), int((time > months).sum())
     if not died or not seen:
-        raise CannotCalibrate(f"{died} deaths by {months:.0f} months and {seen} patients alive after them")
+        raise NotComputable(f"{died} deaths by {months:.0f} months and {seen} patients alive after them")
     x, x_at = _cloglog(predicted), _cloglog(at)
     if np.ptp(x) < 1e-9:
         curve = kaplan_meier_curve(time, event)
@@ -79,11 +82,11 @@ def observed_risk(
         try:
             cox = fit_cox((columns - centre) / spread, time, event, alpha=0.0)
         except (CannotFit, ConvergenceWarning) as error:
-            raise CannotCalibrate(
-                "the Cox model of the predicted probabilities has no solution: they part the dead from the living, or "
-                "hardly differ"
-            ) from error
-    return 1 - cox.survival((columns_at - centre) / spread, np.array([months], dtype=float))[:, 0]
+            raise NotComputable(_SEPARATED) from error
+    observed = 1 - cox.survival((columns_at - centre) / spread, np.array([months], dtype=float))[:, 0]
+    if not np.isfinite(observed).all():
+        raise NotComputable(_SEPARATED)
+    return observed
 
 
 def calibration_index(

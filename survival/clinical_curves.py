@@ -15,9 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .calibration import GROUPS, CannotCalibrate, observed_risk, probability_counts
+from .calibration import GROUPS, observed_risk, probability_counts
+from .followup import FollowUp, NotComputable, Prediction
 from .kaplan_meier import kaplan_meier_curve
-from .metrics import MONTHS, Estimate, FollowUp, NotComputable, auc_at, brier_at, horizon
+from .metrics import MONTHS, auc, brier_at, truncation_time
 
 EVERY = 3
 """Months between two points of a curve over time."""
@@ -31,13 +32,13 @@ Point = dict[str, object]
 class ScoredFold:
     """A fold as its curves need it: follow-up of its training and test part, and what was said of the latter.
 
-    `estimate.survival` is empty, (n, 0), where only risks are known.
+    `prediction.survival` is None where only risks are known.
     """
 
     fold: int
     train: FollowUp
     test: FollowUp
-    estimate: Estimate
+    prediction: Prediction
 
 
 def read_fold(fold: int, train: FollowUp, lines: Sequence[Mapping[str, str]]) -> ScoredFold:
@@ -48,32 +49,32 @@ def read_fold(fold: int, train: FollowUp, lines: Sequence[Mapping[str, str]]) ->
         return np.array([float(line[name]) for line in lines])
 
     survival = [numbers(f"survival_{j + 1}") for j in range(width)]
-    estimate = Estimate(
+    prediction = Prediction(
         risk=numbers("risk"),
-        survival=np.stack(survival, axis=1) if width else np.zeros((len(lines), 0)),
-        edges=np.array([float(lines[0][f"edge_{j + 1}"]) for j in range(width)]),
+        survival=np.stack(survival, axis=1) if width else None,
+        edges=np.array([float(lines[0][f"edge_{j + 1}"]) for j in range(width)]) if width else None,
         high=np.array([line["risk_group"] == "high" for line in lines]),
     )
-    return ScoredFold(fold, train, FollowUp(numbers("time"), numbers("event") == 1), estimate)
+    return ScoredFold(fold, train, FollowUp(numbers("time"), numbers("event") == 1), prediction)
 
 
 def clinical_curves(folds: Sequence[ScoredFold]) -> list[Point]:
     """All curves of one reading; a point that has no value is left out."""
     points = [point for one in folds for point in _over_time(one)]
-    if all(one.estimate.survival.shape[1] for one in folds):
+    if all(one.prediction.survival is not None for one in folds):
         points += _pooled(folds)
     return points
 
 
 def _over_time(one: ScoredFold) -> Iterator[Point]:
-    known = bool(one.estimate.survival.shape[1])
+    known = one.prediction.survival is not None
     alive = kaplan_meier_curve(one.train.time, one.train.event)
-    for months in range(EVERY, int(min(horizon(one.train), one.test.time.max())) + 1, EVERY):
-        readings = [("auc", lambda m: auc_at(m)(one.train, one.test, one.estimate))]
+    for months in range(EVERY, int(min(truncation_time(one.train), one.test.time.max())) + 1, EVERY):
+        readings = [("auc", lambda m: auc(one.train, one.test, one.prediction, m))]
         if known:
             null = alive.survival[np.searchsorted(alive.times, months, side="right") - 1]
             readings += [
-                ("brier", lambda m: brier_at(one.train, one.test, one.estimate.survival_at(np.array([m]))[:, 0], m)),
+                ("brier", lambda m: brier_at(one.train, one.test, one.prediction.survival_at(np.array([m]))[:, 0], m)),
                 ("brier_km", lambda m, null=null: brier_at(one.train, one.test, np.full(len(one.test.time), null), m)),
             ]
         for name, read in readings:
@@ -86,14 +87,14 @@ def _over_time(one: ScoredFold) -> Iterator[Point]:
 def _pooled(folds: Sequence[ScoredFold]) -> Iterator[Point]:
     time = np.concatenate([one.test.time for one in folds])
     event = np.concatenate([one.test.event for one in folds])
-    last = np.concatenate([one.estimate.survival_when_last_seen(one.test) for one in folds])
+    last = np.concatenate([one.prediction.survival_when_last_seen(one.test) for one in folds])
     for months in MONTHS:
-        dead = 1 - np.concatenate([one.estimate.survival_at(np.array([float(months)]))[:, 0] for one in folds])
+        dead = 1 - np.concatenate([one.prediction.survival_at(np.array([float(months)]))[:, 0] for one in folds])
         low, high = np.quantile(dead, [0.01, 0.99])
         grid = np.linspace(low, high, _POINTS)
         try:
             observed = observed_risk(dead, time, event, months, grid)
-        except CannotCalibrate:
+        except NotComputable:
             continue
         yield from _points(f"calibration_{months}", grid, observed)
         yield from _points(f"net_benefit_{months}", THRESHOLDS, net_benefit(dead, time, event, months, THRESHOLDS))

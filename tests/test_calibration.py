@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from milsurv.survival.calibration import (
-    CannotCalibrate,
     calibration_index,
     d_calibration_p,
     observed_risk,
     probability_counts,
 )
-from milsurv.survival.metrics import Estimate, FollowUp, score_all
+from milsurv.survival.followup import FollowUp, NotComputable, Prediction
+from milsurv.survival.metrics import score_all
 
 MONTHS = (12, 36, 60)
 
@@ -110,14 +110,14 @@ def test_a_model_of_few_probabilities_has_an_index():
 )
 def test_what_cannot_be_calibrated_says_why(time, event, why):
     dead = np.r_[np.linspace(0.9, 0.99, 30), np.linspace(0.1, 0.01, 30)]
-    with pytest.raises(CannotCalibrate, match=why):
+    with pytest.raises(NotComputable, match=why):
         calibration_index(dead, np.array(time), np.array(event), 12)
 
 
 def test_a_small_fold_has_no_d_calibration_and_says_why():
     time, event, alive = draw(40, 7)
     edges = np.array([10.0, 30.0, 60.0, 100.0])
-    estimate = Estimate(1 - alive(36), np.stack([alive(m) for m in edges], axis=1), edges, alive(36) < 0.5)
+    estimate = Prediction(1 - alive(36), np.stack([alive(m) for m in edges], axis=1), edges, alive(36) < 0.5)
     row = score_all(FollowUp(time, event), FollowUp(time, event), estimate)
     assert row["d_calibration_p"] is None and "40 patients" in str(row["why_d_calibration_p"])
     assert isinstance(row["ici_36"], float)

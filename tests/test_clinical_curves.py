@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from milsurv.survival.calibration import calibration_index
 from milsurv.survival.clinical_curves import ScoredFold, clinical_curves, net_benefit, read_fold
-from milsurv.survival.metrics import Estimate, FollowUp, horizon
+from milsurv.survival.followup import FollowUp, Prediction
+from milsurv.survival.metrics import truncation_time
 from sksurv.metrics import brier_score, cumulative_dynamic_auc
+from sksurv.util import Surv
 
 EDGES = np.array([10.0, 30.0, 60.0, 100.0])
 
@@ -20,14 +22,18 @@ def part(n: int, seed: int) -> tuple[FollowUp, np.ndarray]:
 def fold(k: int, survival: bool = True) -> ScoredFold:
     (train, _), (test, z) = part(300, k), part(100, k + 10)
     alive = np.exp(-np.exp(z)[:, None] * EDGES / 40)
-    edges = EDGES if survival else EDGES[:0]
-    return ScoredFold(k, train, test, Estimate(z, alive if survival else alive[:, :0], edges, z > 0))
+    curves = (alive, EDGES) if survival else (None, None)
+    return ScoredFold(k, train, test, Prediction(z, *curves, high=z > 0))
 
 
 @pytest.fixture(scope="module")
 def drawn() -> tuple[list[ScoredFold], list[dict]]:
     folds = [fold(0), fold(1)]
     return folds, clinical_curves(folds)
+
+
+def table(followup: FollowUp) -> np.ndarray:
+    return Surv.from_arrays(followup.event, followup.time)
 
 
 def curve(points, name, number=""):
@@ -40,11 +46,11 @@ def test_curves_over_time_are_those_of_scikit_survival(drawn):
     watched = one.test.censored_after(np.nextafter(one.train.time.max(), 0))
     months, auc = curve(points, "auc", 0)
     assert auc == pytest.approx(
-        cumulative_dynamic_auc(one.train.table(), watched.table(), one.estimate.risk, months)[0]
+        cumulative_dynamic_auc(table(one.train), table(watched), one.prediction.risk, months)[0]
     )
     months, score = curve(points, "brier", 0)
-    alive = one.estimate.survival_at(months)
-    assert score == pytest.approx(brier_score(one.train.table(), watched.table(), alive, months)[1])
+    alive = one.prediction.survival_at(months)
+    assert score == pytest.approx(brier_score(table(one.train), table(watched), alive, months)[1])
     assert (score[3:] < curve(points, "brier_km", 0)[1][3:]).all()
 
 
@@ -52,7 +58,7 @@ def test_they_are_read_every_quarter_up_to_the_horizon(drawn):
     folds, points = drawn
     for one in folds:
         months = curve(points, "auc", one.fold)[0]
-        assert set(np.diff(months)) == {3} and horizon(one.train) - 3 < months[-1] <= horizon(one.train)
+        assert set(np.diff(months)) == {3} and truncation_time(one.train) - 3 < months[-1] <= truncation_time(one.train)
 
 
 def test_the_calibration_curve_of_the_truth_lies_near_the_diagonal(drawn):
@@ -60,7 +66,7 @@ def test_the_calibration_curve_of_the_truth_lies_near_the_diagonal(drawn):
     predicted, observed = curve(points, "calibration_36")
     assert np.abs(predicted - observed).mean() < 0.05
     time, event = (np.concatenate([getattr(one.test, what) for one in folds]) for what in ("time", "event"))
-    dead = 1 - np.concatenate([one.estimate.survival_at(np.array([36.0]))[:, 0] for one in folds])
+    dead = 1 - np.concatenate([one.prediction.survival_at(np.array([36.0]))[:, 0] for one in folds])
     assert calibration_index(dead, time, event, 36) < 0.05
 
 
@@ -96,14 +102,13 @@ def test_risks_alone_give_an_auc_and_nothing_that_needs_probabilities():
 
 def test_a_fold_is_read_back_from_its_predictions():
     one = fold(0)
+    predicted, time, event = one.prediction, one.test.time, one.test.event
     lines = [
         {
             "time": str(t), "event": str(int(e)), "risk": str(r), "risk_group": "high" if h else "low",
             **{f"edge_{j + 1}": str(edge) for j, edge in enumerate(EDGES)},
             **{f"survival_{j + 1}": str(s) for j, s in enumerate(alive)},
         }
-        for t, e, r, h, alive in zip(
-            one.test.time, one.test.event, one.estimate.risk, one.estimate.high, one.estimate.survival, strict=True
-        )
+        for t, e, r, h, alive in zip(time, event, predicted.risk, predicted.high, predicted.survival, strict=True)
     ]  # fmt: skip
     assert clinical_curves([read_fold(0, one.train, lines)]) == clinical_curves([one])

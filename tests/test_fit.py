@@ -11,7 +11,7 @@ from milsurv.benchmark.training.fit import Diverged, Part, Precision, Targets, b
 from milsurv.benchmark.training.losses import LOSSES
 from milsurv.models import registry
 from milsurv.models.contract import Trained
-from milsurv.survival.metrics import FollowUp
+from milsurv.survival.followup import FollowUp
 from milsurv.survival.time_bins import fit_bins
 
 CPU = torch.device("cpu")

@@ -2,16 +2,8 @@
 
 import numpy as np
 import pytest
-from milsurv.survival.metrics import (
-    METRICS,
-    Estimate,
-    FollowUp,
-    NotComputable,
-    brier_null,
-    c_index,
-    horizon,
-    score_all,
-)
+from milsurv.survival.followup import FollowUp, NotComputable, Prediction
+from milsurv.survival.metrics import METRICS, brier_null, c_index, score_all, truncation_time
 
 
 def draw(n: int, seed: int, scale: float = 40.0):
@@ -21,15 +13,15 @@ def draw(n: int, seed: int, scale: float = 40.0):
     return FollowUp(np.minimum(death, censoring), death <= censoring), z
 
 
-def estimate_of(z: np.ndarray, scale: float = 40.0) -> Estimate:
+def estimate_of(z: np.ndarray, scale: float = 40.0) -> Prediction:
     edges = np.array([10.0, 30.0, 60.0, 100.0])
-    return Estimate(z, np.exp(-np.exp(z)[:, None] * edges / scale), edges, z > 0)
+    return Prediction(z, np.exp(-np.exp(z)[:, None] * edges / scale), edges, z > 0)
 
 
 def test_a_fold_gives_every_metric_and_no_reason():
     (train, _), (test, z) = draw(300, 0), draw(80, 1)
     row = score_all(train, test, estimate_of(z))
-    assert set(row) == {metric.name for metric in METRICS}
+    assert set(row) == set(METRICS)
     assert all(isinstance(value, float) for value in row.values())
 
 
@@ -37,7 +29,7 @@ def test_the_truth_scores_better_than_noise_on_every_metric():
     (train, _), (test, z) = draw(400, 0), draw(400, 1)
     noise = np.random.default_rng(2).standard_normal(400)
     truth, random = (score_all(train, test, estimate_of(x)) for x in (z, noise))
-    for metric in METRICS:
+    for metric in METRICS.values():
         assert (truth[metric.name] > random[metric.name]) == metric.higher_is_better
 
 
@@ -60,7 +52,7 @@ def test_kaplan_meier_as_an_estimate_scores_as_the_null():
     from sksurv.nonparametric import kaplan_meier_estimator
 
     months, alive = kaplan_meier_estimator(train.event, train.time)
-    estimate = Estimate(np.zeros(100), np.tile(alive, (100, 1)), months, np.zeros(100, bool))
+    estimate = Prediction(np.zeros(100), np.tile(alive, (100, 1)), months, np.zeros(100, bool))
     # Linear between the steps instead of a step: near, not equal.
     assert score_all(train, test, estimate)["ibs"] == pytest.approx(brier_null(train, test), abs=2e-3)
 
@@ -89,13 +81,13 @@ def test_an_auc_beyond_the_training_follow_up_has_no_value():
 
 def test_one_risk_group_has_no_log_rank():
     (train, _), (test, z) = draw(100, 0), draw(50, 1)
-    everyone_high = Estimate(z, estimate_of(z).survival, estimate_of(z).edges, np.ones(50, bool))
+    everyone_high = Prediction(z, estimate_of(z).survival, estimate_of(z).edges, np.ones(50, bool))
     assert "50 of 50" in str(score_all(train, test, everyone_high)["why_logrank_p"])
 
 
 def test_the_horizon_is_learnt_from_the_training_part():
     train = FollowUp(np.arange(1.0, 102.0), np.ones(101, bool))
-    assert horizon(train) == 91.0
+    assert truncation_time(train) == 91.0
 
 
 def test_watching_patients_for_a_shorter_time_turns_late_deaths_into_survivors():
@@ -104,7 +96,7 @@ def test_watching_patients_for_a_shorter_time_turns_late_deaths_into_survivors()
 
 
 def test_survival_is_one_at_the_start_and_flat_after_the_last_edge():
-    estimate = Estimate(np.zeros(1), np.array([[0.5, 0.2]]), np.array([10.0, 20.0]), np.zeros(1, bool))
+    estimate = Prediction(np.zeros(1), np.array([[0.5, 0.2]]), np.array([10.0, 20.0]), np.zeros(1, bool))
     assert estimate.survival_at(np.array([0.0, 5.0, 10.0, 15.0, 99.0]))[0].tolist() == [1.0, 0.75, 0.5, 0.35, 0.2]
 
 

@@ -6,6 +6,8 @@ from inspect import signature
 import pytest
 from milsurv.errors import UnknownName
 from milsurv.models import abmil, registry
+from milsurv.models.spec import ModelSpec
+from milsurv.plugins import registered
 
 
 def test_every_name_is_the_name_of_its_spec() -> None:
@@ -25,7 +27,7 @@ def test_an_unknown_name_ends_with_the_known_ones_and_the_nearest() -> None:
 def test_a_broken_entry_point_is_named_and_the_others_remain() -> None:
     broken = EntryPoint("theirs", "no_such_package_anywhere:SPEC", registry.ENTRY_POINTS)
     with pytest.warns(RuntimeWarning, match=r"theirs = no_such_package_anywhere:SPEC.*cannot be loaded"):
-        models = registry.collect(registry.SPECS, [broken])
+        models = registered(ModelSpec, registry.ENTRY_POINTS, registry.SPECS, [broken])
     assert set(models) == {spec.name for spec in registry.SPECS}
 
 
@@ -35,12 +37,13 @@ def test_a_broken_entry_point_is_named_and_the_others_remain() -> None:
 )
 def test_an_entry_point_that_is_no_new_spec_is_left_out_with_a_warning(value: str, why: str) -> None:
     with pytest.warns(RuntimeWarning, match=why):
-        registry.collect([abmil.SPEC], [EntryPoint("theirs", value, registry.ENTRY_POINTS)])
+        entry = EntryPoint("theirs", value, registry.ENTRY_POINTS)
+        registered(ModelSpec, registry.ENTRY_POINTS, [abmil.SPEC], [entry])
 
 
 def test_an_entry_point_with_a_spec_joins_the_registry() -> None:
     entry = EntryPoint("maxpool", "milsurv.models.maxpool:SPEC", registry.ENTRY_POINTS)
-    assert set(registry.collect([abmil.SPEC], [entry])) == {"abmil", "maxpool"}
+    assert set(registered(ModelSpec, registry.ENTRY_POINTS, [abmil.SPEC], [entry])) == {"abmil", "maxpool"}
 
 
 @pytest.mark.parametrize("spec", registry.SPECS, ids=lambda s: s.name)

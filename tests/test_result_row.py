@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from milsurv.leaderboards.result_row import READINGS, ResultRow, RowError, metric_columns, parse_row
 from milsurv.survival import metrics
+from milsurv.survival.metric import Metric
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "leaderboards" / "published"
 
 
 def plain(**changes):
     """The JSON object of a finished fold."""
-    scores = {f"{metric.name}_{reading}": 0.5 for metric in metrics.METRICS for reading in READINGS}
+    scores = {f"{metric}_{reading}": 0.5 for metric in metrics.METRICS for reading in READINGS}
     return {
         "schema": 1, "status": "finished", "experiment": "0123456789", "fold": 0, "n_folds": 3, "seed": 0,
         "model": "abmil", "family": "single-scale", "scales": "20", "cohort": "blca", "synthetic": False,
@@ -76,10 +77,10 @@ def test_a_value_that_is_not_finite_is_none_with_the_reason():
 
 
 def test_a_metric_of_the_registry_is_a_column_at_every_reading(monkeypatch):
-    month_error = metrics.Metric("error_months", "error in months", False, lambda *_: 7.0, bounds=(0.0, 240.0))
+    month_error = Metric("error_months", "error in months", False, lambda *_: 7.0, bounds=(0.0, 240.0))
     older, plain_row = plain(error_months_last=7.5), plain()
     assert parse_row(older).extra == {"error_months_last": 7.5}
-    monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, month_error))
+    monkeypatch.setattr(metrics, "METRICS", {**metrics.METRICS, "error_months": month_error})
     assert {f"error_months_{reading}" for reading in READINGS} <= set(metric_columns())
     assert parse_row(older).score("error_months_last") == 7.5
     assert parse_row(plain_row).summary()["error_months"] == dict.fromkeys(READINGS)

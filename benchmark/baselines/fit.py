@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ...datasets.patient import Patient
 from ...errors import DataError, some
 from ...survival.cox import CannotFit, Cox, fit_cox
+from ...survival.followup import FollowUp, Prediction
 from ...survival.kaplan_meier import kaplan_meier_curve
-from ...survival.metrics import FollowUp
 from ...survival.time_bins import fit_bins
 from ..cohort_data import CohortData
 from ..experiment import seed_for
@@ -95,10 +95,7 @@ def fit_baseline(
         patients=tuple(patient.id for patient in test),
         train_followup=train_followup,
         test_followup=test_followup,
-        risk=risk,
-        survival=survival,
-        edges=edges,
-        high=high,
+        prediction=Prediction(risk, survival, edges, high),
         owner=owner or {},
     )
     return outcome_of(predictions, READINGS, WHY_NOT, parameters=parameters, seconds=seconds)

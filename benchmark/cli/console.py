@@ -253,7 +253,7 @@ def folds_table(title: str, rows: Sequence[Mapping[str, object]]) -> None:
             number(sum(float(str(r["seconds"] or 0)) for r in done), 0),
         )
     OUT.print(table)
-    for metric in METRICS:
+    for metric in METRICS.values():
         lacking: dict[str, list[str]] = {}
         for row in done:
             if why := row.get(f"why_{metric.name}_selected"):

@@ -63,7 +63,7 @@ def request_from(
     Errors: `UsageError` for a setting that is no `KEY=VALUE`.
     """
     values = {field: shared[_parameter(field)] for field in OPTIONS if _parameter(field) in shared}
-    return Request(model, cohort, settings=_settings(settings, **short), **values)
+    return Request(model, cohort, settings=parse_settings(settings, **short), **values)
 
 
 def _parameter(field: str) -> str:
@@ -71,7 +71,8 @@ def _parameter(field: str) -> str:
     return field.removesuffix("_path")
 
 
-def _settings(pairs: Sequence[str] | None, **short: object) -> dict[str, str]:
+def parse_settings(pairs: Sequence[str] | None, **short: object) -> dict[str, str]:
+    """`KEY=VALUE` pairs, and options that stand for one, as settings. Errors: `UsageError` for another form."""
     from ...errors import UsageError
 
     found = {key: str(value) for key, value in short.items() if value is not None}

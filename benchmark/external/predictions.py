@@ -14,13 +14,14 @@ from ...datasets.labels.several_slides import Units
 from ...datasets.patient import SYNTHETIC_PREFIX, Patient, site_of
 from ...errors import DataError, some
 from ...files import fingerprint
+from ...survival.followup import Prediction
 from ..baselines.fit import followup
 from ..cohort_data import CohortData
 from ..cross_validate import Watcher, cross_validate
 from ..experiment import Experiment
 from ..results.fold_predictions import FoldOutcome, FoldPredictions, outcome_of
 from ..run import Finished
-from .prediction_table import LISTED, ForeignTable, Prediction
+from .prediction_table import LISTED, ForeignTable, PredictionRow
 
 WHY_NOT = "imported predictions are those of one epoch, and which one it was is not known here"
 TOLERANCE = 0.05
@@ -124,7 +125,7 @@ def check(table: ForeignTable, labels: Labels, folds: Folds, missing: str = "err
     return Checked(table, labels, _kept(folds, set(absent)), absent)
 
 
-def _late(table: ForeignTable, by_id: dict[str, Patient]) -> Iterable[Prediction]:
+def _late(table: ForeignTable, by_id: dict[str, Patient]) -> Iterable[PredictionRow]:
     for row in table.rows:
         known = by_id.get(row.patient)
         if known is not None and row.time is not None and abs(row.time - known.time) > TOLERANCE + 1e-9:
@@ -181,10 +182,12 @@ def import_checked(checked: Checked, model: str, out: Path, command: str, watche
             patients=split.test,
             train_followup=followup([by_id[i] for i in (*split.train, *split.val)]),
             test_followup=followup([by_id[i] for i in split.test]),
-            risk=np.array([row.risk for row in rows]),
-            survival=np.array([row.survival for row in rows]) if table.months else None,
-            edges=np.array(table.months) if table.months else None,
-            high=np.array([row.high for row in rows], dtype=bool) if grouped else None,
+            prediction=Prediction(
+                risk=np.array([row.risk for row in rows]),
+                survival=np.array([row.survival for row in rows]) if table.months else None,
+                edges=np.array(table.months) if table.months else None,
+                high=np.array([row.high for row in rows], dtype=bool) if grouped else None,
+            ),
         )
         return outcome_of(predictions, ("selected",), WHY_NOT)
 

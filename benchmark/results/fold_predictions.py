@@ -11,23 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...leaderboards.result_row import READINGS, ResultRow
-from ...survival.metrics import METRICS, Estimate, FollowUp, NotComputable, brier_null, c_index
+from ...survival.followup import FollowUp, NotComputable, Prediction
+from ...survival.metrics import METRICS, brier_null, c_index, score_all
 
 
 @dataclass(frozen=True)
 class FoldPredictions:
-    """Predictions for the test set of one fold; row i of every array is `patients[i]`.
+    """Predictions for the test set of one fold.
 
     Attributes
     ----------
+    patients
+        Who is predicted; row i of every array is `patients[i]`.
     train_followup, test_followup
         Follow-up of the training set, from which the metrics learn about censoring, and of the test set.
-    risk
-        (n,), higher = earlier death.
-    survival, edges
-        (n, m) probabilities of being alive at (m,) months; None where only risks are known.
-    high
-        (n,) bool, the risk groups; None where they are not known.
+    prediction
+        Risks, and survival and risk groups where they are known.
     owner
         The patient of each slide, where slides are scored and `patients` are slides; else empty.
     """
@@ -36,33 +35,17 @@ class FoldPredictions:
     patients: tuple[str, ...]
     train_followup: FollowUp
     test_followup: FollowUp
-    risk: NDArray[np.float64]
-    survival: NDArray[np.float64] | None = None
-    edges: NDArray[np.float64] | None = None
-    high: NDArray[np.bool_] | None = None
+    prediction: Prediction
     owner: Mapping[str, str] = field(default_factory=dict)
 
     def score(self) -> dict[str, float | str | None]:
         """Every metric by its name; where one has no value it is None, and `why_<name>` says why."""
-        high = np.zeros(len(self.risk), dtype=bool) if self.high is None else self.high
-        edges = np.ones(1) if self.edges is None else self.edges
-        survival = np.full((len(self.risk), len(edges)), 0.5) if self.survival is None else self.survival
-        estimate = Estimate(self.risk, survival, edges, high)
-        scores: dict[str, float | str | None] = {}
-        for metric in METRICS:
-            lacks = need_of(metric.name)
-            try:
-                if lacks and getattr(self, lacks) is None:
-                    words = "survival probabilities" if lacks == "survival" else "risk groups"
-                    raise NotComputable(f"no {words} were given")
-                scores[metric.name] = metric.score(self.train_followup, self.test_followup, estimate)
-            except NotComputable as reason:
-                scores |= {metric.name: None, f"why_{metric.name}": str(reason)}
-        return scores
+        return score_all(self.train_followup, self.test_followup, self.prediction)
 
     def lines(self, reading: str) -> list[dict[str, object]]:
         """One line a patient, as `predictions.csv` holds them."""
-        groups = [""] * len(self.risk) if self.high is None else ["high" if high else "low" for high in self.high]
+        risk, high = self.prediction.risk, self.prediction.high
+        survival, edges = self.prediction.survival, self.prediction.edges
         lines: list[dict[str, object]] = []
         for i, patient in enumerate(self.patients):
             line: dict[str, object] = {
@@ -72,12 +55,12 @@ class FoldPredictions:
                 "reading": reading,
                 "time": float(self.test_followup.time[i]),
                 "event": int(self.test_followup.event[i]),
-                "risk": float(self.risk[i]),
-                "risk_group": groups[i],
+                "risk": float(risk[i]),
+                "risk_group": "" if high is None else ("high" if high[i] else "low"),
             }
-            if self.survival is not None and self.edges is not None:
-                line |= {f"edge_{j + 1}": float(edge) for j, edge in enumerate(self.edges)}
-                line |= {f"survival_{j + 1}": float(s) for j, s in enumerate(self.survival[i])}
+            if survival is not None and edges is not None:
+                line |= {f"edge_{j + 1}": float(edge) for j, edge in enumerate(edges)}
+                line |= {f"survival_{j + 1}": float(s) for j, s in enumerate(survival[i])}
             lines.append(line)
         return lines
 
@@ -128,7 +111,7 @@ def outcome_of(
         Of the fit; None where unknown.
     """
     found = predictions.score()
-    nothing = {key: why for metric in METRICS for key, why in ((metric.name, None), (f"why_{metric.name}", why_not))}
+    nothing = {key: why for name in METRICS for key, why in ((name, None), (f"why_{name}", why_not))}
     fields = {
         "n_train": len(predictions.train_followup.time),
         "n_val": 0,
@@ -162,10 +145,3 @@ def c_index_or_none(followup: FollowUp, risk: Sequence[float] | NDArray[np.float
         return c_index(followup.time, followup.event, np.asarray(risk))
     except NotComputable:
         return None
-
-
-def need_of(metric: str) -> str | None:
-    """What a metric needs beside risks: `survival` probabilities, `high` risk groups, or nothing."""
-    if metric == "logrank_p":
-        return "high"
-    return "survival" if metric.startswith(("ibs", "ici", "d_calibration")) else None

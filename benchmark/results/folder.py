@@ -23,7 +23,7 @@ from ...files import write_whole
 from ...leaderboards.result_row import ResultRow, RowError
 from ...leaderboards.rows import read_row
 from ...survival.clinical_curves import clinical_curves, read_fold
-from ...survival.metrics import FollowUp
+from ...survival.followup import FollowUp
 from ..experiment import Experiment
 from .fold_predictions import FoldOutcome
 

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from ...models.contract import Steps, Trained
-from ...survival.metrics import FollowUp, NotComputable, c_index
+from ...survival.followup import FollowUp, NotComputable
+from ...survival.metrics import c_index
 from ...survival.time_bins import TimeBins
 from ..recipe import Recipe, epochs_of
 from .batches import BagSource, Packed, epoch_batches, pack, pieces, prefetched
-from .losses import SurvivalLoss
+from .loss import SurvivalLoss
 
 
 class Diverged(Exception):

@@ -12,7 +12,8 @@ from torch import nn
 
 from ...leaderboards.result_row import READINGS
 from ...models.contract import Prepares
-from ...survival.metrics import FollowUp, NotComputable, c_index
+from ...survival.followup import FollowUp, NotComputable, Prediction
+from ...survival.metrics import c_index
 from ...survival.time_bins import fit_bins
 from ..experiment import Experiment, seed_for
 from ..recipe import Recipe, epochs_of
@@ -151,16 +152,14 @@ def train_fold(
                     raise Diverged(f"scores are not finite after epoch {epoch}; a lower learning_rate may help")
                 alive = loss.survival(on_test, bins, on_train, train.followup.time, train.followup.event)
                 risk = by_patient(test, loss.risk(on_test))
-                predictions = FoldPredictions(
-                    fold=parts.fold,
-                    patients=scored.patients,
-                    train_followup=known,
-                    test_followup=scored.followup,
+                prediction = Prediction(
                     risk=risk,
                     survival=by_patient(test, alive),
                     edges=np.asarray(bins.upper),
                     high=risk > np.median(by_patient(train, loss.risk(on_train))),
-                    owner=parts.owner,
+                )
+                predictions = FoldPredictions(
+                    parts.fold, scored.patients, known, scored.followup, prediction, parts.owner
                 )
                 read[epoch] = predictions, predictions.score()
             predictions, found[reading] = read[epoch]

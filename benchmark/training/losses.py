@@ -1,43 +1,19 @@
-"""Survival losses: how raw scores are trained, and how they become a risk and a survival curve.
+"""Every survival loss by name: ours, then those of other packages through the entry-point group `milsurv.losses`.
 
-A model gives raw scores `(b, width)`; it never knows which loss they serve. Times are months, event True = died, and a
-higher risk means an earlier death.
+Times are months, event True = died, and a higher risk means an earlier death.
 """
-
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from ...plugins import registered
 from ...survival.time_bins import TimeBins
+from .loss import SurvivalLoss
 
-
-@dataclass(frozen=True)
-class SurvivalLoss:
-    """One way to learn survival from raw scores.
-
-    name: as given to `--loss`.
-    title: as people call it.
-    width: number of scores per patient, from the number of time bins.
-    loss: (scores (b, width), bin (b,), time (b,), event (b,), alpha) -> scalar, a mean over patients.
-    risk: scores (n, width) -> (n,).
-    survival: (scores (n, width), bins, training scores, training time, training event) -> (n, n_bins), the
-        probability of being alive at the end of every bin.
-    separable: True when the loss of a batch is the mean of its patients' losses, so that pieces may simply be added.
-    reference: where it comes from.
-    """
-
-    name: str
-    title: str
-    width: Callable[[int], int]
-    loss: Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
-    risk: Callable[[Tensor], Tensor]
-    survival: Callable[[Tensor, TimeBins, Tensor, np.ndarray, np.ndarray], Tensor]
-    separable: bool
-    reference: str
+ENTRY_POINTS = "milsurv.losses"
+"""The entry-point group through which other packages add losses."""
 
 
 def log_survival(logits: Tensor) -> Tensor:
@@ -120,9 +96,10 @@ def breslow_survival(
     return torch.exp(-relative[:, None] * torch.tensor(hazard, dtype=torch.float64)).float()
 
 
-LOSSES: dict[str, SurvivalLoss] = {
-    loss.name: loss
-    for loss in (
+LOSSES: dict[str, SurvivalLoss] = registered(
+    SurvivalLoss,
+    ENTRY_POINTS,
+    (
         SurvivalLoss(
             "nll",
             "discrete-time likelihood",
@@ -153,5 +130,5 @@ LOSSES: dict[str, SurvivalLoss] = {
             False,
             "Cox 1972",
         ),
-    )
-}
+    ),
+)

@@ -12,10 +12,10 @@ from ...errors import DataError
 from ...leaderboards.ranking.board import IMPORTED
 from ...leaderboards.rows import Row
 from ...leaderboards.schema import READINGS
-from ...survival.metrics import METRICS, Estimate, FollowUp, NotComputable, brier_null, c_index
+from ...survival.followup import FollowUp, NotComputable, Prediction
+from ...survival.metrics import METRICS, brier_null, c_index
 from ...survival.time_bins import fit_bins
 from ..experiment import seed_for
-from ..results.fold_predictions import need_of
 from .agreement import check_agreement
 from .ids import told
 from .report import Report
@@ -170,7 +170,7 @@ def _check_reading(
 ) -> None:
     if part.empty:
         # What has no epochs is read once: a control's `last` is its `selected`.
-        given = {metric.name: row.get(f"{metric.name}_{reading}") for metric in METRICS}
+        given = {name: row.get(f"{name}_{reading}") for name in METRICS}
         other = [name for name, value in given.items() if value not in (None, row.get(f"{name}_selected"))]
         if other:
             report.fault(f"{told(row)}: has {', '.join(other)} at `{reading}`, and no predictions at that reading")
@@ -181,31 +181,29 @@ def _check_reading(
     whole = alive.shape[1] > 0 and alive.shape[1] == edges.shape[1] and not np.isnan(alive).any()
     groups = np.asarray(part["risk_group"])
     grouped = np.isin(groups, ("high", "low")).all()
-    estimate = Estimate(
+    prediction = Prediction(
         np.asarray(part["risk"], dtype=float),
-        alive if whole else np.full((len(part), 1), 0.5),
-        edges[0] if whole else np.ones(1),
-        groups == "high",
+        alive if whole else None,
+        edges[0] if whole else None,
+        groups == "high" if grouped else None,
     )
     if whole and train is not None:
         _check_edges(row, edges[0], train, recipe, report)
     if row.get("family") != IMPORTED:
         check_agreement(row, part, alive if whole else None, report)
-    for metric in METRICS:
-        key, need = f"{metric.name}_{reading}", need_of(metric.name)
-        if key not in row:
+    for metric in METRICS.values():
+        key = f"{metric.name}_{reading}"
+        if key not in row or (train is None and "train_followup" in metric.needs):
             continue
-        if (need == "survival" and not whole) or (need == "high" and not grouped):
+        if why := metric.lacks(prediction, train):
             if row[key] is not None:
-                report.skip(f"{metric.title}: the entry does not hold what it needs ({need})")
-            continue
-        if train is None and metric.name not in ("c_index", "logrank_p"):
+                report.skip(f"{metric.title}: {why}")
             continue
         try:
-            value: float | None = metric.score(train or test, test, estimate)
+            value: float | None = metric(train, test, prediction)
         except NotComputable:
             value = None
-        _hold(row, key, value, report, _ROUNDED if need == "survival" else _EXACT)
+        _hold(row, key, value, report, _ROUNDED if "survival" in metric.needs else _EXACT)
 
 
 def _check_edges(row: Row, edges: np.ndarray, train: FollowUp, recipe: Mapping[str, Any], report: Report) -> None:

@@ -14,9 +14,10 @@ from functools import cached_property
 import numpy as np
 
 from ...survival.comparisons import variance_split
+from ...survival.metrics import METRICS
 from ..experiments import Attempt, Incomplete, attempts
 from ..rows import Row
-from ..schema import METRICS, READINGS
+from ..schema import READINGS
 from .evidence import Evidence
 
 CONTROL, IMPORTED = "control", "imported"

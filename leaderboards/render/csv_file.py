@@ -4,8 +4,9 @@ import csv
 import io
 from collections.abc import Sequence
 
+from ...survival.metrics import METRICS
 from ..ranking.board import Board, Ranking
-from ..schema import METRICS, READINGS
+from ..schema import READINGS
 
 _METRICS = [
     *(f"{metric}_{reading}" for reading in READINGS for metric in METRICS),

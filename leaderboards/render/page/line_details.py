@@ -2,9 +2,10 @@
 
 import json
 
+from ....survival.metrics import METRICS
 from ...ranking.board import CONTROL, IMPORTED, Line, Spread
 from ...rows import Row
-from ...schema import METRICS, READINGS
+from ...schema import READINGS
 from .. import text_tables as sheets
 from ..figures.kaplan_meier import p_text
 

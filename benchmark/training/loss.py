@@ -1,0 +1,38 @@
+"""What a survival loss is: how raw scores are trained, and how they become a risk and a survival curve.
+
+A model gives raw scores `(b, width)`; it never knows which loss they serve. Times are months, event True = died, and a
+higher risk means an earlier death.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from ...survival.time_bins import TimeBins
+
+
+@dataclass(frozen=True)
+class SurvivalLoss:
+    """One way to learn survival from raw scores.
+
+    name: as given to `--loss`.
+    title: as people call it.
+    width: number of scores per patient, from the number of time bins.
+    loss: (scores (b, width), bin (b,), time (b,), event (b,), alpha) -> scalar, a mean over patients.
+    risk: scores (n, width) -> (n,).
+    survival: (scores (n, width), bins, training scores, training time, training event) -> (n, n_bins), the
+        probability of being alive at the end of every bin.
+    separable: True when the loss of a batch is the mean of its patients' losses, so that pieces may simply be added.
+    reference: where it comes from.
+    """
+
+    name: str
+    title: str
+    width: Callable[[int], int]
+    loss: Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
+    risk: Callable[[Tensor], Tensor]
+    survival: Callable[[Tensor, TimeBins, Tensor, np.ndarray, np.ndarray], Tensor]
+    separable: bool
+    reference: str
