@@ -1,25 +1,85 @@
-"""A small synthetic cohort that the tests of the experiment and of the command line share."""
+"""What many tests share: a simulated cohort, an empty MLflow store, and `bench` as a shell would call it.
+
+Whatever takes long is made once, by the first process that asks for it, and only read by all others.
+"""
 
 import os
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-# Small tensors on a busy machine: threads only get in each other's way.
+# Small tensors, and a worker on every core: threads only get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-# Boards are reckoned anew: the user's memory of earlier ones is neither read nor filled.
-os.environ["MILSURV_CACHE"] = ""
 
 
 @pytest.fixture(scope="session")
-def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this test session that all its processes see."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def made_once(shared: Path) -> Callable[[str, Callable[[Path], object]], Path]:
+    """`made_once(name, make)`: the folder of this name, which `make(folder)` fills once in a session."""
+
+    def call(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with FileLock(shared / f"{name}.lock"):
+            if not done.exists():
+                make(folder)
+                done.touch()
+        return folder
+
+    return call
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(shared: Path):
+    """Boards are computed once a session. The user's own cache is neither read nor filled."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MILSURV_CACHE", str(shared / "cache"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def twin(made_once) -> Path:
     """60 patients with 32 wide features at three magnifications, and a strong hazard: labels.csv, features/tiny/."""
     from milsurv.datasets.simulated.cohort import draw_twin
 
-    folder = tmp_path_factory.mktemp("twin") / "blca"
-    return draw_twin("blca", "tiny", folder, patients=60, cells=1.5, dim=32)
+    def draw(folder: Path) -> None:
+        draw_twin("blca", "tiny", folder / "blca", patients=60, cells=1.5, dim=32)
+
+    return made_once("twin", draw) / "blca"
+
+
+@pytest.fixture(scope="session")
+def with_store(made_once) -> Callable[[Path], Path]:
+    """`with_store(out)`: the folder `out` with an MLflow store in it, as a first run leaves it, but without any run.
+
+    Creating one runs all of MLflow's migrations, which takes seconds; a copy takes none.
+    """
+
+    def create(folder: Path) -> None:
+        from milsurv.benchmark.results.tracking import local_store
+        from mlflow.tracking import MlflowClient
+
+        folder.mkdir()
+        MlflowClient(local_store(folder)).search_experiments()
+
+    def call(out: Path) -> Path:
+        out.mkdir(parents=True, exist_ok=True)
+        shutil.copy(made_once("mlflow", create) / "mlflow.db", out)
+        return out
+
+    return call
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ UPWARDS = ("cache", "ranking", "entries", "render")  # folders of leaderboards/
 WAYS_IN = ("publish", "committed", "figure_set", "cached_evidence")
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Absolute names of all modules that a file imports, ours as `milsurv.room.module`."""
     here = ("milsurv", *path.relative_to(ROOT).parent.parts)

@@ -1,9 +1,8 @@
 """The `bench` command line: what it prints, what it writes and how it ends."""
 
+import contextlib
 import json
 import resource
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -136,24 +135,24 @@ def test_a_read_only_folder_is_named(bench, twin):
     assert status == 1 and "/proc/milsurv" in err and "Traceback" not in err
 
 
-def test_a_full_disk_keeps_what_was_finished(twin, tmp_path):
-    """The operating system refuses files over 12 kB: enough for every fold, too little for all folds in one file."""
-    words = [
-        sys.executable,
-        "-m",
-        "milsurv.benchmark.cli.main",
-        "run",
-        "--model",
-        "meanpool",
-        *map(str, on(twin, tmp_path)),
-    ]
+@contextlib.contextmanager
+def files_no_larger_than(size: int):
+    """The operating system refuses larger files to this process, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
 
-    done = subprocess.run(words, capture_output=True, text=True, preexec_fn=limit, check=False)
-    assert done.returncode == 1, done.stderr
-    assert "predictions.csv: File too large" in done.stderr and "Traceback" not in done.stderr
+def test_a_full_disk_keeps_what_was_finished(bench, twin, tmp_path):
+    """12 kB are enough for every fold, and too little for all folds in one file."""
+    words = ["run", "--model", "meanpool", *on(twin, tmp_path)]
+    with files_no_larger_than(12_000):
+        status, _, err = bench(*words)
+    assert status == 1, err
+    assert "predictions.csv: File too large" in err and "Traceback" not in err
     (folder,) = (tmp_path / "experiments").iterdir()
     assert sorted(path.name for path in folder.iterdir()) == [
         ".lock",
@@ -164,8 +163,8 @@ def test_a_full_disk_keeps_what_was_finished(twin, tmp_path):
         "remarks.json",
     ]
     stamps = {path: path.stat().st_mtime_ns for path in folder.rglob("result.json")}
-    again = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
+    status, _, err = bench(*words)
+    assert status == 0, err
     assert stamps == {path: path.stat().st_mtime_ns for path in folder.rglob("result.json")}
     assert (folder / "predictions.csv").exists()
 

@@ -1,10 +1,12 @@
 """The demo: the whole way from slides to a board, and on from where it stopped."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from milsurv.benchmark.cli.main import app
+from milsurv.benchmark.recipe import RECIPES
 from milsurv.datasets.features.opening import open_features
 from typer.testing import CliRunner
 
@@ -17,7 +19,9 @@ def demo(out: Path) -> dict:
 
 
 @pytest.mark.slow
-def test_the_demo_goes_all_the_way_and_typed_again_skips_what_is_done(tmp_path: Path) -> None:
+def test_the_demo_goes_all_the_way_and_typed_again_skips_what_is_done(tmp_path: Path, monkeypatch) -> None:
+    # Few steps: whether training learns is what tests/test_learning.py asks.
+    monkeypatch.setitem(RECIPES, "default", replace(RECIPES["default"], steps=30))
     found = demo(tmp_path)
     assert (found["patients"], found["slides"], found["events"]) == (24, 26, 17)
     # Nineteen patients to learn from are too few to ask for skill; docs/demo.md has what the default size reaches.

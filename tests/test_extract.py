@@ -275,7 +275,7 @@ def test_a_reader_that_is_silent_is_ended(slides, monkeypatch):
         reader.read(slides / "one" / "a.tiff", Wanted(patch_px=64))
 
 
-def test_the_command_line_says_what_failed_and_ends_with_status_1(slides, tmp_path):
+def test_the_command_line_says_what_failed_and_ends_with_status_1(bench, slides, tmp_path):
     words = [
         "extract",
         "--slides",
@@ -287,11 +287,10 @@ def test_the_command_line_says_what_failed_and_ends_with_status_1(slides, tmp_pa
         "--patch-px",
         64,
     ]
-    done = subprocess.run([*BENCH, *map(str, words), "--json"], capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    said = json.loads(done.stdout)
-    assert list(said["failed"]) == ["words"] and (tmp_path / "a.h5").exists()
-    assert "2/2" in done.stderr and "slides/h" in done.stderr
+    status, out, err = bench(*words, "--json")
+    assert status == 1 and "Traceback" not in err
+    assert list(json.loads(out)["failed"]) == ["words"] and (tmp_path / "a.h5").exists()
+    assert "2/2" in err and "slides/h" in err
 
 
 @pytest.mark.slow
@@ -319,7 +318,7 @@ def test_whatever_stops_it_and_how_often_the_store_ends_with_the_bytes_of_a_fres
 
 
 @pytest.mark.slow
-def test_slides_become_a_result_on_the_board(tmp_path):
+def test_slides_become_a_result_on_the_board(bench, tmp_path):
     names = [f"P{i:02d}-01" for i in range(16)]
     draw(tmp_path / "slides", [f"{name}.tiff" for name in names], side=384)
     lines = ["case_id,slide_id,survival_months,censorship"]
@@ -327,9 +326,9 @@ def test_slides_become_a_result_on_the_board(tmp_path):
     (tmp_path / "labels.csv").write_text("\n".join(lines).replace(".tiff", ".svs") + "\n")
     features, out = tmp_path / "features", tmp_path / "results"
     words = ["extract", "--slides", tmp_path / "slides", "--out", features, "--patch-px", 64]
-    assert subprocess.run([*BENCH, *map(str, words)], check=False).returncode == 0
+    assert bench(*words)[0] == 0
     words = ["run", "--model", "crossfusion", "--cohort", "blca", "--labels", tmp_path / "labels.csv", "--folds", 2]
     words += ["--features", features, "--out", out, "--epochs", 1, "--tracking", "none", "--json"]
-    done = subprocess.run([*BENCH, *map(str, words)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert [fold["status"] for fold in json.loads(done.stdout)["folds"]] == ["finished", "finished"]
+    status, answer, err = bench(*words)
+    assert status == 0, err
+    assert [fold["status"] for fold in json.loads(answer)["folds"]] == ["finished", "finished"]

@@ -3,7 +3,7 @@
 import importlib.util
 import json
 import os
-import subprocess
+import shlex
 import sys
 from pathlib import Path
 
@@ -315,11 +315,12 @@ def test_axe_finds_no_serious_fault(browser, board, size, theme):
 
 
 @pytest.mark.slow
-def test_the_copied_command_gives_the_same_numbers(browser, tmp_path):
+def test_the_copied_command_gives_the_same_numbers(browser, bench, with_store, monkeypatch, tmp_path):
     def run(name, command):
-        (tmp_path / name).mkdir()
-        bench = Path(sys.executable).with_name(command.split()[0])
-        subprocess.run([bench, *command.split()[1:]], cwd=tmp_path / name, check=True, capture_output=True)
+        with_store(tmp_path / name / "results")
+        monkeypatch.chdir(tmp_path / name)
+        status, _, err = bench(*shlex.split(command)[1:])
+        assert status == 0, err
         rows = [json.loads(path.read_text()) for path in sorted((tmp_path / name).rglob("fold-*/result.json"))]
         return [{key: row[key] for key in row if key.startswith(("c_index", "uno_c", "auc", "ibs"))} for row in rows]
 
@@ -330,5 +331,6 @@ def test_the_copied_command_gives_the_same_numbers(browser, tmp_path):
         page.locator(".command .copy").click()
         page.locator(".command .copy", has_text="Copied").wait_for()
         copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("bench run ")
     assert len(theirs) == 2
     assert run("mine", copied) == theirs

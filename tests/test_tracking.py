@@ -21,8 +21,8 @@ def request(twin: Path, out: Path, epochs: int = 3) -> Request:
 
 
 @pytest.fixture(scope="module")
-def tracked(twin, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("tracked")
+def tracked(twin, with_store, tmp_path_factory) -> Path:
+    out = with_store(tmp_path_factory.mktemp("tracked"))
     run(request(twin, out=out), Quiet())
     return out
 
@@ -76,7 +76,9 @@ def test_a_board_from_the_store_equals_the_board_from_files(tracked, tmp_path):
     assert {kind: path.read_bytes() for kind, path in one.items()} == {k: path.read_bytes() for k, path in two.items()}
 
 
-def test_an_interrupted_run_is_marked_and_taken_up_again(twin, tmp_path, monkeypatch):
+def test_an_interrupted_run_is_marked_and_taken_up_again(twin, with_store, tmp_path, monkeypatch):
+    with_store(tmp_path)
+
     class Interrupting(Quiet):
         @contextmanager
         def training(self, title, folds, epochs):
@@ -95,9 +97,10 @@ def test_an_interrupted_run_is_marked_and_taken_up_again(twin, tmp_path, monkeyp
     assert len(runs(tmp_path, "fold")[1]) == 3
 
 
-def test_means_are_those_of_all_folds_whatever_was_logged_before(twin, tmp_path):
+def test_means_are_those_of_all_folds_whatever_was_logged_before(with_store, tmp_path):
     from milsurv.benchmark.results.tracking import Tracker
 
+    with_store(tmp_path)
     tracker = Tracker(
         local_store(tmp_path), tmp_path, {}, {"milsurv.experiment": "e", "model": "m", "cohort": "c"}, print
     )
@@ -116,7 +119,8 @@ def test_reading_a_store_that_is_not_there_creates_none(tmp_path):
     assert not (tmp_path / "typo.db").exists()
 
 
-def test_a_locked_database_costs_no_result_and_is_caught_up_later(twin, tmp_path):
+def test_a_locked_database_costs_no_result_and_is_caught_up_later(twin, with_store, tmp_path):
+    with_store(tmp_path)
     run(request(twin, out=tmp_path, epochs=1), Quiet())
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         database.execute("BEGIN EXCLUSIVE")
@@ -139,10 +143,10 @@ def test_a_server_that_is_gone_costs_no_result(twin, tmp_path, monkeypatch):
     assert finished.complete
 
 
-def test_a_store_without_our_experiments_says_so(tmp_path):
+def test_a_store_without_our_experiments_says_so(with_store, tmp_path):
     from mlflow.tracking import MlflowClient
 
-    MlflowClient(local_store(tmp_path)).create_experiment("another")
+    MlflowClient(local_store(with_store(tmp_path))).create_experiment("another")
     with pytest.raises(ValueError, match="no milsurv experiment"):
         fetch(local_store(tmp_path), tmp_path)
 
