@@ -18,6 +18,7 @@ from ..datasets.folds.read import Split, cut_validation
 from ..datasets.labels.read import Labels
 from ..datasets.labels.several_slides import Units
 from ..errors import DataError
+from ..leaderboards.result_row import ResultRow, parse_row
 from ..models import registry
 from ..survival.followup import FollowUp, NotComputable
 from ..survival.metrics import c_index
@@ -36,7 +37,7 @@ class Watcher(Protocol):
         """An epoch of a fold is over."""
         ...
 
-    def fold(self, fold: int, row: Mapping[str, object], computed: bool) -> None:
+    def fold(self, fold: int, row: ResultRow, computed: bool) -> None:
         """A fold is over; `computed` is False when its result was already there."""
         ...
 
@@ -48,11 +49,11 @@ class Recorder(Protocol):
         """The experiment begins, or goes on."""
         ...
 
-    def fold(self, row: Mapping[str, object], folder: Path) -> None:
+    def fold(self, row: ResultRow, folder: Path) -> None:
         """A fold's files are written."""
         ...
 
-    def end(self, status: str, rows: Sequence[Mapping[str, object]], folder: Path) -> None:
+    def end(self, status: str, rows: Sequence[ResultRow], folder: Path) -> None:
         """The experiment is `FINISHED`, `FAILED` or `KILLED`."""
         ...
 
@@ -178,7 +179,7 @@ def run(
     watcher: Watcher,
     recorder: Recorder,
     only: Sequence[int] = (),
-) -> list[dict[str, object]]:
+) -> list[ResultRow]:
     """Run every fold that is not finished yet and return all rows, failed ones included.
 
     only: fold numbers to run; all when empty.
@@ -188,7 +189,7 @@ def run(
     shared = describe(experiment, material, command)
     build = registry.get(experiment.model).build
     splits = [split for split in material.splits if not only or split.fold in only]
-    rows: list[dict[str, object]] = []
+    rows: list[ResultRow] = []
     status = "KILLED"
     lock = folder.claim()
     threads = torch.get_num_threads()
@@ -207,7 +208,7 @@ def run(
             recorder.fold(row, folder.fold(split.fold))
         trained = {split.fold: fold_parts(experiment, material, split).scored_train for split in material.splits}
         folder.summarise({fold: part.followup for fold, part in trained.items()})
-        status = "FINISHED" if all(row["status"] == "finished" for row in rows) else "FAILED"
+        status = "FINISHED" if all(row.finished for row in rows) else "FAILED"
     except CannotWrite:
         status = "FAILED"
         raise
@@ -226,7 +227,7 @@ def _compute(
     shared: Mapping[str, object],
     build: Callable[..., nn.Module],
     watcher: Watcher,
-) -> dict[str, object]:
+) -> ResultRow:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     row = {
         **shared,
@@ -248,11 +249,12 @@ def _compute(
         # still run, and the exit status says so.
         explained = isinstance(error, DataError | Diverged | torch.OutOfMemoryError)
         row |= {"status": "failed", "error": str(error) if explained else f"{type(error).__name__}: {error}"}
-        folder.write_failure(row, traceback.format_exc())
+        result = parse_row(row)
+        folder.write_failure(result, traceback.format_exc())
     else:
-        row |= {"status": "finished", "error": None, **outcome.row}
-        folder.write_fold(row, outcome)
-    return row
+        result = parse_row(row | {"status": "finished", "error": None, **outcome.row})
+        folder.write_fold(result, outcome)
+    return result
 
 
 def without(material: Material, units: Sequence[str]) -> Material:

@@ -8,16 +8,17 @@ from ..datasets import cohorts
 from ..datasets.findings import Finding
 from ..errors import DataError
 from ..files import write_whole
-from ..leaderboards.cache.store import of_user
+from ..leaderboards.cache.store import user_cache
 from ..leaderboards.publish import Published, publish
 from ..leaderboards.render.ablation import (
     ablation_latex,
     ablation_markdown,
-    ablation_sheet,
+    ablation_table,
     ablations,
-    differences_sheet,
+    differences_table,
 )
-from ..leaderboards.render.text_tables import Sheet
+from ..leaderboards.render.text_tables import TextTable
+from ..leaderboards.result_row import READINGS, ResultRow
 from .baselines.control_runs import choose_control, entry_of, prepare_control, settled_by
 from .baselines.controls import CONTROLS
 from .cli import console
@@ -29,7 +30,6 @@ from .results.folder import write_remarks
 from .results.provenance import code_version, hardware, libraries
 from .results.score_predictions import Entry, keep
 from .results.tracking import Tracker, local_store
-from .training.fold import READINGS, REPORTED
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,18 @@ class Finished:
     """An experiment and the rows of its folds."""
 
     experiment: Named | Experiment
-    rows: list[dict[str, object]]
+    rows: list[ResultRow]
 
     @property
     def complete(self) -> bool:
         """True when no fold failed."""
-        return all(row["status"] == "finished" for row in self.rows)
+        return all(row.finished for row in self.rows)
 
     def _mean(self, column: str) -> float | None:
         """The mean over all folds; None when one of them has no value, since fewer folds are another number."""
-        complete = len(self.rows) == self.experiment.n_folds and all(row.get(column) is not None for row in self.rows)
-        return console.mean(self.rows, column) if complete else None
+        values = [row.score(column) for row in self.rows]
+        complete = len(values) == self.experiment.n_folds and None not in values
+        return console.mean(values) if complete else None
 
     def summary(self) -> dict[str, object]:
         """What `--json` prints.
@@ -74,31 +75,10 @@ class Finished:
             "backbone": self.experiment.backbone,
             "synthetic": self.experiment.synthetic,
             "seed": self.experiment.seed,
-            "folds": [_fold_summary(row) for row in self.rows],
+            "folds": [row.summary() for row in self.rows],
             "mean": {reading: self._mean(f"c_index_{reading}") for reading in READINGS},
             "oracle": self._mean("oracle_c_index"),
         }
-
-
-def _fold_summary(row: dict[str, object]) -> dict[str, object]:
-    head = {key: row[key] for key in ("fold", "status", "error")}
-    if row["status"] != "finished":
-        return head
-    metrics = {name: {reading: row.get(f"{name}_{reading}") for reading in READINGS} for name in REPORTED}
-    rest = (
-        "ibs_km",
-        "oracle_c_index",
-        "n_train",
-        "n_val",
-        "n_test",
-        "events_test",
-        "epochs",
-        "parameters",
-        "seconds",
-    )
-    why = {key.removeprefix("why_"): value for key, value in row.items() if key.startswith("why_")}
-    epochs = {reading: row[f"epoch_{reading}"] for reading in READINGS}
-    return head | metrics | {"epoch": epochs} | {key: row[key] for key in rest} | {"why": why}
 
 
 class Session:
@@ -176,7 +156,7 @@ class Session:
         folder = keep(made, self.out)
         write_remarks(folder, [asdict(finding) for finding in material.findings], material.left_out)
         for row in rows:
-            tracker.fold(row, folder / f"fold-{row['fold']}")
+            tracker.fold(row, folder / f"fold-{row.fold}")
         tracker.end("FINISHED", rows, folder)
         return Finished(name, rows)
 
@@ -200,7 +180,7 @@ class Session:
                 kept = f"{watcher.done} of {len(material.splits)} folds are kept"
                 console.warn(f"interrupted; {kept}. The same command goes on from there")
                 raise
-        versions = sorted({str(row["code_version"]) for row in rows})
+        versions = sorted({str(row.code_version) for row in rows})
         if len(versions) > 1:
             console.warn(f"folds of {experiment.id} were computed by different versions: {', '.join(versions)}")
         return Finished(experiment, rows)
@@ -221,7 +201,7 @@ class Session:
     def publish(self) -> bool:
         """Render the leaderboard of everything in the output folder; False, with a word why, where it cannot be."""
         try:
-            self.published = publish(self.out / "experiments", self.out / "leaderboard", of_user())
+            self.published = publish(self.out / "experiments", self.out / "leaderboard", user_cache())
         except OSError as error:
             console.fail(f"the leaderboard cannot be written: {error.filename}: {error.strerror}. The results are kept")
             return False
@@ -238,7 +218,7 @@ class Session:
         console.say(f"Results:     {self.out / 'experiments' / e.id}")
         self._show_places()
 
-    def ablation(self, requests: list[Request], baseline: str | None) -> tuple[Sheet, ...]:
+    def ablation(self, requests: list[Request], baseline: str | None) -> tuple[TextTable, ...]:
         """Models by backbones on the cohorts of a grid; written beside the leaderboard as Markdown and LaTeX, too.
 
         Errors: `RowError` for a baseline that is on no board, `OSError` where the files cannot be written.
@@ -247,16 +227,16 @@ class Session:
         found = self.published.gathered
         names = {cohorts.get(request.cohort).name for request in requests}
         boards = [board for board in found.boards if board.cohort in names]
-        tables = ablations(boards, found.predictions, baseline, found.derived)
+        tables = ablations(boards, found.predictions, baseline, found.published)
         if tables:
             write_whole(self.out / "leaderboard" / "ablation.md", ablation_markdown(tables))
             write_whole(self.out / "leaderboard" / "ablation.tex", ablation_latex(tables))
-        return tuple(sheet for one in tables for sheet in (ablation_sheet(one), differences_sheet(one)))
+        return tuple(sheet for one in tables for sheet in (ablation_table(one), differences_table(one)))
 
-    def show_tables(self, more: tuple[Sheet, ...] = ()) -> None:
+    def show_tables(self, more: tuple[TextTable, ...] = ()) -> None:
         """Print the boards, and after them further tables."""
         if self.published:
-            console.sheets((*self.published.tables, *more))
+            console.text_tables((*self.published.tables, *more))
         self._show_places()
 
     def _show_places(self) -> None:

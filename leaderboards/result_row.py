@@ -405,7 +405,9 @@ def _expected(found: Mapping[str, Any], key: str, what: str) -> str:
 def _is_score(value: object, low: float, high: float) -> bool:
     if value is None:
         return True
-    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high and math.isfinite(value)
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high and math.isfinite(value)
+    )
 
 
 def _is_object_text(text: str) -> bool:

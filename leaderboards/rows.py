@@ -68,7 +68,9 @@ def read_rows(folders: Path | Sequence[Path], published: Mapping[str, Sequence[R
         # Commands may differ: entries are sent with file names where results have whole paths.
         if replace(earlier[0], command=None) != replace(row, command=None):
             latest = max((earlier, (row, name)), key=lambda pair: pair[0].created or "")
-            message = f"a second, different row of experiment {key[0]} fold {key[1]}; {latest[1]} is used (created last)"
+            message = (
+                f"a second, different row of experiment {key[0]} fold {key[1]}; {latest[1]} is used (created last)"
+            )
             problems.append(Problem(name, message))
             found[key] = latest
 

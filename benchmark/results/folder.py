@@ -20,7 +20,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ...files import write_whole
-from ...leaderboards.rows import RowError, read_row
+from ...leaderboards.result_row import ResultRow, RowError
+from ...leaderboards.rows import read_row
 from ...survival.clinical_curves import clinical_curves, read_fold
 from ...survival.followup import FollowUp
 from ..experiment import Experiment
@@ -89,7 +90,7 @@ class ResultFolder:
         """Where a fold's files lie."""
         return self.path / f"fold-{fold}"
 
-    def finished(self, fold: int) -> dict[str, object] | None:
+    def finished(self, fold: int) -> ResultRow | None:
         """The row of a fold that is done, or None. A damaged row counts as not done, and is computed again."""
         folder = self.fold(fold)
         try:
@@ -97,22 +98,22 @@ class ResultFolder:
         except RowError:
             return None
         whole = all((folder / name).is_file() for name in ("predictions.csv", "curves.csv"))
-        mine = (row["experiment"], row["fold"]) == (self.experiment.id, fold)
-        return row if whole and mine and row["status"] == "finished" else None
+        mine = (row.experiment, row.fold) == (self.experiment.id, fold)
+        return row if whole and mine and row.finished else None
 
-    def write_fold(self, row: Mapping[str, object], outcome: FoldOutcome) -> None:
+    def write_fold(self, row: ResultRow, outcome: FoldOutcome) -> None:
         """A finished fold."""
-        folder = self.fold(int(str(row["fold"])))
+        folder = self.fold(row.fold)
         write(folder / "curves.csv", table(outcome.curve))
         write(folder / "predictions.csv", table(outcome.predictions))
         (folder / "error.txt").unlink(missing_ok=True)
-        write(folder / "result.json", json.dumps(row, indent=2) + "\n")
+        write(folder / "result.json", json.dumps(row.to_json(), indent=2, allow_nan=False) + "\n")
 
-    def write_failure(self, row: Mapping[str, object], details: str) -> None:
+    def write_failure(self, row: ResultRow, details: str) -> None:
         """A fold that failed: its row, and the details a developer wants to see."""
-        folder = self.fold(int(str(row["fold"])))
+        folder = self.fold(row.fold)
         write(folder / "error.txt", details)
-        write(folder / "result.json", json.dumps(row, indent=2) + "\n")
+        write(folder / "result.json", json.dumps(row.to_json(), indent=2, allow_nan=False) + "\n")
 
     def summarise(self, known: Mapping[int, FollowUp]) -> None:
         """What all finished folds say together; `known` is the follow-up of each fold's training part."""

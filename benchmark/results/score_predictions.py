@@ -7,14 +7,15 @@ why.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...leaderboards.rows import RowError, read_row
+from ...leaderboards.result_row import ResultRow, RowError, parse_row
+from ...leaderboards.rows import read_row
 from ...survival.followup import FollowUp, NotComputable, Prediction
 from ...survival.metrics import METRICS, brier_null, score_all
 from ..experiment import PROTOCOL, id_of
@@ -57,7 +58,7 @@ class Entry:
     experiment: str
     settled: Mapping[str, object]
     shared: Mapping[str, object]
-    rows: tuple[dict[str, object], ...]
+    rows: tuple[ResultRow, ...]
     predictions: tuple[tuple[dict[str, object], ...], ...]
     known: Mapping[int, FollowUp]
 
@@ -70,14 +71,14 @@ class Entry:
         """What `--json` prints: the C-index of every fold and their mean, None where a fold has none."""
         folds = [
             {
-                "fold": row["fold"],
-                "patients": row["n_test"],
-                "events": row["events_test"],
-                "c_index": row["c_index_selected"],
+                "fold": row.fold,
+                "patients": row.n_test,
+                "events": row.events_test,
+                "c_index": row.score("c_index_selected"),
             }
             for row in self.rows
         ]
-        scores = [row["c_index_selected"] for row in self.rows]
+        scores = [row.score("c_index_selected") for row in self.rows]
         known = [float(score) for score in scores if isinstance(score, float)]
         mean = sum(known) / len(known) if known and len(known) == len(scores) else None
         return {"model": self.shared["model"], "cohort": self.shared["cohort"], "folds": folds, "mean": mean}
@@ -111,7 +112,7 @@ def entry(
         **facts,
     }
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    rows = tuple({**shared, "created": created, **_row(one, readings, why_not)} for one in said)
+    rows = tuple(parse_row({**shared, "created": created, **_row(one, readings, why_not)}) for one in said)
     predictions = tuple(tuple(_lines(one)) for one in said)
     return Entry(name, whole, shared, rows, predictions, {one.fold: one.train for one in said})
 
@@ -186,9 +187,9 @@ def keep(made: Entry, out: Path) -> Path:
         json.dumps({"id": made.experiment, "settled": made.settled, **made.shared}, indent=2, sort_keys=True) + "\n",
     )
     for row, lines in zip(made.rows, made.predictions, strict=True):
-        place = folder / f"fold-{row['fold']}"
+        place = folder / f"fold-{row.fold}"
         write(place / "predictions.csv", table(lines))
-        write(place / "result.json", json.dumps(row, indent=2, allow_nan=False) + "\n")
+        write(place / "result.json", json.dumps(row.to_json(), indent=2, allow_nan=False) + "\n")
     summarise(folder, made.known, made.title)
     return folder
 
@@ -197,11 +198,11 @@ def _there(folder: Path, made: Entry) -> bool:
     """Whether the files hold the same numbers already; a damaged or an older row is written again."""
     told = {"created", "seconds", "command", "code_version", "hardware", "torch_version", "device"}
     try:
-        found = [read_row(folder / f"fold-{row['fold']}" / "result.json") for row in made.rows]
+        found = [read_row(folder / f"fold-{row.fold}" / "result.json") for row in made.rows]
     except RowError:
         return False
     same = all(
-        {k: v for k, v in old.items() if k not in told} == {k: v for k, v in new.items() if k not in told}
+        replace(old, **dict.fromkeys(told)) == replace(new, **dict.fromkeys(told))
         for old, new in zip(found, made.rows, strict=True)
     )
     return same and all((folder / name).is_file() for name in ("predictions.csv", "clinical-curves.csv"))

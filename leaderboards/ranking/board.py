@@ -1,8 +1,8 @@
 """From rows to ranked boards: one line per model as configured, ranked by its C-index at the reading `selected`.
 
-How a line is reckoned: the value of a fold is the mean over seeds of that fold; the line shows the mean over folds
+How a line is computed: the value of a fold is the mean over seeds of that fold; the line shows the mean over folds
 and the sample standard deviation over folds (ddof = 1; unknown for a single fold). With several seeds the standard
-deviation therefore speaks of folds, not of seeds.
+deviation therefore is that of folds, not of seeds.
 """
 
 import json
@@ -18,8 +18,8 @@ from ..experiments import CompleteExperiment, IncompleteExperiment, gather_exper
 from ..result_row import READINGS, ResultRow, score_columns
 from .evidence import Evidence
 
-CONTROL, IMPORTED = "control", "imported"
-"""Families of rows that are no models of ours: what can be said without a slide, and what others predicted."""
+BASELINE, IMPORTED = "control", "imported"
+"""Families of rows that are no models of ours: baselines, which see no slide, and what others predicted."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,14 @@ class Line:
 
 
 WHOLE_PATIENT = "concat"
-"""How slides count unless it is said otherwise: all slides of a patient are one bag."""
+"""How slides count by default: all slides of a patient are one bag."""
 
 
 @dataclass(frozen=True)
 class Ranking:
     """Lines that may be compared: they share cohort, labels, folds (by fingerprint), patients and how slides count.
 
-    `evidence`, where it was reckoned (see comparisons.py), is in the order of `lines`.
+    `evidence`, where it was computed (see comparisons.py), is in the order of `lines`.
     """
 
     folds_name: str
@@ -97,27 +97,27 @@ class Ranking:
     @property
     def slides(self) -> str:
         """How several slides of a patient count, where it is not as one bag; else empty."""
-        said = {
+        words = {
             "first-dx": "the first diagnostic slide of each patient",
             "mean-risk": "every slide a bag, risks averaged by patient",
             "slide": "SLIDE LEVEL: every slide is scored by itself, so patients with many slides count many times",
         }
         mode = self.lines[0].slides or WHOLE_PATIENT
-        return "" if mode == WHOLE_PATIENT else said.get(mode, mode)
+        return "" if mode == WHOLE_PATIENT else words.get(mode, mode)
 
     @cached_property
-    def control(self) -> Line | None:
-        """The best of the controls, against which every model is held; None where none was run."""
-        return next((line for line in self.lines if line.family == CONTROL), None)
+    def baseline(self) -> Line | None:
+        """The best of the baselines, with which every model is compared; None where none was run."""
+        return next((line for line in self.lines if line.family == BASELINE), None)
 
     @cached_property
-    def below_control(self) -> tuple[int, ...]:
-        """The places of lines that are no controls and whose mean is below that of the best control."""
-        best = self.control.selected.mean if self.control else None
+    def below_baseline(self) -> tuple[int, ...]:
+        """The places of lines that are no baselines and whose mean is below that of the best baseline."""
+        best = self.baseline.selected.mean if self.baseline else None
         return tuple(
             place
             for place, line in enumerate(self.lines)
-            if best is not None and line.family != CONTROL and (line.selected.mean or 0.0) < best
+            if best is not None and line.family != BASELINE and (line.selected.mean or 0.0) < best
         )
 
 
@@ -170,8 +170,7 @@ def _board(
         scored = (row.slides or WHOLE_PATIENT, row.patients, row.events)
         groups.setdefault((row.labels_fingerprint, row.folds_fingerprint, *scored), []).append(item)
     rankings = [
-        Ranking(group[0].row.folds_name, labels, folds, _lines(group))
-        for (labels, folds, *_), group in groups.items()
+        Ranking(group[0].row.folds_name, labels, folds, _lines(group)) for (labels, folds, *_), group in groups.items()
     ]
     rankings.sort(
         key=lambda ranking: (
@@ -184,7 +183,9 @@ def _board(
     )
     notes = []
     if synthetic:
-        notes.append("Synthetic cohort: patients and features were drawn, not measured. Never compare with a real one.")
+        notes.append(
+            "Synthetic cohort: patients and features are simulated, not measured. Never compare with a real one."
+        )
     if len(rankings) > 1:
         what = [
             word

@@ -13,7 +13,7 @@ _LINE = (
 )  # fmt: skip
 _EVIDENCE = (
     *(f"c_index_{reading}_{end}" for reading in READINGS for end in ("low", "high")), "resamples", "sd_between_folds",
-    "sd_between_seeds", "below_control", "behind_leader", "behind_leader_low", "behind_leader_high",
+    "sd_between_seeds", "below_baseline", "behind_leader", "behind_leader_low", "behind_leader_high",
     "behind_leader_p_bootstrap_holm", "behind_leader_p_t_test_holm", "behind_leader_detectable",
     "behind_leader_verdict",
 )  # fmt: skip
@@ -53,7 +53,7 @@ def table_csv(boards: Sequence[Board]) -> str:
 
 def _evidence(ranking: Ranking, number: int) -> dict[str, object]:
     line, evidence = ranking.lines[number], ranking.evidence
-    record: dict[str, object] = {"below_control": number in ranking.below_control if ranking.control else ""}
+    record: dict[str, object] = {"below_baseline": number in ranking.below_baseline if ranking.baseline else ""}
     if line.split is not None:
         record["sd_between_folds"], record["sd_between_seeds"] = line.split
     if evidence is None:

@@ -3,9 +3,9 @@
 import json
 
 from ....survival import metrics as registry
-from ...ranking.board import CONTROL, IMPORTED, Line, Spread
+from ...ranking.board import BASELINE, IMPORTED, Line, Spread
 from ...result_row import READINGS, ResultRow, metric_columns
-from .. import text_tables as sheets
+from .. import text_tables
 from ..figures.kaplan_meier import p_text
 
 _HEADS = {
@@ -17,7 +17,7 @@ _DIGITS = {"auc_12": 2, "auc_36": 2, "auc_60": 2}
 _P_VALUES = ("d_calibration_p", "logrank_p")
 
 
-def folds_sheet(line: Line) -> sheets.Sheet:
+def folds_table(line: Line) -> text_tables.TextTable:
     """Every fold of every seed: the three readings of the C-index, every other metric of the registry at selected."""
     columns = [(reading.capitalize(), f"c_index_{reading}", "c_index") for reading in READINGS]
     for metric in registry.METRICS.values():
@@ -37,11 +37,11 @@ def folds_sheet(line: Line) -> sheets.Sheet:
                 str(row.fold),
                 f"{row.n_test} ({row.events_test})",
                 *(_number(metric, row.score(column)) for _, column, metric in columns),
-                "/".join(map(str, epochs)) if known else sheets.NONE,
-                sheets.seconds(row.seconds),
+                "/".join(map(str, epochs)) if known else text_tables.NONE,
+                text_tables.seconds(row.seconds),
             )
         )
-    return sheets.Sheet("Folds", names, (True,) * len(names), tuple(rows))
+    return text_tables.TextTable("Folds", names, (True,) * len(names), tuple(rows))
 
 
 def missing(line: Line) -> tuple[str, ...]:
@@ -71,15 +71,15 @@ def facts(line: Line) -> tuple[tuple[str, str], ...]:
     """Settings, fingerprints, versions and hardware of a line, as names and values."""
     settings = line.rows[0].settings
     words = ", ".join(f"{name}={json.dumps(settings[name])}" for name in sorted(settings))
-    told = [
+    found = [
         ("Hyperparameters", words or "none"),
         ("Seeds", ", ".join(str(seed) for seed in line.seeds)),
         ("Experiments", ", ".join(line.experiments)),
         ("Patients", f"{line.patients}, of whom {line.events} died"),
-        ("Slides", line.slides or sheets.NONE),
+        ("Slides", line.slides or text_tables.NONE),
     ]
     if line.split is not None:
-        told.append(("SD between folds / seeds of a fold", sheets.split(line.split)))
+        found.append(("SD between folds / seeds of a fold", text_tables.split(line.split)))
     for title, key in (
         ("Labels", "labels_fingerprint"),
         ("Folds", "folds_fingerprint"),
@@ -91,16 +91,16 @@ def facts(line: Line) -> tuple[tuple[str, str], ...]:
         ("Source", "source"),
     ):
         values = _values(line.rows, key)
-        # What no control and no import can have is not worth a line that says so.
-        if values or (line.family not in (CONTROL, IMPORTED) and key != "source"):
-            told.append((title, ", ".join(values) or "not recorded"))
+        # What no baseline and no import can have is not worth a line that says so.
+        if values or (line.family not in (BASELINE, IMPORTED) and key != "source"):
+            found.append((title, ", ".join(values) or "not recorded"))
     created = _values(line.rows, "created")
     if created:
-        told.append(("Run", created[0] if len(created) == 1 else f"{min(created)} to {max(created)}"))
+        found.append(("Run", created[0] if len(created) == 1 else f"{min(created)} to {max(created)}"))
     total = sum(row.seconds or 0.0 for row in line.rows)
     if any(row.seconds is not None for row in line.rows):
-        told.append(("Time", f"{total:.0f} s for {len(line.rows)} trainings"))
-    return tuple(told)
+        found.append(("Time", f"{total:.0f} s for {len(line.rows)} trainings"))
+    return tuple(found)
 
 
 def _values(rows: tuple[ResultRow, ...], key: str) -> list[str]:
@@ -109,5 +109,5 @@ def _values(rows: tuple[ResultRow, ...], key: str) -> list[str]:
 
 def _number(metric: str, value: float | None) -> str:
     if metric in _P_VALUES:
-        return sheets.NONE if value is None else p_text(value).removeprefix("= ")
-    return sheets.mean(Spread(value, None, 1, 1), _DIGITS.get(metric, 3))
+        return text_tables.NONE if value is None else p_text(value).removeprefix("= ")
+    return text_tables.mean(Spread(value, None, 1, 1), _DIGITS.get(metric, 3))
