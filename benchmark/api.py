@@ -168,8 +168,8 @@ def compare(results: str | Path | Sequence[str | Path], cohort: str, models: Seq
     milsurv.errors.RowError
         A folder does not exist, or a name is on no board.
     """
-    found = gather(_folders(results), judge=False)
-    tables = pairwise(found.boards, found.predictions, cohort, tuple(models), found.derived)
+    found = gather(_folders(results), evidence=False)
+    tables = pairwise(found.boards, found.predictions, cohort, tuple(models), found.published)
     return pd.json_normalize([{"folds": t.folds_name, **pair} for t in tables for pair in t.as_json()["pairs"]])  # type: ignore[attr-defined]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from types import NoneType
-from typing import Annotated, Any, Literal, Optional, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -353,13 +353,9 @@ def _faults(found: Mapping[str, Any]) -> Iterator[str]:
             except msgspec.ValidationError:
                 yield _expected(found, key, _words(hint))
     for metric in registry.METRICS.values():
-        low, high = metric.bounds
-        limits = {key: limit for key, limit in (("ge", low), ("le", high)) if math.isfinite(limit)}
-        hint = Optional[Annotated[float, Meta(**limits)]]  # noqa: UP045  # `|` needs a class, not a form
         for key in (f"{metric.name}_{reading}" for reading in READINGS):
-            try:
-                msgspec.convert(found.get(key), hint)
-            except msgspec.ValidationError:
+            if not _is_score(found.get(key), *metric.bounds):
+                low, high = metric.bounds
                 yield _expected(found, key, f"a number between {low:g} and {high:g}, or null")
     fold, n_folds = found.get("fold"), found.get("n_folds")
     if isinstance(fold, int) and isinstance(n_folds, int) and fold >= n_folds:
@@ -401,6 +397,14 @@ def _words(hint: Any) -> str:
 
 def _expected(found: Mapping[str, Any], key: str, what: str) -> str:
     return f"{key} is {found[key]!r}; expected {what}" if key in found else f"{key} is missing; expected {what}"
+
+
+def _is_score(value: object, low: float, high: float) -> bool:
+    if value is None:
+        return True
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high and math.isfinite(value)
+    )
 
 
 def _is_object_text(text: str) -> bool:

@@ -1,11 +1,8 @@
 """Kaplan-Meier curves of two risk groups as a few plain numbers, so that they can be shown without any patient."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 
 from .kaplan_meier import HazardRatio, at_risk, hazard_ratio, kaplan_meier_curve, logrank_p
@@ -36,6 +33,12 @@ class GroupCurves:
     logrank_p: float | None
     hazard_ratio: HazardRatio | None
 
+    def __post_init__(self) -> None:
+        """Raise ValueError unless every curve has a value at every moment."""
+        for group in (self.high, self.low):
+            if {len(one) for one in (group.survival, group.lower, group.upper, group.at_risk)} != {len(self.moments)}:
+                raise ValueError("curves have as many values as there are moments")
+
 
 def group_curves(time: ArrayLike, event: ArrayLike, group: ArrayLike) -> GroupCurves | None:
     """The curves of the patients (n,) of both groups; None unless each of them is high or low and both are there.
@@ -61,38 +64,3 @@ def group_curves(time: ArrayLike, event: ArrayLike, group: ArrayLike) -> GroupCu
     high = group == "high"
     p, ratio = logrank_p(time, event, high), hazard_ratio(time, event, high)
     return GroupCurves(tuple(moments.tolist()), curves["high"], curves["low"], p, ratio)
-
-
-def curves_of(table: pd.DataFrame) -> GroupCurves | None:
-    """The curves of the out-of-fold groups at `selected` of one experiment's predictions."""
-    mine = table[table["reading"] == "selected"]
-    return group_curves(mine["time"], mine["event"], mine["risk_group"])
-
-
-def as_json(curves: GroupCurves) -> dict[str, Any]:
-    """As plain values; `parse_curves` is the way back."""
-    return asdict(curves)
-
-
-def parse_curves(found: Mapping[str, Any]) -> GroupCurves:
-    """Curves from plain values. Raises KeyError, TypeError or ValueError where they are none."""
-    moments = _numbers(found["moments"], len(found["moments"]))
-    curves: dict[str, GroupCurve] = {}
-    for name in GROUPS:
-        one = found[name]
-        curves[name] = GroupCurve(
-            int(one["patients"]),
-            int(one["died"]),
-            *(_numbers(one[key], len(moments)) for key in ("survival", "lower", "upper")),
-            at_risk=tuple(int(n) for n in _numbers(one["at_risk"], len(moments))),
-        )
-    p, ratio = found["logrank_p"], found["hazard_ratio"]
-    hazards = None if ratio is None else HazardRatio(*(float(ratio[key]) for key in ("value", "low", "high")))
-    return GroupCurves(moments, curves["high"], curves["low"], None if p is None else float(p), hazards)
-
-
-def _numbers(found: Any, length: int) -> tuple[float, ...]:
-    values = tuple(float(value) for value in found)
-    if len(values) != length or not np.isfinite(values).all():
-        raise ValueError("expected as many finite numbers as there are moments")
-    return values

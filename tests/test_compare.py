@@ -12,9 +12,9 @@ from milsurv.leaderboards.publish import gather, render
 from milsurv.leaderboards.ranking.across import across, friedman
 from milsurv.leaderboards.ranking.board import boards, names_of
 from milsurv.leaderboards.ranking.comparisons import RESAMPLES, Resampling, evidence, judged
-from milsurv.leaderboards.ranking.derived import Derived
 from milsurv.leaderboards.ranking.evidence import AS_TRAINED, NOT_SHOWN, SURVIVES
 from milsurv.leaderboards.ranking.pairwise import pairwise
+from milsurv.leaderboards.ranking.published_evidence import PublishedEvidence
 from milsurv.leaderboards.render.markdown import markdown
 from milsurv.leaderboards.rows import RowError
 from milsurv.survival.comparisons import holm, paired_bootstrap, variance_split
@@ -80,7 +80,7 @@ def test_a_clear_lead_survives_and_a_narrow_one_is_not_shown(three):
 def test_what_was_resampled_elsewhere_moves_no_verdict_here(three):
     board, tables = three
     (ranking,) = board.rankings
-    assert evidence(ranking, tables, Derived(resamples=10**6)) == ranking.evidence
+    assert evidence(ranking, tables, PublishedEvidence(resamples=10**6)) == ranking.evidence
 
 
 def test_every_reading_has_an_interval_around_its_mean(three):
@@ -176,7 +176,7 @@ def test_the_best_control_marks_what_is_below_it(tmp_path):
     board, tables = board_of(trained("good", 4.0, 1), control, trained("poor", 0.0, 3))
     ranking = board.rankings[0]
     assert ranking.control.model == "clinical-cox"
-    assert [ranking.lines[place].model for place in ranking.below_control] == ["poor"]
+    assert [ranking.lines[place].model for place in ranking.below_baseline] == ["poor"]
     text = markdown([board])
     assert "Best control: clinical-cox" in text
     assert "Below it: poor" in text

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from milsurv.leaderboards import cached_evidence as recalled
 from milsurv.leaderboards.cache import store as memory
-from milsurv.leaderboards.cache.store import DAYS, Memory, of_user
+from milsurv.leaderboards.cache.store import DAYS, Memory, user_cache
 from milsurv.leaderboards.publish import gather, publish
 from milsurv.leaderboards.ranking.comparisons import judged
-from milsurv.leaderboards.ranking.derived import NOTHING_KEPT
+from milsurv.leaderboards.ranking.published_evidence import NO_EVIDENCE
 
 _spec = importlib.util.spec_from_file_location("leaderboard_rows", Path(__file__).with_name("leaderboard_rows.py"))
 make = importlib.util.module_from_spec(_spec)
@@ -51,7 +51,7 @@ def test_nothing_is_reckoned_twice(results, tmp_path, monkeypatch):
         monkeypatch.setattr(recalled, name, again)
     monkeypatch.setattr("milsurv.leaderboards.cache.predictions.read_predictions", again)
     found = gather(results, judge=False, memory=memory)
-    recalled.judged(found.boards, found.predictions, memory, judge=again, also=NOTHING_KEPT.text)
+    recalled.judged(found.boards, found.predictions, memory, judge=again, also=NO_EVIDENCE.text)
     recalled.plots(found.boards, found.predictions, memory)
 
 
@@ -128,9 +128,9 @@ def test_what_no_board_needs_is_forgotten(results, tmp_path):
 
 def test_where_the_memory_lies_can_be_said(monkeypatch, tmp_path):
     monkeypatch.setenv("MILSURV_CACHE", "")
-    assert of_user().folder is None
+    assert user_cache().folder is None
     monkeypatch.setenv("MILSURV_CACHE", str(tmp_path))
-    assert of_user().folder == tmp_path / "boards"
+    assert user_cache().folder == tmp_path / "boards"
     monkeypatch.delenv("MILSURV_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert of_user().folder == tmp_path / "milsurv" / "boards"
+    assert user_cache().folder == tmp_path / "milsurv" / "boards"

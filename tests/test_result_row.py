@@ -80,7 +80,7 @@ def test_a_metric_of_the_registry_is_a_column_at_every_reading(monkeypatch):
     month_error = Metric("error_months", "error in months", False, lambda *_: 7.0, bounds=(0.0, 240.0))
     older, plain_row = plain(error_months_last=7.5), plain()
     assert parse_row(older).extra == {"error_months_last": 7.5}
-    monkeypatch.setattr(metrics, "METRICS", {**metrics.METRICS, "error_months": month_error})
+    monkeypatch.setitem(metrics.METRICS, "error_months", month_error)
     assert {f"error_months_{reading}" for reading in READINGS} <= set(metric_columns())
     assert parse_row(older).score("error_months_last") == 7.5
     assert parse_row(plain_row).summary()["error_months"] == dict.fromkeys(READINGS)

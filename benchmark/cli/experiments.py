@@ -7,16 +7,16 @@ import typer
 
 from ...datasets import cohorts
 from ...files import write_whole
-from ...leaderboards.cache.store import of_user
+from ...leaderboards.cache.store import user_cache
 from ...leaderboards.publish import Published, publish
 from ...leaderboards.render.ablation import (
     ablation_latex,
     ablation_markdown,
-    ablation_sheet,
+    ablation_table,
     ablations,
-    differences_sheet,
+    differences_table,
 )
-from ...leaderboards.render.text_tables import Sheet
+from ...leaderboards.render.text_tables import TextTable
 from ..request import Request
 from ..results.tracking import local_store
 from ..run import Finished, plan, run, run_all
@@ -55,7 +55,7 @@ def run_and_show(
         if one:
             show_folds(finished[0], out)
         elif published:
-            console.sheets((*published.tables, *tables))
+            console.text_tables((*published.tables, *tables))
         show_places(published, out, tracking)
     if failures or not published or not all(result.complete for result in finished):
         raise typer.Exit(1)
@@ -73,7 +73,7 @@ def show_plan(requests: Sequence[Request], as_json: bool) -> None:
 def publish_results(out: Path) -> Published | None:
     """Render the leaderboard of everything in the output folder; None, with a word why, where it cannot be."""
     try:
-        published = publish(out / "experiments", out / "leaderboard", of_user())
+        published = publish(out / "experiments", out / "leaderboard", user_cache())
     except OSError as error:
         console.fail(f"the leaderboard cannot be written: {error.filename}: {error.strerror}. The results are kept")
         return None
@@ -98,7 +98,7 @@ def show_places(published: Published | None, out: Path, tracking: str | None) ->
         console.say(f"MLflow:      mlflow ui --backend-store-uri {tracking or local_store(out)}")
 
 
-def ablation(requests: Sequence[Request], published: Published, baseline: str | None) -> tuple[Sheet, ...]:
+def ablation(requests: Sequence[Request], published: Published, baseline: str | None) -> tuple[TextTable, ...]:
     """Models by backbones on the cohorts of a grid; written beside the leaderboard as Markdown and LaTeX, too.
 
     Errors: `RowError` for a baseline that is on no board, `OSError` where the files cannot be written.
@@ -106,9 +106,9 @@ def ablation(requests: Sequence[Request], published: Published, baseline: str | 
     found = published.gathered
     names = {cohorts.get(request.cohort).name for request in requests}
     boards = [board for board in found.boards if board.cohort in names]
-    tables = ablations(boards, found.predictions, baseline, found.derived)
+    tables = ablations(boards, found.predictions, baseline, found.published)
     if tables:
         folder = requests[0].out / "leaderboard"
         write_whole(folder / "ablation.md", ablation_markdown(tables))
         write_whole(folder / "ablation.tex", ablation_latex(tables))
-    return tuple(sheet for one in tables for sheet in (ablation_sheet(one), differences_sheet(one)))
+    return tuple(table for one in tables for table in (ablation_table(one), differences_table(one)))
