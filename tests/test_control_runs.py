@@ -44,7 +44,7 @@ def test_models_and_controls_stand_in_one_ranking_of_one_grid(board):
     assert {line.model: len(line.seeds) for line in ranking.lines} == {
         "meanpool": 2, "random": 2, "clinical-cox": 1, "site-only": 1, "bag-size": 1,
     }  # fmt: skip
-    assert ranking.control is not None and not board.problems
+    assert ranking.baseline is not None and not board.problems
 
 
 def test_every_row_says_its_command_and_the_oracle(board):
@@ -79,7 +79,7 @@ def test_the_files_are_those_of_every_experiment(twin, tmp_path):
     folder = tmp_path / "experiments" / result.experiment.id
     wanted = {"experiment.json", "remarks.json", "predictions.csv", "clinical-curves.csv", "kaplan-meier.svg"}
     assert wanted <= {path.name for path in folder.iterdir()}
-    assert read_row(folder / "fold-0" / "result.json")["family"] == "control"
+    assert read_row(folder / "fold-0" / "result.json").family == "control"
     with (folder / "clinical-curves.csv").open(newline="") as file:
         assert {"auc", "brier", "brier_km", "d_calibration"} <= {row["curve"] for row in csv.DictReader(file)}
 
@@ -176,7 +176,7 @@ def test_in_a_grid_settings_go_to_those_who_know_them():
         (["--model", "clinical-cox", "--covariates", "aeg"], "Did you mean age"),
         (["--model", "clinical-cox", "--covariates", "age,age"], "each once"),
         (["--model", "random", "--covariates", "age"], "random has none"),
-        (["--model", "abmil", "--covariates", "age"], "those of the control clinical-cox"),
+        (["--model", "abmil", "--covariates", "age"], "those of the baseline clinical-cox"),
         (["--model", "random", "--loss", "cox"], "leave loss out"),
         (["--model", "site-only", "--epochs", "3"], "takes --set penalty"),
         (["--model", "site-only", "--set", "penalty=-1"], "a number from 0 on"),

@@ -50,9 +50,9 @@ def imported(checked, model, out):
         return import_checked(checked, model, out, "", watcher)
 
 
-def taken(path, model="theirs", cohort="blca"):
+def taken(path, model="theirs", cohort="blca", out=None):
     table = read_foreign(path, model, cohort)
-    return imported(check(table, labels_of(table, cohort), folds_of(table)), model, path.parent / "out")
+    return imported(check(table, labels_of(table, cohort), folds_of(table)), model, out or path.parent / "out")
 
 
 def c_indices(made):
@@ -118,12 +118,12 @@ def test_importing_twice_leaves_the_files_as_they_are(tmp_path):
 
 def test_survival_columns_give_a_brier_score_and_their_absence_a_reason(tmp_path):
     rows = patients()
-    assert "no survival probabilities" in taken(write(tmp_path / "a.csv", rows)).rows[0]["why_ibs_selected"]
+    assert "no survival probabilities" in taken(write(tmp_path / "a.csv", rows)).rows[0].reasons["ibs_selected"]
     for row in rows:
         row |= {"survival_at_12": 0.9, "survival_at_60": 0.4, "risk_group": "high" if row["risk"] > 0 else "low"}
     made = taken(write(tmp_path / "b.csv", rows))
-    assert 0 < made.rows[0]["ibs_selected"] < 0.5
-    assert made.rows[0]["logrank_p_selected"] is not None
+    assert 0 < made.rows[0].score("ibs_selected") < 0.5
+    assert made.rows[0].score("logrank_p_selected") is not None
 
 
 def phantom(rows):
@@ -252,12 +252,12 @@ def test_the_command_prints_one_object_and_says_what_is_wrong(tmp_path):
 
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="shared/data is not here")
-def test_sixty_published_c_indices_are_reproduced():
+def test_sixty_published_c_indices_are_reproduced(tmp_path):
     with (PUBLISHED / "mcat-published-cindex.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     published = {(r["model"], r["cohort"], int(r["fold"])): float(r["cindex_published"]) for r in rows}
     assert len(published) == 60
     path = PUBLISHED / "mcat-out-of-fold-risks.csv.gz"
     for model, cohort in sorted({key[:2] for key in published}):
-        for fold in taken(path, model, cohort).summary()["folds"]:
-            assert abs(fold["c_index"] - published[model, cohort, fold["fold"]]) < 1e-6
+        for row in taken(path, model, cohort, tmp_path).rows:
+            assert abs(row.score("c_index_selected") - published[model, cohort, row.fold]) < 1e-6

@@ -139,7 +139,7 @@ def test_without_a_planted_hazard_all_risks_are_equal(tmp_path):
 def test_a_planted_cohort_needs_no_features_to_be_named(tmp_path):
     request = Request("site-only", "planted-site", patients=80, folds=2, out=tmp_path)
     result = run(request, Quiet(), "none")
-    assert request.drawn
+    assert request.simulated
     assert result.experiment.synthetic
     assert 0.55 < (result.summary()["mean"]["selected"] or 0) <= 1
 

@@ -15,6 +15,7 @@ from milsurv.benchmark.load import load
 from milsurv.benchmark.request import Request
 from milsurv.benchmark.results.folder import CannotWrite, ResultFolder
 from milsurv.errors import DataError, UsageError
+from milsurv.leaderboards.result_row import parse_row
 from milsurv.models import registry
 from milsurv.models.spec import ModelSpec
 
@@ -170,8 +171,8 @@ def test_shuffling_the_labels_of_a_test_part_changes_nothing_about_its_training(
     for reading in ("selected", "last"):
         a, b = (frame[frame.reading == reading][learnt] for frame in (true_risk, shuffled_risk))
         pd.testing.assert_frame_equal(a, b)
-    assert true["epoch_selected"] == shuffled["epoch_selected"]
-    assert true["bin_edges"] == shuffled["bin_edges"]
+    assert true.epoch_selected == shuffled.epoch_selected
+    assert true.bin_edges == shuffled.bin_edges
 
 
 def test_the_best_reading_is_never_below_the_others(twin, tmp_path):
@@ -279,8 +280,8 @@ def test_patients_without_features_are_an_error_until_dropping_them_is_asked_for
         ({"model": "crossfusion", "settings": {"num_heads": "7"}}, "cannot be built"),
         ({"device": "tpu"}, "unknown device"),
         ({"strength": "strong"}, "or --features synthetic"),
-        ({"features": "synthetic"}, "leave --labels and --splits out"),
-        ({"features": "nowhere"}, "no such file or folder"),
+        ({"features_path": "synthetic"}, "leave --labels and --splits out"),
+        ({"features_path": "nowhere"}, "no such file or folder"),
         ({"settings": {"scale": "7"}}, "the magnifications are 5, 10 and 20"),
         ({"strength": "nan"}, "--strength nan"),
     ],
@@ -306,8 +307,9 @@ def test_the_command_of_a_request_asks_for_it_again(twin):
 def test_the_row_is_flat_json(twin, tmp_path):
     _, rows = run_it(request(twin), tmp_path)
     for row in rows:
-        assert json.loads(json.dumps(row, allow_nan=False)) == row
-        assert all(not isinstance(value, dict) for value in row.values())
+        flat = row.to_json()
+        assert parse_row(json.loads(json.dumps(flat, allow_nan=False))) == row
+        assert all(not isinstance(value, dict) for value in flat.values())
 
 
 def test_folds_whose_files_count_from_one_reach_the_board(twin, tmp_path):

@@ -60,7 +60,7 @@ def test_the_first_diagnostic_slide_is_the_only_one(twin):
 def test_mean_risk_averages_the_slides_of_a_patient(twin, tmp_path):
     results = {}
     for mode in ("mean-risk", "slide"):
-        done = run(request(twin, slides=mode), Quiet(), "none")
+        done = run(request(twin, slides=mode, out=tmp_path), Quiet(), "none")
         assert done.complete and {row.slides for row in done.rows} == {mode}
         table = pd.read_csv(tmp_path / "experiments" / done.experiment.id / "predictions.csv")
         results[mode] = table[table.reading == "last"]
@@ -110,7 +110,7 @@ def test_the_board_says_how_slides_count_and_never_ranks_modes_together(twin, tm
     from milsurv.leaderboards.publish import publish
 
     for mode in ("concat", "slide"):
-        run(request(twin, slides=mode), Quiet(), "none")
+        run(request(twin, slides=mode, out=tmp_path), Quiet(), "none")
     published = publish(tmp_path / "experiments", tmp_path / "board")
     titles = [sheet.title for sheet in published.tables if ": folds " in sheet.title]
     assert len(titles) == 2 and sum("SLIDE LEVEL" in title for title in titles) == 1
@@ -124,7 +124,7 @@ def test_where_patients_are_scored_more_than_once_they_are_drawn_with_all_their_
     from milsurv.survival.comparisons import bootstrap_interval
 
     for model in ("meanpool", "maxpool"):
-        assert run(request(twin, model=model, **changes), Quiet(), "none").complete
+        assert run(request(twin, model=model, out=tmp_path, **changes), Quiet(), "none").complete
     found = gather(tmp_path / "experiments")
     (ranking,) = found.boards[0].rankings
     assert ranking.evidence is not None and len(ranking.evidence.pairs) == 1 and not ranking.evidence.left_out
