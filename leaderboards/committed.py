@@ -9,6 +9,7 @@ leaderboards/published/leaderboard.html   the page
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..errors import RowError
 from ..files import file_names, write_whole
 from .cache.store import NO_CACHE
 from .entries.entry import PREDICTIONS, Entry
@@ -20,7 +21,6 @@ from .render.markdown import HOW_TO_READ, escape, table
 from .render.page.group_curve_plots import plots
 from .render.page.html import html
 from .render.text_tables import NONE, TextTable, board_tables, interval, mean
-from .result_row import RowError
 
 START, END = "<!-- board: `bench leaderboard --update` writes this -->", "<!-- end of board -->"
 _PUBLISHED = Path("leaderboards/published")

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..errors import RowError
 from ..survival.group_curves import GroupCurves, group_curves
-from .result_row import READINGS, RowError
+from .result_row import READINGS
 from .rows import Problem
 
 COLUMNS = ("patient", "fold", "reading", "time", "event", "risk", "risk_group")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from milsurv.errors import RowError
 from milsurv.leaderboards.publish import gather, render
 from milsurv.leaderboards.ranking.across import across, friedman
 from milsurv.leaderboards.ranking.board import boards, names_of
@@ -16,7 +17,6 @@ from milsurv.leaderboards.ranking.evidence import AS_TRAINED, NOT_SHOWN, SURVIVE
 from milsurv.leaderboards.ranking.pairwise import pairwise
 from milsurv.leaderboards.ranking.published_evidence import PublishedEvidence
 from milsurv.leaderboards.render.markdown import markdown
-from milsurv.leaderboards.rows import RowError
 from milsurv.survival.comparisons import holm, paired_bootstrap, variance_split
 from scipy import stats
 from typer.testing import CliRunner

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from milsurv.benchmark.cli import main as cli
 from milsurv.benchmark.verify.entry import verify
 from milsurv.benchmark.verify.submit import submit
+from milsurv.errors import RowError
 from milsurv.files import file_names
 from milsurv.leaderboards.committed import END, START, stale, update
 from milsurv.leaderboards.entries.entry import read_entry
 from milsurv.leaderboards.entries.prediction_table import _survival
 from milsurv.leaderboards.publish import gather
-from milsurv.leaderboards.rows import RowError
 
 _spec = importlib.util.spec_from_file_location("leaderboard_rows", Path(__file__).with_name("leaderboard_rows.py"))
 make = importlib.util.module_from_spec(_spec)

@@ -7,6 +7,7 @@ from zlib import crc32
 import numpy as np
 import pytest
 import torch
+from milsurv.models.contract import Places
 from milsurv.models.reference import load_reference
 from milsurv.models.registry import MODELS, SPECS
 
@@ -86,6 +87,7 @@ OURS = {
     "abmil-late": [-0.056697, -0.001981],
     "crossfusion": [1.758736, -1.515561],
     "crossfusion-concat": [1.067295, -0.564446],
+    "deepgraphsurv": [-6.191442, -2.404283],
 }
 
 
@@ -97,8 +99,13 @@ def ours(name: str) -> list[float]:
     state = {key: drawn("golden-ours", key, tuple(value.shape)) for key, value in model.state_dict().items()}
     model.load_state_dict(state)
     case = {"bag_sizes": {"x5": 3, "x10": 11, "x20": 30}, "backbone_dim": 12, "seed": 7}
+    features, lengths = bags(case)
+    cells = {
+        m: torch.from_numpy(np.random.default_rng(m).integers(0, 6, (len(x), 2))).int() for m, x in features.items()
+    }
+    places = Places(cells, {m: (torch.arange(len(x)) >= len(x) // 2).int() for m, x in features.items()})
     with torch.no_grad():
-        return model(*bags(case))[0].tolist()
+        return model(features, lengths, *((places,) if spec.places else ()))[0].tolist()
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from milsurv.errors import RowError
 from milsurv.leaderboards.predictions import read_predictions
 from milsurv.leaderboards.ranking.board import boards
 from milsurv.leaderboards.render.csv_file import table_csv
@@ -18,7 +19,7 @@ from milsurv.leaderboards.render.latex import escape as latex_escape
 from milsurv.leaderboards.render.latex import latex
 from milsurv.leaderboards.render.markdown import escape, markdown
 from milsurv.leaderboards.render.text_tables import quantity, signed, tables
-from milsurv.leaderboards.rows import RowError, check, read_row, read_rows
+from milsurv.leaderboards.rows import check, read_row, read_rows
 
 _spec = importlib.util.spec_from_file_location("leaderboard_rows", Path(__file__).with_name("leaderboard_rows.py"))
 make = importlib.util.module_from_spec(_spec)

@@ -53,7 +53,7 @@ def test_what_a_spec_reads_follows_its_scale(spec) -> None:
         assert spec.reads({"scale": 5}) == (5,)
         assert spec.scales == (20,)
     else:
-        assert spec.scales == (5, 10, 20)
+        assert len(spec.scales) > 1 and set(spec.scales) <= {5, 10, 20}
 
 
 @pytest.mark.parametrize("spec", registry.SPECS, ids=lambda s: s.name)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from milsurv.leaderboards.result_row import READINGS, ResultRow, RowError, metric_columns, parse_row
+from milsurv.errors import RowError
+from milsurv.leaderboards.result_row import READINGS, ResultRow, metric_columns, parse_row
 from milsurv.survival import metrics
 from milsurv.survival.metric import Metric
 
@@ -80,7 +81,7 @@ def test_a_metric_of_the_registry_is_a_column_at_every_reading(monkeypatch):
     month_error = Metric("error_months", "error in months", False, lambda *_: 7.0, bounds=(0.0, 240.0))
     older, plain_row = plain(error_months_last=7.5), plain()
     assert parse_row(older).extra == {"error_months_last": 7.5}
-    monkeypatch.setitem(metrics.METRICS, "error_months", month_error)
+    monkeypatch.setattr(metrics, "METRICS", {**metrics.METRICS, "error_months": month_error})
     assert {f"error_months_{reading}" for reading in READINGS} <= set(metric_columns())
     assert parse_row(older).score("error_months_last") == 7.5
     assert parse_row(plain_row).summary()["error_months"] == dict.fromkeys(READINGS)

@@ -137,7 +137,7 @@ def verify(
     cohort: Annotated[str | None, typer.Option("--cohort", help="The cohort of --labels.")] = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Score an entry again from its predictions, simulate its cohorts again, and refuse it if its numbers do not follow.
+    """Score an entry again from its predictions, simulate its cohorts again, refuse it if its numbers do not follow.
 
     Exit status 1 where anything is wrong. What cannot be checked is listed.
     """

@@ -13,7 +13,7 @@ from ...datasets.features.opening import open_features
 from ...datasets.patient import Patient
 from ...errors import DataError, UsageError
 from ...models import registry
-from ...models.reference import REFERENCE_NAMES, load_reference
+from ...models.reference import CASES, REFERENCE_NAMES, load_reference
 from ...names import check_choice
 from ..resolve import model_settings
 from ..results.folder import table, write
@@ -67,9 +67,10 @@ def import_reference(file: Path, model: str, settings: Mapping[str, str], out: P
     """
     check_choice("reference model", model, REFERENCE_NAMES)
     state = read_state_dict(file)
+    spec = registry.get(CASES[model].model)
     for key in settings:
-        check_choice("hyperparameter", key, registry.get(model).reference_defaults)
-    _, hyper = model_settings(registry.get(model), "reference", settings)
+        check_choice("hyperparameter", key, spec.reference_defaults)
+    _, hyper = model_settings(spec, "reference", settings)
     chosen = {key: hyper[key] for key in settings}
     try:
         module = load_reference(model, state, **chosen)
@@ -79,7 +80,7 @@ def import_reference(file: Path, model: str, settings: Mapping[str, str], out: P
     buffer = io.BytesIO()
     torch.save(module.state_dict(), buffer)
     write(path, buffer.getvalue())
-    return Imported(model, module, path)
+    return Imported(spec.name, module, path)
 
 
 @torch.no_grad()

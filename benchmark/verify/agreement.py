@@ -38,7 +38,8 @@ def check_agreement(
         at = int(np.argmax(apart))
         if apart[at] > _ROUNDED:
             result.fault(
-                f"{row_name(row)}: {_named(part, at)} has risk {risk[at]:.6g}, its survival gives {-alive[at].sum():.6g}"
+                f"{row_name(row)}: {_named(part, at)} has risk {risk[at]:.6g}, "
+                f"its survival gives {-alive[at].sum():.6g}"
             )
     elif row.slides != "mean-risk":
         order = np.argsort(risk, kind="stable")

@@ -10,12 +10,13 @@ import pandas as pd
 
 from ...datasets.folds.read import Folds
 from ...datasets.labels.read import Labels
+from ...errors import RowError
 from ...leaderboards.entries.entry import Entry, read_entry
 from ...leaderboards.experiments import gather_experiments
 from ...leaderboards.ranking.board import boards
 from ...leaderboards.ranking.comparisons import with_evidence
 from ...leaderboards.ranking.published_evidence import NO_EVIDENCE
-from ...leaderboards.result_row import ResultRow, RowError
+from ...leaderboards.result_row import ResultRow
 from ..experiment import id_of
 from .ids import as_row_fields, check_ids
 from .numbers import check_numbers, check_patients
@@ -136,9 +137,7 @@ def _check_simulated(row: ResultRow, id_fields: Mapping[str, Any], truth: Truth 
         return
     other = [key for key, value in truth.id_fields.items() if key in id_fields and id_fields[key] != value]
     if set(other) <= {"features", "protocol"}:
-        result.skip(
-            f"{name}: {' and '.join(other) or 'its id'} differ when simulated here; another version or machine made them"
-        )
+        result.skip(f"{name}: {' and '.join(other) or 'its id'} differ when simulated here; they were made elsewhere")
     else:
         result.fault(f"{name}: its command is of another experiment: {', '.join(other)} differ")
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ...errors import RowError
 from ...leaderboards.entries.entry import FILES, HEAD
 from ...leaderboards.entries.submission import select
-from ...leaderboards.result_row import RowError
 from .entry import verify
 
 

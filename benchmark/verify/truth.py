@@ -1,7 +1,7 @@
 """What is known of an experiment's patients without the entry: simulated again, given by the user, or implied.
 
-A simulated cohort follows from the command that made it. The command is read, never run: its words become a request, and
-the request is prepared as `bench run` would, up to the id.
+A simulated cohort follows from the command that made it. The command is read, never run: its words become a request,
+and the request is loaded as `bench run` would, up to the id.
 """
 
 import json
@@ -34,8 +34,8 @@ class CannotSimulate(Exception):
 
 @dataclass(frozen=True)
 class Truth:
-    """Patients and outer folds. `source` is how they are known; `id_fields`, what the experiment's id is the hash of, is
-    there where all of it was simulated again.
+    """Patients and outer folds. `source` is how they are known; `id_fields`, which the experiment's id is the hash of,
+    are there where all of it was simulated again.
     """
 
     source: str

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Verification:
-    """`faults` are reasons to refuse the entry; `checked` counts what is as it should be, by kind; `unchecked` lists what
-    could not be checked, and why."""
+    """`faults` are reasons to refuse the entry; `checked` counts what is as it should be, by kind; `unchecked` lists
+    what could not be checked, and why."""
 
     faults: list[str] = field(default_factory=list)
     checked: dict[str, int] = field(default_factory=dict)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from ...errors import RowError
 from ..predictions import read_predictions
-from ..result_row import RowError
 from ..rows import Problem
 from .store import Cache
 

@@ -23,10 +23,11 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import pandas as pd
 
+from ...errors import RowError
 from ...files import write_whole
 from ..predictions import check_predictions
 from ..ranking.published_evidence import PublishedEvidence, parse_evidence
-from ..result_row import ResultRow, RowError, parse_row
+from ..result_row import ResultRow, parse_row
 
 FORMAT, VERSION = "milsurv-entry", 1
 HEAD, ROWS, EXPERIMENTS = "entry.json", "rows.jsonl", "experiments.jsonl"

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...errors import RowError
 from ..ranking.published_evidence import NO_EVIDENCE, PublishedEvidence
-from ..result_row import RowError
 from ..rows import Problem
 from .entry import HEAD, Entry, read_entry
 

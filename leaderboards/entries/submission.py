@@ -11,12 +11,13 @@ from typing import Any
 import msgspec
 import pandas as pd
 
+from ...errors import RowError
 from ..experiments import gather_experiments
 from ..predictions import predictions_of, risk_group_curves
 from ..ranking.board import boards
 from ..ranking.comparisons import Resampling
 from ..ranking.published_evidence import plain
-from ..result_row import ResultRow, RowError
+from ..result_row import ResultRow
 from ..rows import read_rows
 from .entry import ExperimentRecord, write_entry
 from .prediction_table import edges_of, table_of
@@ -83,7 +84,7 @@ def select(
     observed = {item.row.experiment for item in chosen if not item.row.synthetic}
     if observed and with_patients is None:
         raise RowError(
-            f"{len(observed)} experiments are on patients who are observed, not simulated. Give --with-patients if their "
+            f"{len(observed)} experiments are on observed patients, not simulated ones. Give --with-patients if their "
             "times, events and predicted risks are yours to publish, else --without-patients"
         )
     withheld = set() if with_patients else observed

@@ -6,8 +6,8 @@ from itertools import combinations
 
 import pandas as pd
 
+from ...errors import RowError
 from ...survival.comparisons import Estimate
-from ..result_row import RowError
 from .board import Board, Line, Ranking, names_of
 from .comparisons import Resampling
 from .evidence import Pair, how

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from ...errors import RowError
 from ...survival.comparisons import Estimate
 from ...survival.group_curves import GroupCurves
-from ..result_row import READINGS, RowError
+from ..result_row import READINGS
 
 Members = tuple[str, ...]
 """The experiments of a line, in the order of their seeds."""

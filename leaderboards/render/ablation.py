@@ -9,20 +9,20 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from ...errors import RowError
 from ...survival.comparisons import Estimate
 from ..ranking.board import BASELINE, IMPORTED, Board, Line, Ranking
 from ..ranking.comparisons import Resampling
 from ..ranking.evidence import SURVIVES, Pair, how
 from ..ranking.published_evidence import NO_EVIDENCE, PublishedEvidence
-from ..result_row import RowError
 from .latex import escape as latex_escape
 from .latex import tabular
 from .markdown import escape, table
 from .text_tables import NONE, TextTable, interval, mean, p_value, scales, signed
 
 STAR = (
-    "Mean C-index over folds and its 95 % interval; then the difference to the reference and its 95 % interval. A star: "
-    "it survives both tests."
+    "Mean C-index over folds and its 95 % interval; then the difference to the reference and its 95 % interval. A "
+    "star: it survives both tests."
 )
 
 
