@@ -13,8 +13,8 @@ from ..datasets.labels.read import Labels, read_labels
 from ..datasets.simulated.rendering.cohort import AREA, render
 from ..survival.comparable_pairs import chance_sd
 from .extraction.extract import Extraction, backbone_folder, extract
-from .prepare import Request
-from .session import Finished
+from .request import Request
+from .run import Finished
 
 COHORT, BACKBONE = "demo", "efficientnet-lite0"
 MODELS = ("abmil", "crossfusion")

@@ -17,13 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from milsurv.benchmark.extraction.extract import Extraction, _same_mpp, extract
 from milsurv.benchmark.extraction.stream import Task
-from milsurv.benchmark.prepare import UsageError
 from milsurv.datasets.features.nesting import check_nesting
 from milsurv.datasets.features.opening import open_features
 from milsurv.datasets.slides.files import SlideFile, find_slides
 from milsurv.datasets.slides.mpp import resolution
 from milsurv.datasets.slides.reader import Wanted, running
-from milsurv.errors import DataError
+from milsurv.errors import DataError, UsageError
 
 from .slide_writers import INK, tissue_image, write_tiff
 

@@ -17,12 +17,14 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
 
+from ...datasets.findings import Finding
 from ...leaderboards.result_row import ResultRow
 from ...survival.metrics import METRICS
 
@@ -90,21 +92,6 @@ class FoldProgress:
 
 
 @contextmanager
-def progress():
-    """A progress display that vanishes when it is done and never shows without a terminal."""
-    columns = (
-        TextColumn("[bold]{task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[status]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as display:
-        yield display
-
-
-@contextmanager
 def counting(title: str):
     """A counter for (done, total) callbacks."""
     columns = (
@@ -113,9 +100,46 @@ def counting(title: str):
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as display:
+    with _display(*columns) as display:
         task = display.add_task(escape(title), total=None)
         yield lambda done, total: display.update(task, completed=done, total=total)
+
+
+class Terminal:
+    """What `run.run` shows to people: findings once each, counters, and the progress of training."""
+
+    warn, fail = staticmethod(warn), staticmethod(fail)
+
+    def __init__(self) -> None:
+        self._shown: set[Finding] = set()
+
+    def findings(self, found: Sequence[Finding]) -> None:
+        """Say what was noticed in the data, unless it was said before."""
+        findings([finding for finding in found if finding not in self._shown])
+        self._shown.update(found)
+
+    def counting(self, title: str):
+        """A counter for (done, total) callbacks."""
+        return counting(title)
+
+    @contextmanager
+    def training(self, title: str, folds: int, epochs: int):
+        """A display of folds and epochs, which vanishes when it is done and never shows without a terminal."""
+        columns = (
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[status]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with _display(*columns) as display:
+            yield FoldProgress(display, title, folds, epochs)
+
+
+def _display(*columns: ProgressColumn) -> Progress:
+    """A progress display in a terminal or a notebook; nothing elsewhere."""
+    return Progress(*columns, console=ERR, transient=True, disable=not (ERR.is_terminal or ERR.is_jupyter))
 
 
 class SlideProgress:
@@ -162,7 +186,7 @@ def extracting(title: str):
         TextColumn("left"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as display:
+    with _display(*columns) as display:
         yield SlideProgress(display, title)
 
 

@@ -1,13 +1,13 @@
 """What is known of an experiment's patients without the entry: simulated again, given by the user, or implied.
 
 A simulated cohort follows from the command that made it. The command is read, never run: its words become a request,
-and the request is prepared as `bench run` would, up to the id.
+and the request is loaded as `bench run` would, up to the id.
 """
 
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,15 @@ from ...datasets.folds.split import Split
 from ...datasets.folds.stratified import fingerprint_of
 from ...datasets.labels.read import Counts, Labels
 from ...datasets.patient import Patient, site_of
-from ...errors import DataError
+from ...errors import DataError, UsageError
 from ...leaderboards.result_row import ResultRow
-from ..baselines.control_runs import prepare_control, settled_by
-from ..baselines.controls import CONTROLS
 from ..experiment import canonical_of
-from ..prepare import Request, UsageError, prepare
+from ..load import load
+from ..request import Request
 
 _LARGEST = 20_000
 """Patients that are simulated to check an entry; more would be a way to keep a machine busy."""
-_PLACES = ("labels", "splits", "features", "data", "coords", "out")
+_PLACES = ("labels_path", "splits_path", "features_path", "data", "coords", "out")
 
 
 class CannotSimulate(Exception):
@@ -35,8 +34,8 @@ class CannotSimulate(Exception):
 
 @dataclass(frozen=True)
 class Truth:
-    """Patients and outer folds. `source` is how they are known; `id_fields`, which the experiment's id is made of, are
-    there where all of it was simulated again.
+    """Patients and outer folds. `source` is how they are known; `id_fields`, which the experiment's id is the hash of,
+    are there where all of it was simulated again.
     """
 
     source: str
@@ -51,7 +50,7 @@ class Simulator:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.why: dict[str, str] = {}
-        self._known: dict[Request, Truth] = {}
+        self._known: dict[str, Truth] = {}
 
     def truth(self, row: ResultRow) -> Truth:
         """The truth behind a row of a simulated cohort. Errors: `CannotSimulate`."""
@@ -60,8 +59,7 @@ class Simulator:
             raise CannotSimulate(
                 f"its command simulates {request.patients} patients, more than are simulated to check an entry"
             )
-        key = replace(request, settings=None)
-        key = replace(key, model=f"{key.model} {sorted((request.settings or {}).items())}")
+        key = request.command
         if key not in self._known:
             try:
                 self._known[key] = _simulated_again(request, row.device or "cpu")
@@ -71,19 +69,19 @@ class Simulator:
 
 
 def _simulated_again(request: Request, device: str) -> Truth:
-    if request.model in CONTROLS:
-        choice, control = prepare_control(request)
-        settled = settled_by(request, choice, control)
-        return Truth("simulated again", control.labels, control.folds.splits, settled)
-    experiment, material = prepare(request)
-    settled = json.loads(canonical_of(asdict(replace(experiment, device=device))))
-    return Truth("simulated again", material.labels, material.splits, settled)
+    experiment, data = load(request)
+    if experiment.recipe is not None:
+        experiment = replace(experiment, device=device)
+    labels, splits = data.labels, data.folds.splits
+    if data.units.level == "slide" and experiment.recipe is None:
+        labels, splits = data.units.labels, tuple(data.units.split(split) for split in splits)
+    return Truth("simulated again", labels, splits, json.loads(canonical_of(experiment.id_fields())))
 
 
 def request_of(command: str) -> Request:
     """The request that a `bench run` command stands for. Errors: `CannotSimulate` for any other command, and for one
     that names files."""
-    from ..cli.words import request_from
+    from ..cli.words import parse_run
 
     try:
         words = shlex.split(command)
@@ -92,7 +90,7 @@ def request_of(command: str) -> Request:
     if words[:2] != ["bench", "run"]:
         raise CannotSimulate("its rows hold no `bench run` command")
     try:
-        request = request_from(words[2:])
+        request = parse_run(words[2:])
     except UsageError as error:
         raise CannotSimulate(f"its command cannot be read ({error})") from error
     default = Request("", "")

@@ -127,6 +127,7 @@ def _is_chosen(row: ResultRow, cohorts: Sequence[str], models: Sequence[str]) ->
 
 
 class _ExperimentFile(msgspec.Struct):
+    id_fields: dict[str, Any] | None = None
     settled: dict[str, Any] | None = None
     recipe: Any = None
 
@@ -138,8 +139,9 @@ def _id_fields(folder: Path, name: str) -> dict[str, Any]:
         found, whole = msgspec.json.decode(data, type=_ExperimentFile), msgspec.json.decode(data)
     except (OSError, msgspec.MsgspecError, RecursionError) as error:
         raise RowError(f"{name}/experiment.json: cannot be read; run the experiment again") from error
-    if found.settled is not None:
-        return found.settled
+    for fields in (found.id_fields, found.settled):  # versions before 0.2 called them `settled`
+        if fields is not None:
+            return fields
     trained = isinstance(found.recipe, dict)
     return {key: value for key, value in whole.items() if key != "id"} if trained else {}
 
