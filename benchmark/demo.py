@@ -12,7 +12,7 @@ from ..datasets.folds.read import read_splits
 from ..datasets.labels.read import Labels, read_labels
 from ..datasets.simulated.rendering.cohort import AREA, render
 from ..survival.comparable_pairs import chance_sd
-from .extraction.extract import Extraction, backbone_folder, extract
+from .extraction.extract import ExtractionOptions, backbone_folder, extract
 from .request import Request
 from .run import Finished
 
@@ -74,7 +74,7 @@ def draw(demo: Demo, count: Callable[[int, int], None]) -> None:
 def embed(demo: Demo, watching: Callable[[str], AbstractContextManager]) -> list[dict[str, object]]:
     """Extract the features that are not there yet; a row for every slide."""
     with watching(BACKBONE) as watcher:
-        asked = Extraction((demo.data / COHORT / "slides",), demo.features, BACKBONE)
+        asked = ExtractionOptions((demo.data / COHORT / "slides",), demo.features, BACKBONE)
         return extract(asked, watcher.started, watcher.slide).rows
 
 

@@ -1,14 +1,15 @@
 """Bags: all slides of a patient as one bag of patches at several magnifications, read once and kept if memory lasts."""
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from cachetools import LRUCache, cachedmethod
 
 from ..errors import DataError, some
-from .cache import ByteCache
 from .features.cells import cells_of, patch_sides
 from .features.coverage import spelled, survey
 from .features.reader import Reader
@@ -67,7 +68,8 @@ class Bags:
         self.missing = missing
         self.places = places
         self.absent: tuple[str, ...] = ()
-        self._cache: ByteCache[Bag] = ByteCache(cache_bytes)
+        self._cache: LRUCache[str, Bag] = LRUCache(cache_bytes, getsizeof=lambda bag: bag.nbytes)
+        self._lock = threading.Lock()  # of the cache
         self._slides: dict[str, tuple[str, ...]] = {}  # as the files are called
         known = list(patients)
         names = spelled((slide for patient in known for slide in patient.slides), reader.slides)
@@ -128,13 +130,10 @@ class Bags:
         """Patches of a patient over all magnifications, from headers alone: what a token budget counts."""
         return sum(self.lengths(patient_id).values())
 
+    @cachedmethod(lambda self: self._cache, key=lambda _, patient_id: patient_id, lock=lambda self: self._lock)
     def __getitem__(self, patient_id: str) -> Bag:
         """The bag of a patient; DataError if a file is missing, damaged, or holds NaN or infinite values."""
-        bag = self._cache.get(patient_id)
-        if bag is None:
-            bag = self._read(patient_id)
-            self._cache.put(patient_id, bag, bag.nbytes)
-        return bag
+        return self._read(patient_id)
 
     def __len__(self) -> int:
         """How many patients."""

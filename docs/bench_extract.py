@@ -134,20 +134,20 @@ def plain_loop(slide: Path, backbone: str, weights: Path | None, device: str) ->
 
 def measure(given: argparse.Namespace, root: Path) -> None:
     """Take turns, and print one line each."""
-    from milsurv.benchmark.extraction.extract import Extraction, extract, settings_of
+    from milsurv.benchmark.extraction.extract import ExtractionOptions, extract, settings_of
     from milsurv.datasets.encoders.opening import open_encoder
     from milsurv.datasets.slides.reader import running
 
     links = linked(given.slides, root / "slides", given.copies)
-    asked = Extraction(
+    options = ExtractionOptions(
         (root / "slides",), root / "out", given.backbone, given.weights, device=given.device, batch=given.batch
     )
-    wanted = settings_of(asked)
+    reading = settings_of(options)
     encoder = open_encoder(given.backbone, given.weights).on(given.device)
     known: dict[Path, list] = {}
     with running() as reader:
         for path in {link.resolve() for link in links}:
-            known[path] = [batch.copy() for batch in reader.read(path, wanted)[2]]
+            known[path] = [batch.copy() for batch in reader.read(path, reading)[2]]
     batches = [batch for link in links for batch in known[link.resolve()]]
     encoder.features(batches[0])
     tiles = sum(map(len, batches))
@@ -160,7 +160,7 @@ def measure(given: argparse.Namespace, root: Path) -> None:
         for turn in range(given.repeats):
             reading, network = reading_of(pool, links), network_of(encoder, batches, given.device)
             with costing() as cost:
-                report = extract(replace(asked, out=root / f"out-{turn}"))
+                report = extract(replace(options, out=root / f"out-{turn}"))
             (whole,) = cost
             assert len(report.of("written")) == given.copies, report.failed
             ratios = whole.clock / max(reading.clock, network.clock), whole.clock / (reading.clock + network.clock)
@@ -183,7 +183,8 @@ def memory(given: argparse.Namespace, root: Path) -> None:
         linked(given.slides, root / f"many-{copies}", copies)
         code = (
             "from pathlib import Path; from milsurv.benchmark.extraction.extract import *; "
-            f"extract(Extraction((Path({str(root / f'many-{copies}')!r}),), Path({str(root / f'kept-{copies}')!r}), "
+            f"extract(ExtractionOptions((Path({str(root / f'many-{copies}')!r}),), "
+            f"Path({str(root / f'kept-{copies}')!r}), "
             f"{given.backbone!r}, {weights}, device={given.device!r}))"
         )
         process = subprocess.Popen([sys.executable, "-c", code])

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from milsurv.datasets.bags import Bags
-from milsurv.datasets.cache import ByteCache
+from milsurv.datasets.bags import Bag, Bags
 from milsurv.datasets.features.opening import open_features
 from milsurv.datasets.features.store import write_slide
 from milsurv.datasets.patient import Patient
@@ -133,18 +132,22 @@ def test_a_second_look_at_a_patient_is_served_from_memory_until_the_room_is_used
     assert nothing["A"] is not nothing["A"]
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 9)), max_size=60), st.integers(0, 20))
-def test_the_cache_holds_the_latest_that_fit_and_never_more_than_its_room(
-    puts: list[tuple[str, int]], room: int
+@given(st.lists(st.sampled_from("ABC"), max_size=30), st.floats(0, 1.2))
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_cache_holds_the_latest_bags_that_fit_and_never_more_than_its_room(
+    folder: Path, looks: list[str], share: float
 ) -> None:
-    cache: ByteCache[int] = ByteCache(room)
-    model: dict[str, int] = {}  # least recently used first
-    for key, size in puts:
-        cache.put(key, size, size)
-        model.pop(key, None)
-        if size <= room:
-            model[key] = size
-        while sum(model.values()) > room:
-            del model[next(iter(model))]
-        assert cache.used == sum(model.values())
-    assert {k: v for k in "abcdef" if (v := cache.get(k)) is not None} == model
+    patients = [patient("A", "a1"), patient("B", "b1"), patient("C", "a1", "a2")]
+    reader = open_features(folder)
+    size = {p.id: Bags(reader, [p], (20,))[p.id].nbytes for p in patients}
+    room = int(share * sum(size.values()))
+    bags = Bags(reader, patients, (20,), cache_bytes=room)
+    kept: dict[str, Bag] = {}  # least recently used first
+    for name in looks:
+        bag = bags[name]
+        assert (name in kept) == (bag is kept.get(name))
+        kept.pop(name, None)
+        if size[name] <= room:
+            kept[name] = bag
+        while sum(size[k] for k in kept) > room:
+            del kept[next(iter(kept))]

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from milsurv.benchmark.extraction.extract import Extraction, _same_mpp, extract
+from milsurv.benchmark.extraction.extract import ExtractionOptions, _same_mpp, extract
 from milsurv.benchmark.extraction.stream import Task
 from milsurv.datasets.features.nesting import check_nesting
 from milsurv.datasets.features.opening import open_features
 from milsurv.datasets.slides.files import SlideFile, find_slides
 from milsurv.datasets.slides.mpp import resolution
-from milsurv.datasets.slides.reader import Wanted, running
+from milsurv.datasets.slides.reader import ReadOptions, running
 from milsurv.errors import DataError, UsageError
 
 from .slide_writers import INK, tissue_image, write_tiff
@@ -59,7 +59,7 @@ def slides(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def extracted(slides, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
-    return out, extract(Extraction((slides,), out, **SMALL))
+    return out, extract(ExtractionOptions((slides,), out, **SMALL))
 
 
 def store(folder: Path) -> dict[str, bytes]:
@@ -118,11 +118,11 @@ def test_finished_slides_are_skipped_and_two_workers_give_the_bytes_of_one(extra
     out, _ = extracted
     before = store(out)
     stamps = {path.name: path.stat().st_mtime_ns for path in out.glob("*.h5")}
-    again = extract(Extraction((slides,), out, **SMALL))
+    again = extract(ExtractionOptions((slides,), out, **SMALL))
     assert sorted(row["slide"] for row in again.of("finished before")) == ["a", "b c", "penned"]
     assert [row["slide"] for row in again.of("no tissue")] == ["blank"]
     assert stamps == {path.name: path.stat().st_mtime_ns for path in out.glob("*.h5")}
-    two = extract(Extraction((slides,), tmp_path / "two", **{**SMALL, "workers": 2}))
+    two = extract(ExtractionOptions((slides,), tmp_path / "two", **{**SMALL, "workers": 2}))
     assert store(tmp_path / "two") == before and len(two.failed) == 3
 
 
@@ -134,45 +134,46 @@ def test_the_report_says_of_finished_slides_what_it_said_when_they_were_read(ext
         return [{k: v for k, v in row.items() if k not in ("status", "seconds")} for row in kept]
 
     assert said(first)
-    assert said(extract(Extraction((slides,), out, **SMALL))) == said(first)
+    assert said(extract(ExtractionOptions((slides,), out, **SMALL))) == said(first)
     before = (out / "extract-report.csv").read_bytes()
-    extract(Extraction((slides,), out, **SMALL | {"min_tissue": 0.9}, preview=True))
+    extract(ExtractionOptions((slides,), out, **SMALL | {"min_tissue": 0.9}, preview=True))
     assert (out / "extract-report.csv").read_bytes() == before, "a preview reports elsewhere"
 
 
 def test_one_number_for_slides_that_say_nothing_changes_nothing_for_those_that_speak(extracted, slides):
     out, _ = extracted
-    again = extract(Extraction((slides,), out, **SMALL, mpp=0.25))
+    again = extract(ExtractionOptions((slides,), out, **SMALL, mpp=0.25))
     assert not again.of("written") and sorted(row["slide"] for row in again.of("finished before")) == [
         "a",
         "b c",
         "penned",
     ]
-    each = extract(Extraction((slides / "one",), out, **SMALL, mpp={"a": 0.25}))
+    each = extract(ExtractionOptions((slides / "one",), out, **SMALL, mpp={"a": 0.25}))
     assert "contradicts the file" in each.failed["a"] and "still in the folder" in each.failed["a"]
 
 
 @given(
     vendor=st.sampled_from([None, 0.25, 0.26, 0.5]), tags=st.sampled_from([None, 0.25, 0.5, 10]),
-    power=st.sampled_from([None, 20, 40]), told=st.tuples(*[st.sampled_from([None, 0.25, 0.26, 0.5])] * 2),
-    of_this=st.tuples(st.booleans(), st.booleans()),
+    power=st.sampled_from([None, 20, 40]), user_mpp=st.tuples(*[st.sampled_from([None, 0.25, 0.26, 0.5])] * 2),
+    for_this_slide=st.tuples(st.booleans(), st.booleans()),
 )  # fmt: skip
 @settings(max_examples=500, deadline=None)
 def test_features_are_kept_only_if_the_slide_would_be_read_at_the_same_resolution_again(
-    vendor, tags, power, told, of_this
+    vendor, tags, power, user_mpp, for_this_slide
 ):
     properties = {"openslide.mpp-x": vendor, "openslide.mpp-y": vendor, "openslide.objective-power": power}
     properties |= {f"tiff.{axis}Resolution": tags and 10_000 / tags for axis in "XY"}
     said = {key: str(value) for key, value in properties.items() if value} | {"tiff.ResolutionUnit": "centimeter"}
     try:
-        before = resolution(said, told[0], of_this[0])
+        before = resolution(said, user_mpp[0], for_this_slide[0])
     except DataError:
         return
     extraction = {"mpp": before.mpp, "mpp_source": before.source, "mpp_by_user": before.by_user}
-    again = Task(SlideFile("a", Path("a.tif")), told[1], of_this[1])
+    again = Task(SlideFile("a", Path("a.tif")), user_mpp[1], for_this_slide[1])
     if _same_mpp(extraction, again):
-        assert resolution(said, told[1], of_this[1]).mpp == before.mpp
-    assert told[0] != told[1] or of_this[0] != of_this[1] or _same_mpp(extraction, again), "typed again, it goes on"
+        assert resolution(said, user_mpp[1], for_this_slide[1]).mpp == before.mpp
+    typed_again = user_mpp[0] == user_mpp[1] and for_this_slide[0] == for_this_slide[1]
+    assert not typed_again or _same_mpp(extraction, again), "typed again, it goes on"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes there")
@@ -181,7 +182,7 @@ def test_names_that_are_no_text_are_listed_and_stop_nothing(slides, tmp_path):
     odd.mkdir()
     for name in (b"bad\xfe.tiff", b"good.tiff"):
         shutil.copy(slides / "one" / "a.tiff", odd / os.fsdecode(name))
-    report = extract(Extraction((odd,), tmp_path / "out", **SMALL))
+    report = extract(ExtractionOptions((odd,), tmp_path / "out", **SMALL))
     assert [row["slide"] for row in report.of("written")] == ["good"]
     (row,) = report.of("failed")
     assert "characters that cannot be printed" in row["reason"]
@@ -192,7 +193,7 @@ def test_names_that_are_no_text_are_listed_and_stop_nothing(slides, tmp_path):
 def test_what_was_named_and_is_no_slide_by_its_ending_is_refused_and_a_place_given_twice_is_one(slides, tmp_path):
     (tmp_path / "x.qptiff").write_bytes(b"")
     here = Path(os.path.relpath(slides / "one"))
-    report = extract(Extraction((slides / "one", here, tmp_path / "x.qptiff"), tmp_path / "out", **SMALL))
+    report = extract(ExtractionOptions((slides / "one", here, tmp_path / "x.qptiff"), tmp_path / "out", **SMALL))
     assert list(report.failed) == [str(tmp_path / "x.qptiff")] and "is no slide by its name" in report.rows[0]["reason"]
 
 
@@ -204,27 +205,27 @@ def test_two_links_to_one_slide_are_two_slides(slides, tmp_path):
 
 def test_a_torn_file_and_a_changed_slide_are_done_again(slides, tmp_path):
     draw(tmp_path / "slides", ["a.tiff"])
-    asked = Extraction((tmp_path / "slides",), tmp_path / "out", magnifications=(5,), **SMALL)
-    extract(asked)
+    options = ExtractionOptions((tmp_path / "slides",), tmp_path / "out", magnifications=(5,), **SMALL)
+    extract(options)
     whole = store(tmp_path / "out")
     (tmp_path / "out" / "a.h5").write_bytes(whole["a.h5"][:4000])
     left, young = (tmp_path / "out" / f".a.{i}1234567.partial" for i in (0, 1))
     left.write_bytes(b"left by a killed one")
     os.utime(left, (0, 0))
     young.write_bytes(b"being written by another")
-    assert extract(asked).of("written") and store(tmp_path / "out") == whole
+    assert extract(options).of("written") and store(tmp_path / "out") == whole
     assert list((tmp_path / "out").glob(".*.partial")) == [young]
     write_tiff(tmp_path / "slides" / "a.tiff", tissue_image(512, 512, [(0, 0, 512, 300)], 9))
-    assert extract(asked).of("written") and store(tmp_path / "out") != whole
+    assert extract(options).of("written") and store(tmp_path / "out") != whole
 
 
 def test_other_settings_and_other_features_are_refused(extracted, slides, tmp_path):
     out, _ = extracted
     with pytest.raises(DataError, match=r"--min-tissue 0.5 instead of 0.9.*choose another --out"):
-        extract(Extraction((slides,), out, min_tissue=0.9, **SMALL))
+        extract(ExtractionOptions((slides,), out, min_tissue=0.9, **SMALL))
     (tmp_path / "other.h5").write_bytes(b"of another tool")
     with pytest.raises(DataError, match=r"other\.h5, which milsurv did not write"):
-        extract(Extraction((slides,), tmp_path, **SMALL))
+        extract(ExtractionOptions((slides,), tmp_path, **SMALL))
 
 
 @pytest.mark.parametrize(
@@ -237,12 +238,12 @@ def test_other_settings_and_other_features_are_refused(extracted, slides, tmp_pa
 )
 def test_numbers_that_make_no_sense_are_refused(slides, tmp_path, wrong, message):
     with pytest.raises(UsageError, match=message):
-        extract(Extraction((slides,), tmp_path, **{**SMALL, **wrong}))
+        extract(ExtractionOptions((slides,), tmp_path, **{**SMALL, **wrong}))
 
 
 def test_shards_share_the_slides_and_previews_show_them(slides, tmp_path):
     for i in (1, 2):
-        report = extract(Extraction((slides,), tmp_path, shard=(i, 2), preview=True, **SMALL))
+        report = extract(ExtractionOptions((slides,), tmp_path, shard=(i, 2), preview=True, **SMALL))
         assert report.path.name == f"preview-report-{i}-of-2.csv"
     assert {path.name for path in (tmp_path / "previews").iterdir()} == {
         "a.png", "b c.png", "blank.png", "damaged.png", "penned.png"
@@ -251,11 +252,11 @@ def test_shards_share_the_slides_and_previews_show_them(slides, tmp_path):
 
 
 def test_a_reader_that_dies_fails_its_slide_and_the_next_one_is_read(slides):
-    wanted = Wanted(patch_px=64, batch=4)
+    wanted = ReadOptions(patch_px=64, batch=4)
     with running() as reader:
         _, order, batches = reader.read(slides / "one" / "a.tiff", wanted)
         next(batches)
-        reader.child.kill()
+        reader.worker.kill()
         with pytest.raises(DataError, match=r"crashed the process that read it \(status -9\)"):
             list(batches)
         _, again, batches = reader.read(slides / "one" / "a.tiff", wanted)
@@ -265,14 +266,14 @@ def test_a_reader_that_dies_fails_its_slide_and_the_next_one_is_read(slides):
 def test_no_thread_outlives_an_extraction(slides, tmp_path):
     """One that did would let go of the network while the interpreter ends, and abort the process."""
     before = set(threading.enumerate())
-    extract(Extraction((slides / "one",), tmp_path, patch_px=64))
+    extract(ExtractionOptions((slides / "one",), tmp_path, patch_px=64))
     assert set(threading.enumerate()) == before
 
 
 def test_a_reader_that_is_silent_is_ended(slides, monkeypatch):
     monkeypatch.setattr("milsurv.datasets.slides.reader.SECONDS", 0.05)  # no slide is opened so quickly
     with running() as reader, pytest.raises(DataError, match=r"nothing could be read for 0\.05 seconds"):
-        reader.read(slides / "one" / "a.tiff", Wanted(patch_px=64))
+        reader.read(slides / "one" / "a.tiff", ReadOptions(patch_px=64))
 
 
 def test_the_command_line_says_what_failed_and_ends_with_status_1(bench, slides, tmp_path):
@@ -311,8 +312,8 @@ def test_whatever_stops_it_and_how_often_the_store_ends_with_the_bytes_of_a_fres
         assert len(kept) < len(store(broken)) < 12
         assert all(store(broken)[name] == data for name, data in kept.items())
         kept = store(broken)
-    extract(Extraction((slides,), broken, **SMALL))
-    extract(Extraction((slides,), fresh, **{**SMALL, "workers": 2}))
+    extract(ExtractionOptions((slides,), broken, **SMALL))
+    extract(ExtractionOptions((slides,), fresh, **{**SMALL, "workers": 2}))
     assert store(broken) == store(fresh) and len(store(fresh)) == 12
     assert all(store(broken)[name] == data for name, data in kept.items())
 

@@ -176,7 +176,7 @@ def test_cases_without_outcome_or_slide_are_listed_with_the_reason(gdc: Gdc, tmp
         "33": "followed for 0 days",
         "34": "no open diagnostic slide",
     }
-    assert {f.code: f.count for f in got.findings} == {"cases_left_out": 5, "slides_of_nobody": 1}
+    assert {f.code: f.count for f in got.findings} == {"cases_left_out": 5, "unmatched_slides": 1}
     assert got.patients == 23
 
 

@@ -13,7 +13,7 @@ POWER = {"openslide.objective-power": "40"}
 
 
 @pytest.mark.parametrize(
-    ("properties", "told", "mpp", "source"),
+    ("properties", "user_mpp", "mpp", "source"),
     [
         ({**VENDOR, **TIFF, **POWER}, None, 0.25, "vendor"),
         ({**TIFF, **POWER}, None, 0.25, "TIFF resolution"),
@@ -23,8 +23,8 @@ POWER = {"openslide.objective-power": "40"}
         ({**TIFF, **INCH}, None, 0.25, "TIFF resolution"),
     ],
 )  # fmt: skip
-def test_statements_are_asked_in_their_order(properties, told, mpp, source):
-    found = resolution(properties, told)
+def test_statements_are_asked_in_their_order(properties, user_mpp, mpp, source):
+    found = resolution(properties, user_mpp)
     assert (found.mpp, found.source) == (pytest.approx(mpp), source)
 
 
@@ -37,7 +37,7 @@ def test_a_slide_labelled_20x_at_023_microns_is_40x_and_that_is_said():
 
 
 @pytest.mark.parametrize(
-    ("properties", "told", "message"),
+    ("properties", "user_mpp", "message"),
     [
         ({}, None, "neither um per pixel nor an objective power: give --mpp"),
         ({**VENDOR, **TIFF, "tiff.XResolution": "20000", "tiff.YResolution": "20000"}, None, "contradict each other"),
@@ -49,9 +49,9 @@ def test_a_slide_labelled_20x_at_023_microns_is_40x_and_that_is_said():
         ({"openslide.mpp-x": "nan", "openslide.mpp-y": "0"}, None, "give --mpp"),
     ],
 )
-def test_contradictions_and_silence_are_errors_that_name_the_remedy(properties, told, message):
+def test_contradictions_and_silence_are_errors_that_name_the_remedy(properties, user_mpp, message):
     with pytest.raises(DataError, match=message):
-        resolution(properties, told)
+        resolution(properties, user_mpp)
 
 
 def test_the_user_decides_between_statements_that_contradict_each_other():
@@ -71,23 +71,25 @@ def test_a_default_resolution_in_the_tags_is_overruled_by_what_the_user_and_the_
 def test_it_is_known_where_the_user_decided():
     contrary = {**VENDOR, **TIFF, "tiff.XResolution": "20000", "tiff.YResolution": "20000"}
     labelled = {**TIFF, "openslide.objective-power": "20"}
-    for properties, told in (({}, 0.25), (contrary, 0.25), (labelled, 0.25), (labelled, 0.5), (POWER, 0.25)):
-        assert resolution(properties, told).by_user
-        assert resolution(properties, told, of_this=False).by_user
-    assert not resolution(VENDOR, 0.25).by_user and not resolution({**VENDOR, **POWER}, 0.5, of_this=False).by_user
+    for properties, user_mpp in (({}, 0.25), (contrary, 0.25), (labelled, 0.25), (labelled, 0.5), (POWER, 0.25)):
+        assert resolution(properties, user_mpp).by_user
+        assert resolution(properties, user_mpp, for_this_slide=False).by_user
+    assert (
+        not resolution(VENDOR, 0.25).by_user and not resolution({**VENDOR, **POWER}, 0.5, for_this_slide=False).by_user
+    )
 
 
 def test_one_number_for_all_is_for_those_that_say_nothing_or_contradict_themselves():
-    assert resolution(VENDOR, 0.5, of_this=False).source == "vendor"
-    assert resolution({}, 0.5, of_this=False).mpp == 0.5
+    assert resolution(VENDOR, 0.5, for_this_slide=False).source == "vendor"
+    assert resolution({}, 0.5, for_this_slide=False).mpp == 0.5
     contrary = {**VENDOR, **TIFF, "tiff.XResolution": "20000", "tiff.YResolution": "20000"}
-    assert resolution(contrary, 0.5, of_this=False).mpp == pytest.approx(0.5)
+    assert resolution(contrary, 0.5, for_this_slide=False).mpp == pytest.approx(0.5)
 
 
 @given(st.dictionaries(st.sampled_from([*VENDOR, *TIFF, *POWER]), st.text(max_size=8)), st.none() | st.just(0.5))
-def test_whatever_a_file_says_gives_a_size_of_a_pixel_or_an_error(properties, told):
+def test_whatever_a_file_says_gives_a_size_of_a_pixel_or_an_error(properties, user_mpp):
     try:
-        found = resolution(properties, told)
+        found = resolution(properties, user_mpp)
     except DataError:
         return
     assert 0 < found.mpp < 1e12

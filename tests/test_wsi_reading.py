@@ -25,8 +25,8 @@ def everywhere(corners, side):
     return np.ones(len(corners))
 
 
-def tiles_of(path: Path, patch_px: int = 64, told: float | None = None) -> tuple:
-    with opened(path, told) as slide:
+def tiles_of(path: Path, patch_px: int = 64, user_mpp: float | None = None) -> tuple:
+    with opened(path, user_mpp) as slide:
         grid, _ = plan_grid(slide.size, slide.resolution.mpp, (20, 10, 5), patch_px)
         tiles = choose_tiles(grid, everywhere, 0.5)
         read = {(t.magnification, t.row): np.asarray(t.pixels) for t in read_tiles(slide, grid, tiles)}

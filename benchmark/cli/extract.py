@@ -64,7 +64,7 @@ def extract(
     with explained():
         from ...datasets import cohorts
         from ...errors import UsageError
-        from ..extraction.extract import Extraction, backbone_folder, extract
+        from ..extraction.extract import ExtractionOptions, backbone_folder, extract
         from ..inspect_features import read_mpp
         from . import console
 
@@ -74,7 +74,7 @@ def extract(
             raise UsageError(f"--cohort {cohort} and --out {out} both say where features go: give one of them")
         if cohort is not None:
             cohorts.get(cohort)
-        asked = Extraction(
+        options = ExtractionOptions(
             slides=tuple(slides),
             out=out if out is not None else backbone_folder(data, str(cohort), backbone),
             backbone=backbone,
@@ -93,16 +93,16 @@ def extract(
         )
         with console.extracting("previews" if preview else backbone) as watcher:
             try:
-                report = extract(asked, watcher.started, watcher.slide)
+                report = extract(options, watcher.started, watcher.slide)
             except KeyboardInterrupt:
                 console.warn("interrupted; finished slides are kept. The same command goes on from there")
                 raise
         if as_json:
             print_json(
-                {"out": str(asked.out), "report": str(report.path), "failed": report.failed, "slides": report.rows}
+                {"out": str(options.out), "report": str(report.path), "failed": report.failed, "slides": report.rows}
             )
         else:
-            console.extracted(report.rows, asked.out, report.path)
+            console.extracted(report.rows, options.out, report.path)
         if report.failed:
             raise typer.Exit(1)
 

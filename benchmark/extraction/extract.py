@@ -26,8 +26,8 @@ from ...datasets.features.store_file import Head, is_ours, read_head, write_slid
 from ...datasets.patient import SYNTHETIC_PREFIX
 from ...datasets.slides.files import SlideFile, SlideFiles, content_of, find_slides
 from ...datasets.slides.grid import POWERS
-from ...datasets.slides.mpp import AGREE, OBJECTIVE, TOLD
-from ...datasets.slides.reader import Plan, Wanted, running
+from ...datasets.slides.mpp import AGREE, BY_USER, OBJECTIVE
+from ...datasets.slides.reader import ReadOptions, SlidePlan, running
 from ...errors import DataError, UsageError
 from ...files import UNFINISHED, fingerprint, safe_name
 from ..results.folder import table, write
@@ -45,8 +45,10 @@ OPTIONS = {"least": "--min-tissue", "patch_px": "--patch-px", "nest": "--nest"}
 
 
 @dataclass(frozen=True)
-class Extraction:
-    """What is asked for. `mpp` is what the user says: one number for slides that do not say it, or one a slide.
+class ExtractionOptions:
+    """The options of one extraction.
+
+    `mpp` is microns per pixel as the user gives them: one number for slides whose file has none, or one a slide.
     `shard` is (i, n): the i-th of n equal parts, from 1. `workers` and `batch` of 0 are chosen by the machine. With
     `preview` pictures are drawn and nothing is embedded.
     """
@@ -67,7 +69,7 @@ class Extraction:
     batch: int = 0
     preview: bool = False
 
-    def told(self, slide: str) -> float | None:
+    def mpp_of(self, slide: str) -> float | None:
         """What the user says of a slide's microns per pixel."""
         return self.mpp.get(slide) if isinstance(self.mpp, dict) else self.mpp
 
@@ -77,7 +79,7 @@ class Extraction:
 
 
 @dataclass
-class Report:
+class ExtractionReport:
     """What became of every slide: one row each, and the file that holds them."""
 
     rows: list[dict[str, object]] = field(default_factory=list)
@@ -95,111 +97,115 @@ class Report:
         return {str(row["slide"] or row["file"]): str(row["reason"]) for row in self.of("failed")}
 
 
-def check(asked: Extraction) -> None:
+def check(options: ExtractionOptions) -> None:
     """Errors: `UsageError` for numbers that make no sense together."""
-    if strange := [m for m in asked.magnifications if m not in POWERS]:
+    if strange := [m for m in options.magnifications if m not in POWERS]:
         raise UsageError(f"--magnifications: expected some of {', '.join(map(str, sorted(POWERS)))}, not {strange}")
-    if not 0 <= asked.overlap < asked.patch_px:
-        raise UsageError(f"--overlap {asked.overlap}: expected 0 to {asked.patch_px - 1} pixels of a tile")
-    if not 1 <= asked.shard[0] <= asked.shard[1]:
-        raise UsageError("--shard {}/{}: expected i/n with i from 1 to n".format(*asked.shard))
+    if not 0 <= options.overlap < options.patch_px:
+        raise UsageError(f"--overlap {options.overlap}: expected 0 to {options.patch_px - 1} pixels of a tile")
+    if not 1 <= options.shard[0] <= options.shard[1]:
+        raise UsageError("--shard {}/{}: expected i/n with i from 1 to n".format(*options.shard))
 
 
 def extract(
-    asked: Extraction,
+    options: ExtractionOptions,
     started: Callable[[int], None] = lambda slides: None,
-    told: Callable[[dict[str, object]], None] = lambda row: None,
-) -> Report:
-    """Extract the features of all slides. `started(slides)` and then `told(row)` for every slide say how it goes.
+    on_slide: Callable[[dict[str, object]], None] = lambda row: None,
+) -> ExtractionReport:
+    """Extract the features of all slides. `started(slides)` and then `on_slide(row)` for every slide say how it goes.
 
     A slide that cannot be used is in the report with its reason, and stops no other. Slides that were finished
     before, with the same settings and content, are skipped; typed again after an interruption, it ends with the same
     features. Errors: `UsageError`, and `DataError` where the encoder, the folders or the settings of an older
     extraction do not allow it at all.
     """
-    check(asked)
-    wanted, device = settings_of(asked), device_of(asked.device)
-    encoder = None if asked.preview else open_encoder(asked.backbone, asked.weights).on(device)
-    report = Report(path=asked.out / f"{PREVIEW_REPORT if asked.preview else REPORT}{asked.suffix()}.csv")
+    check(options)
+    reading, device = settings_of(options), device_of(options.device)
+    encoder = None if options.preview else open_encoder(options.backbone, options.weights).on(device)
+    name = PREVIEW_REPORT if options.preview else REPORT
+    report = ExtractionReport(path=options.out / f"{name}{options.suffix()}.csv")
     with running() as reader:
-        found = find_slides(asked.slides, reader.series)
-    mine = found.slides[asked.shard[0] - 1 :: asked.shard[1]]
+        found = find_slides(options.slides, reader.series)
+    mine = found.slides[options.shard[0] - 1 :: options.shard[1]]
     try:
-        asked.out.mkdir(parents=True, exist_ok=True)
-        with FileLock(asked.out / f".extract{asked.suffix()}.lock", timeout=0):
-            _run(asked, wanted, encoder, found, mine, report, started, told)
+        options.out.mkdir(parents=True, exist_ok=True)
+        with FileLock(options.out / f".extract{options.suffix()}.lock", timeout=0):
+            _run(options, reading, encoder, found, mine, report, started, on_slide)
     except Timeout:
-        raise DataError(f"{asked.out}: another extraction is at work on this folder; wait for it to end.") from None
+        raise DataError(f"{options.out}: another extraction is at work on this folder; wait for it to end.") from None
     return report
 
 
-def settings_of(asked: Extraction) -> Wanted:
+def settings_of(options: ExtractionOptions) -> ReadOptions:
     """What readers are asked for: the user's grid, and the encoder's input."""
-    intake = intake_of(asked.backbone)
+    intake = intake_of(options.backbone)
     # On a CPU the layers of a few tiles stay in its cache, and below 32 MB, from where on the C library gives memory
     # back to the system and fetches it again for every layer. A GPU wants many.
-    batch = asked.batch or (4 if device_of(asked.device) == "cpu" else 64)
-    scales = tuple(sorted(set(asked.magnifications), reverse=True))
-    return Wanted(
-        scales, asked.patch_px, asked.overlap, asked.min_tissue, asked.nest,
+    batch = options.batch or (4 if device_of(options.device) == "cpu" else 64)
+    scales = tuple(sorted(set(options.magnifications), reverse=True))
+    return ReadOptions(
+        scales, options.patch_px, options.overlap, options.min_tissue, options.nest,
         intake.resize, intake.crop, intake.filter, batch,
     )  # fmt: skip
 
 
 def _run(
-    asked: Extraction,
-    wanted: Wanted,
+    options: ExtractionOptions,
+    reading: ReadOptions,
     encoder: Encoder | None,
     found: SlideFiles,
     mine: tuple[SlideFile, ...],
-    report: Report,
+    report: ExtractionReport,
     started: Callable[[int], None],
-    told: Callable[[dict[str, object]], None],
+    on_slide: Callable[[dict[str, object]], None],
 ) -> None:
     lock = threading.Lock()
 
     def keep(row: dict[str, object]) -> None:
         with lock:
             report.rows.append(row)
-            told(row)
+            on_slide(row)
 
     def bad(task: Task, why: str) -> None:
-        if encoder is not None and (asked.out / f"{safe_name(task.file.slide)}.h5").exists():
+        if encoder is not None and (options.out / f"{safe_name(task.file.slide)}.h5").exists():
             why += " Features that were made of it before are still in the folder."
         keep(_row(task.file, "failed", why))
 
     started(len(mine))
-    if asked.shard[0] == 1:
+    if options.shard[0] == 1:
         for path, why in found.refused.items():
             keep(_row(SlideFile("", path), "failed", why))
         for path, whole in found.parts.items():
             keep(_row(SlideFile("", path), "part", f"belongs to the DICOM series of {whole.name}"))
-    settings = {} if encoder is None else _settings(asked, wanted, encoder)
+    settings = {} if encoder is None else _settings(options, reading, encoder)
     if encoder is not None:
-        _claim(asked.out, settings, encoder)
-        _sweep(asked.out)
-    previews = asked.out / PREVIEWS
-    if asked.preview:
+        _claim(options.out, settings, encoder)
+        _sweep(options.out)
+    previews = options.out / PREVIEWS
+    if options.preview:
         previews.mkdir(exist_ok=True)
     parts: dict[Path, list[Path]] = {}
     for path, whole in found.parts.items():
         parts.setdefault(whole, []).append(path)
-    of_this = isinstance(asked.mpp, dict)
+    for_this_slide = isinstance(options.mpp, dict)
     tasks = [
         Task(
-            file, asked.told(file.slide), of_this, previews / f"{safe_name(file.slide)}.png" if asked.preview else None
+            file,
+            options.mpp_of(file.slide),
+            for_this_slide,
+            previews / f"{safe_name(file.slide)}.png" if options.preview else None,
         )
         for file in mine
     ]
     sources: dict[str, str] = {}
 
     def needed(task: Task) -> bool:
-        """Whether a slide is still to be read; what was finished before is told as it was then."""
+        """Whether a slide is still to be read; what was finished before is reported as it was then."""
         if encoder is None:
             return True
         slide = task.file.slide
         sources[slide] = fingerprint([settings, content_of(task.file.path, parts.get(task.file.path, ()))])
-        head = _finished(asked.out, slide, sources[slide])
+        head = _finished(options.out, slide, sources[slide])
         if head is None or not _same_mpp(head.extraction, task):
             return True
         plan = _plan_of(head)
@@ -208,48 +214,48 @@ def _run(
 
     def done(slide: Embedded) -> None:
         if encoder is not None:
-            _write(asked, wanted, encoder, slide, sources[slide.file.slide])
-        status = "no tissue" if not any(slide.plan.tiles.values()) else "previewed" if asked.preview else "written"
+            _write(options, reading, encoder, slide, sources[slide.file.slide])
+        status = "no tissue" if not any(slide.plan.tiles.values()) else "previewed" if options.preview else "written"
         keep(_row(slide.file, status, plan=slide.plan, seconds=slide.seconds))
 
-    readers, networks = _threads(asked, encoder)
+    readers, networks = _threads(options, encoder)
     try:
-        embed_slides(tasks, wanted, encoder, min(readers, max(1, len(tasks))), networks, needed, done, bad)
+        embed_slides(tasks, reading, encoder, min(readers, max(1, len(tasks))), networks, needed, done, bad)
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":
             raise
-        raise UsageError(f"the GPU's memory ran out: use a --batch below {wanted.batch}") from error
+        raise UsageError(f"the GPU's memory ran out: use a --batch below {reading.batch}") from error
     finally:
         report.rows.sort(key=lambda row: (str(row["slide"]), str(row["file"])))
         if report.rows:
             write(report.path, table([{**row, "remarks": "; ".join(_words(row["remarks"]))} for row in report.rows]))
 
 
-def _threads(asked: Extraction, encoder: Encoder | None) -> tuple[int, int]:
+def _threads(options: ExtractionOptions, encoder: Encoder | None) -> tuple[int, int]:
     """Readers and network threads. Readers wait most of the time beside a CPU's network: two, so that one opens the
     next slide while the other one's tiles are embedded. Two threads on a GPU: one fetches results while the other's
     batch runs.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if encoder is None:
-        return asked.workers or cores, 0
+        return options.workers or cores, 0
     if encoder.device != "cpu":
-        return asked.workers or cores, 2
+        return options.workers or cores, 2
     import torch
 
-    return asked.workers or max(2, cores // 4), torch.get_num_threads()
+    return options.workers or max(2, cores // 4), torch.get_num_threads()
 
 
-def _write(asked: Extraction, wanted: Wanted, encoder: Encoder, slide: Embedded, source: str) -> None:
+def _write(options: ExtractionOptions, reading: ReadOptions, encoder: Encoder, slide: Embedded, source: str) -> None:
     plan = slide.plan
     geometry = {
         m: Geometry(
-            patch_px=wanted.patch_px,
+            patch_px=reading.patch_px,
             level0_px=side,
-            overlap_px=wanted.overlap,
+            overlap_px=reading.overlap,
             claimed=m,
             # The label of a slide that was not cut by it would only mislead.
-            level0_magnification=plan.power if plan.power and side * m == wanted.patch_px * plan.power else None,
+            level0_magnification=plan.power if plan.power and side * m == reading.patch_px * plan.power else None,
             mpp=plan.mpp,
             width=plan.size[0],
             height=plan.size[1],
@@ -257,34 +263,34 @@ def _write(asked: Extraction, wanted: Wanted, encoder: Encoder, slide: Embedded,
         for m, side in plan.side.items()
     }
     write_slide(
-        asked.out, slide.file.slide, slide.features, slide.coords, backbone=encoder.backbone.name,
-        patch_px=wanted.patch_px, mpp=plan.mpp, geometry=geometry, source=source,
+        options.out, slide.file.slide, slide.features, slide.coords, backbone=encoder.backbone.name,
+        patch_px=reading.patch_px, mpp=plan.mpp, geometry=geometry, source=source,
         synthetic=slide.file.slide.startswith(SYNTHETIC_PREFIX), extraction=asdict(plan),
     )  # fmt: skip
 
 
-def _plan_of(head: Head) -> Plan:
+def _plan_of(head: Head) -> SlidePlan:
     """What was known of a slide when it was extracted."""
     said = dict(head.extraction)
     for key in ("side", "full", "tissue", "tiles"):
         said[key] = {int(m): n for m, n in said[key].items()}  # type: ignore[attr-defined]
-    return Plan(**said)  # type: ignore[arg-type]
+    return SlidePlan(**said)  # type: ignore[arg-type]
 
 
 def _same_mpp(extraction: Mapping[str, Any], task: Task) -> bool:
     """Whether a slide would be read at the resolution it was read at, from what the user says of it now."""
-    source, mpp, told = extraction["mpp_source"], extraction["mpp"], task.told
+    source, mpp, user_mpp = extraction["mpp_source"], extraction["mpp"], task.user_mpp
     by_user = extraction["mpp_by_user"]
-    if told is None:
+    if user_mpp is None:
         return not by_user
-    if source in (TOLD, OBJECTIVE):
-        return source == TOLD and mpp == told
-    return max(mpp / told, told / mpp) <= 1 + AGREE or not (by_user or task.of_this)
+    if source in (BY_USER, OBJECTIVE):
+        return source == BY_USER and mpp == user_mpp
+    return max(mpp / user_mpp, user_mpp / mpp) <= 1 + AGREE or not (by_user or task.for_this_slide)
 
 
-def _settings(asked: Extraction, wanted: Wanted, encoder: Encoder) -> dict[str, object]:
+def _settings(options: ExtractionOptions, reading: ReadOptions, encoder: Encoder) -> dict[str, object]:
     """Everything that decides about features beside the slides themselves; how many work on it does not."""
-    chosen = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(wanted).items() if k != "batch"}
+    chosen = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(reading).items() if k != "batch"}
     return {"version": EXTRACTION, "backbone": encoder.backbone.name, "weights": encoder.weights, **chosen}
 
 
@@ -330,7 +336,7 @@ def _row(
     file: SlideFile,
     status: str,
     reason: str = "",
-    plan: Plan | None = None,
+    plan: SlidePlan | None = None,
     seconds: float | None = None,
 ) -> dict[str, object]:
     """A line of the report. Tiles are those read; `full` those in the slide, `tissue` those of them with enough

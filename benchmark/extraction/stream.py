@@ -21,7 +21,7 @@ import numpy as np
 
 from ...datasets.encoders.encoder import Encoder
 from ...datasets.slides.files import SlideFile
-from ...datasets.slides.reader import Plan, Reader, Wanted, running
+from ...datasets.slides.reader import Reader, ReadOptions, SlidePlan, running
 from ...errors import DataError
 
 WAIT = 0.2  # seconds after which a waiting thread looks whether all is over
@@ -34,7 +34,7 @@ class Embedded:
     """
 
     file: SlideFile
-    plan: Plan
+    plan: SlidePlan
     features: dict[int, np.ndarray]
     coords: dict[int, np.ndarray]
     seconds: float
@@ -42,13 +42,11 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Task:
-    """One slide to read: its file, what the user says of its microns per pixel (`of_this` one, or of all that say
-    nothing), and where its preview goes.
-    """
+    """One slide to read: its file, microns per pixel as the user gives them (see `slides.mpp`), its preview's path."""
 
     file: SlideFile
-    told: float | None = None
-    of_this: bool = True
+    user_mpp: float | None = None
+    for_this_slide: bool = True
     preview: Path | None = None
 
 
@@ -57,7 +55,7 @@ class _Slide:
     """A slide on its way: how many tiles are still out."""
 
     task: Task
-    plan: Plan
+    plan: SlidePlan
     order: np.ndarray
     features: dict[int, np.ndarray]
     start: float
@@ -70,7 +68,7 @@ class _Stream:
     """What the threads share."""
 
     tasks: deque[Task]
-    wanted: Wanted
+    options: ReadOptions
     encoder: Encoder | None
     needed: Callable[[Task], bool]
     done: Callable[[Embedded], None]
@@ -91,12 +89,12 @@ class _Stream:
         """Let every thread come to its end; one that waits for a reader hears that it is dead."""
         self.over.set()
         for reader in self.readers:
-            reader.child.kill()
+            reader.worker.kill()
 
 
 def embed_slides(
     tasks: list[Task],
-    wanted: Wanted,
+    options: ReadOptions,
     encoder: Encoder | None,
     readers: int,
     networks: int,
@@ -109,7 +107,7 @@ def embed_slides(
     Without an encoder only plans are made, and previews drawn. A slide that cannot be read, or that `needed` or `done`
     refuse with DataError, is `bad`; any other error ends the stream and is raised here.
     """
-    stream = _Stream(deque(tasks), wanted, encoder, needed, done, bad, queue.Queue(networks + 2))
+    stream = _Stream(deque(tasks), options, encoder, needed, done, bad, queue.Queue(networks + 2))
     reading = [threading.Thread(target=_read, args=(stream,), name=f"reader {i}") for i in range(readers)]
     embedding = [threading.Thread(target=_embed, args=(stream,), name=f"network {i}") for i in range(networks)]
     with _single_threaded(encoder):
@@ -174,7 +172,7 @@ def _read_slide(stream: _Stream, reader: Reader, task: Task) -> None:
     start = time.monotonic()
     encoder = stream.encoder
     plan, order, batches = reader.read(
-        task.file.path, stream.wanted, task.told, task.of_this, task.preview, encoder is not None
+        task.file.path, stream.options, task.user_mpp, task.for_this_slide, task.preview, encoder is not None
     )
     dim = encoder.backbone.dim if encoder else 0
     features = {m: np.empty((n, dim), np.float16) for m, n in plan.tiles.items()}

@@ -1,8 +1,8 @@
 """HDF5 files that other tools wrote, read through a process of its own.
 
 The HDF5 library crashes, hangs or asks for all memory on some damaged files. So no such file is opened here: one worker
-process (`h5_worker.py`) opens it and sends what is asked for. If the worker dies or gives no answer in time, that is an
-error that names the file, and the next file gets a new worker. Rows come in pieces, straight into their place.
+process opens it and sends what is asked for (`h5_worker.py`). If the worker dies or gives no answer in time, that is
+an error that names the file, and the next file gets a new worker. Rows come in pieces, straight into their place.
 """
 
 import atexit
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DataError
-from ..worker import Child, Dead
+from ..worker.process import Damaged, Died, Refused, Worker, program
 
 AGAIN = "Extract this slide again."
 SECONDS = 120.0
@@ -41,7 +41,7 @@ class H5Head:
     others: tuple[str, ...] = ()
 
 
-_WORKER = Child((str(Path(__file__).with_name("h5_worker.py")),), SECONDS)
+_WORKER = Worker(program("milsurv.datasets.features.h5_worker"), SECONDS)
 _LOCK = threading.Lock()
 """Held around question and answer."""
 
@@ -67,7 +67,7 @@ def look(path: Path) -> H5Head:
 
 def _look(path: Path) -> H5Head:
     with _asked(path, {"op": "look", "path": str(path)}):
-        said = _next(path)
+        said = _WORKER.line()
     found = {
         name: Dataset(_flat(tuple(d["shape"])), d["dtype"], {k: _meant(v) for k, v in d["attrs"].items()})
         for name, d in said["datasets"].items()
@@ -94,7 +94,7 @@ def rows(
     room = np.empty((0, width), np.dtype(dataset.dtype).newbyteorder("<"))
     with _asked(path, {**request, "step": step}):
         done = 0
-        while count := _next(path)["rows"]:
+        while count := _WORKER.line()["rows"]:
             if done + count > wanted:
                 raise DataError(f"{path} changed while it was read. {AGAIN}")
             if len(room) < count:
@@ -106,20 +106,6 @@ def rows(
         raise DataError(f"{path} changed while it was read. {AGAIN}")
 
 
-class _Refused(DataError):
-    """The worker's last word on a file."""
-
-
-def _next(path: Path) -> dict:
-    """The next line of the answer. DataError if the worker refuses the file, or calls it damaged."""
-    answer = _WORKER.line()
-    if "refused" in answer:
-        raise _Refused(f"{path} {answer['refused']}. {AGAIN}")
-    if "damaged" in answer:
-        raise _Refused(f"{path} is truncated or damaged ({answer['damaged']}). {AGAIN}")
-    return answer
-
-
 @contextlib.contextmanager
 def _asked(path: Path, request: dict) -> Iterator[None]:
     """Ask the worker, and take the whole answer or end the worker: the next question meets no leftovers."""
@@ -127,13 +113,15 @@ def _asked(path: Path, request: dict) -> Iterator[None]:
         try:
             _WORKER.ask(request)
             yield
-        except Dead as dead:
-            why = f"crashed on it, status {dead.status}"
-            if dead.late:
+        except Died as died:
+            why = f"crashed on it, status {died.status}"
+            if died.late:
                 why = f"gave no answer in {_WORKER.seconds:g} seconds"
             raise DataError(f"{path} is damaged or cannot be read: the HDF5 library {why}. {AGAIN}") from None
-        except _Refused:
-            raise
+        except Refused as refused:
+            raise DataError(f"{path} {refused}. {AGAIN}") from None
+        except Damaged as damaged:
+            raise DataError(f"{path} is truncated or damaged ({str(damaged) or damaged.kind}). {AGAIN}") from None
         except BaseException:
             _WORKER.close()
             raise

@@ -1,16 +1,17 @@
-"""The program of the process that opens other tools' HDF5 files: the library crashes or hangs on some damaged ones.
+"""What the worker process does with other tools' HDF5 files: the library crashes or hangs on some damaged ones.
 
-Runs as a script of its own and imports nothing of milsurv. Reads one JSON request a line, answers with JSON lines; rows
-follow their line as plain bytes. `h5_file.py` is the other end.
+Rows follow their line of the answer as plain bytes. `h5_file.py` is the other end.
 """
 
 import contextlib
-import json
 import os
-import sys
+from typing import BinaryIO
 
 import h5py
 import numpy as np
+
+from ...errors import DataError
+from ..worker.program import say, send
 
 PIECE = 4 << 20  # bytes of rows at a time
 LARGE = 1 << 30  # of a compressed block that is read at once: in pieces, it would be unpacked for each of them
@@ -26,8 +27,21 @@ ATTRIBUTES = frozenset(
 )
 
 
-class Refused(ValueError):
-    """The file is not what it must be."""
+def answer(request: dict, out: BinaryIO) -> None:
+    """Answer one request. DataError if the file is not what it must be; h5py raises anything on a damaged one."""
+    try:
+        if request["op"] == "look":
+            say(out, look(request["path"]))
+        else:
+            send_rows(out, *(request[key] for key in ("path", "name", "start", "stop", "step")))
+            say(out, {"rows": 0})
+    except FileNotFoundError:
+        raise DataError("does not exist") from None
+    except DataError:
+        raise
+    except Exception:
+        _OPEN.clear()
+        raise
 
 
 def plain(value: object) -> object:
@@ -57,14 +71,14 @@ def attributes(attrs: h5py.AttributeManager) -> dict[str, object]:
 def dataset(file: h5py.File, name: str) -> h5py.Dataset:
     """A dataset whose bytes lie in this very file, all of them written."""
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-        raise Refused(f"{name} is a link to another place")
+        raise DataError(f"{name} is a link to another place")
     found = file[name]
     if not isinstance(found, h5py.Dataset):
-        raise Refused(f"{name} is a group, not a matrix")
+        raise DataError(f"{name} is a group, not a matrix")
     if found.external or found.is_virtual:
-        raise Refused(f"the numbers of {name} lie in another file")
+        raise DataError(f"the numbers of {name} lie in another file")
     if found.shape is None:
-        raise Refused(f"{name} is an empty placeholder, not a matrix")
+        raise DataError(f"{name} is an empty placeholder, not a matrix")
     size = found.size * found.dtype.itemsize
     stored = found.id.get_storage_size()
     limit = os.stat(file.filename).st_size  # noqa: PTH116 - a file may be large; no Path is needed for one number
@@ -77,9 +91,9 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset:
     else:
         missing = stored < size
     if missing:
-        raise Refused(f"{name} was never written to its end: the extraction was interrupted")
+        raise DataError(f"{name} was never written to its end: the extraction was interrupted")
     if size > (limit * DEFLATE if packed else limit):
-        raise Refused(f"{name} claims more numbers than the file can hold")
+        raise DataError(f"{name} claims more numbers than the file can hold")
     return found
 
 
@@ -114,7 +128,7 @@ def look(path: str) -> dict:
     return {"datasets": found, "attrs": attributes(file.attrs), "others": others}
 
 
-def send_rows(out, path: str, name: str, start: int, stop: int, step: int) -> None:
+def send_rows(out: BinaryIO, path: str, name: str, start: int, stop: int, step: int) -> None:
     """Rows start:stop:step of a matrix; (1, n, d) counts as (n, d). Every piece follows a line with its rows."""
     data = dataset(opened(path), name)
     lead = (0,) if data.ndim == 3 else ()
@@ -132,49 +146,4 @@ def send_rows(out, path: str, name: str, start: int, stop: int, step: int) -> No
         source = (*lead, slice(part.start, part[-1] + 1, step))
         data.read_direct(piece, source) if piece.size else None
         say(out, {"rows": len(part)})
-        view = piece.data.cast("B")
-        while len(view):
-            view = view[out.write(view) :]
-
-
-def say(out, answer: dict) -> None:
-    """One JSON line."""
-    line = json.dumps(answer).encode() + b"\n"
-    while line:
-        line = line[out.write(line) :]
-
-
-def limit() -> None:
-    """No core files, and no more than 8 GiB of address space, where the system knows limits."""
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
-
-
-def main() -> None:
-    """Answer requests until standard input ends."""
-    out = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # whatever prints to standard output must not get between the answers
-    limit()
-    for line in sys.stdin.buffer:
-        request = json.loads(line)
-        try:
-            if request["op"] == "look":
-                say(out, look(request["path"]))
-            else:
-                send_rows(out, *(request[key] for key in ("path", "name", "start", "stop", "step")))
-                say(out, {"rows": 0})
-        except Refused as error:
-            say(out, {"refused": str(error)})
-        except FileNotFoundError:
-            say(out, {"refused": "does not exist"})
-        except Exception as error:  # a damaged file can raise anything here; the other end says it with the file's name
-            brief = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-            _OPEN.clear()
-            say(out, {"damaged": brief})
-
-
-if __name__ == "__main__":
-    main()
+        send(out, piece.data.cast("B"))

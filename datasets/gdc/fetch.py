@@ -65,17 +65,17 @@ def fetch(
             ("cases", CASE_FIELDS, case_filter(cohort), "case_id"),
             ("files", FILE_FIELDS, slide_filter(cohort), "file_id"),
         ):
-            told = (lambda done, total, what=what: progress(what, done, total)) if progress else None
-            hits[what], warnings = search(api, what, chosen, fields, pages, key, version, told)
+            report = (lambda done, total, what=what: progress(what, done, total)) if progress else None
+            hits[what], warnings = search(api, what, chosen, fields, pages, key, version, report)
             warned += warnings
         _complete(api, hits)
-        rows, left_out, nobody = rows_of(hits["cases"], hits["files"])
+        rows, left_out, unmatched = rows_of(hits["cases"], hits["files"])
         if not rows:
             raise DataError(
                 f"{api.base} gave {len(hits['cases'])} cases and {len(hits['files'])} slides of {cohort.name}, "
                 "but no case with both an outcome and a slide."
             )
-        fetched = _write(folder, cohort, api, version, hits, rows, left_out, nobody, warned)
+        fetched = _write(folder, cohort, api, version, hits, rows, left_out, unmatched, warned)
         shutil.rmtree(pages, ignore_errors=True)
     return fetched
 
@@ -89,7 +89,7 @@ def _complete(api: Api, hits: Mapping[str, Sequence[Mapping]]) -> None:
 
 def _write(
     folder: Path, cohort: Cohort, api: Api, version: str, hits: Mapping[str, Sequence[Mapping]], rows: list[dict],
-    left_out: Mapping[str, str], nobody: Sequence[str], warned: Sequence[str],
+    left_out: Mapping[str, str], unmatched: Sequence[str], warned: Sequence[str],
 ) -> Fetched:  # fmt: skip
     manifest = [("id", "filename", "md5", "size", "state")]
     manifest += sorted(
@@ -105,8 +105,8 @@ def _write(
     if left_out:
         message = "cases are left out for want of an outcome or a slide; left_out.csv says why"
         findings.append(finding("cases_left_out", "warning", message, (f"{c} ({why})" for c, why in left_out.items())))
-    if nobody:
-        findings.append(finding("slides_of_nobody", "warning", "slides are of cases the API did not give", nobody))
+    if unmatched:
+        findings.append(finding("unmatched_slides", "warning", "slides are of cases the API did not give", unmatched))
     if warned:
         findings.append(finding("api_warnings", "warning", "the API warned", warned))
     note = {

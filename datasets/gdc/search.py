@@ -6,16 +6,18 @@ https://docs.gdc.cancer.gov/API/Users_Guide/Search_and_Retrieval: POST /cases or
 """
 
 import hashlib
-import http.client
 import json
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+import requests
+import urllib3
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from ...errors import DataError
 from ...files import write_whole
@@ -25,7 +27,47 @@ RETRY = frozenset({408, 425, 429, 500, 502, 503, 504})
 MAX_BYTES = 256 << 20
 PATIENCE = 10  # an answer may take so many times the timeout in all
 
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Status(msgspec.Struct):
+    data_release: str
+
+
+class _Pagination(msgspec.Struct):
+    total: Count
+    count: Count
+    start: Count = msgspec.field(name="from")
+
+
+class _Hits(msgspec.Struct):
+    hits: list[dict[str, Any]]
+    pagination: _Pagination
+
+
+class _Found(msgspec.Struct):
+    data: _Hits
+    warnings: dict[str, Any] | None = None
+
+
+class _Page(msgspec.Struct):
+    """What is kept of an answer."""
+
+    total: Count
+    hits: list[dict[str, Any]]
+    warnings: list[str]
+
+
+class _Passing(Exception):
+    """A fault that may pass; `wait` is how many seconds the server asks for."""
+
+    def __init__(self, why: str, wait: float = 0.0) -> None:
+        super().__init__(why)
+        self.wait = wait
+
+
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True)
@@ -45,15 +87,15 @@ class Api:
     sleep: Callable[[float], None] = time.sleep
 
     def __post_init__(self) -> None:
-        """Refuse addresses that are not of the web: urllib would read files."""
-        parts = urllib.parse.urlsplit(self.base)
+        """Refuse addresses that are not of the web."""
+        parts = urlsplit(self.base)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise DataError(f"{self.base!r} is not the address of an API: give one that begins with https://.")
 
 
 def release(api: Api) -> str:
     """The data release that the API serves now, as it calls it."""
-    return str(_ask(api, "/status", None, lambda answer: answer["data_release"]))
+    return _ask(api, "/status", None, _Status, lambda answer: answer.data_release)
 
 
 def search(
@@ -84,18 +126,18 @@ def search(
         answer = _kept(kept)
         if answer is None:
             body = question | {"size": str(api.size), "from": str(start)}
-            answer = _ask(api, f"/{endpoint}", body, lambda found, at=start: _page(found, at, key))
+            answer = _ask(api, f"/{endpoint}", body, _Found, lambda found, at=start: _page(found, at, key))
             _keep(kept, answer)
-        if total is not None and answer["total"] != total:
-            _start_over(api, endpoint, pages, name, f"changed while it was read ({total} hits, now {answer['total']})")
-        total = int(answer["total"])
-        fresh = {hit[key]: hit for hit in answer["hits"]}
-        if len(fresh) < len(answer["hits"]) or hits.keys() & fresh.keys():
+        if total is not None and answer.total != total:
+            _start_over(api, endpoint, pages, name, f"changed while it was read ({total} hits, now {answer.total})")
+        total = answer.total
+        fresh = {hit[key]: hit for hit in answer.hits}
+        if len(fresh) < len(answer.hits) or hits.keys() & fresh.keys():
             _start_over(api, endpoint, pages, name, "gave some hits twice")
         if (not fresh and start < total) or start + len(fresh) > total:
             _start_over(api, endpoint, pages, name, f"gave {start + len(fresh)} hits where it promised {total}")
         hits |= fresh
-        warnings += [w for w in answer["warnings"] if w not in warnings]
+        warnings += [w for w in answer.warnings if w not in warnings]
         if progress:
             progress(len(hits), total)
     return list(hits.values()), warnings
@@ -108,83 +150,87 @@ def _start_over(api: Api, endpoint: str, pages: Path, name: str, why: str) -> No
     raise DataError(f"{api.base}/{endpoint} {why}: try again.")
 
 
-def _page(answer: dict, start: int, key: str) -> dict:
-    """What is kept of an answer; KeyError, TypeError or ValueError where it is not of the documented form."""
-    data, pagination = answer["data"], answer["data"]["pagination"]
-    hits = data["hits"]
-    if not isinstance(hits, list) or not all(isinstance(hit, dict) and isinstance(hit.get(key), str) for hit in hits):
-        raise ValueError(f"hits are no list of objects with {key}")
-    total, count = pagination["total"], pagination["count"]
-    if type(total) is not int or total < 0 or count != len(hits) or pagination["from"] != start:
-        raise ValueError(f"pagination {pagination} does not fit {len(hits)} hits from {start}")
-    said = answer.get("warnings") or {}
-    return {"total": total, "hits": hits, "warnings": [f"{k}: {v}" for k, v in sorted(said.items())]}
+def _page(found: _Found, start: int, key: str) -> _Page:
+    """What is kept of an answer; ValueError where it contradicts itself."""
+    hits, pagination = found.data.hits, found.data.pagination
+    if not all(isinstance(hit.get(key), str) for hit in hits):
+        raise ValueError(f"a hit has no {key}")
+    if pagination.count != len(hits) or pagination.start != start:
+        raise ValueError(f"{pagination} does not fit {len(hits)} hits from {start}")
+    return _Page(pagination.total, hits, [f"{k}: {v}" for k, v in sorted((found.warnings or {}).items())])
 
 
-def _ask(api: Api, path: str, body: dict | None, read: Callable[[dict], T]) -> T:
-    """One answer, asked for again after faults that may pass."""
+def _ask(api: Api, path: str, body: dict | None, form: type[T], read: Callable[[T], U]) -> U:
+    """What `read` makes of one answer of the documented `form`, asked for again after faults that may pass."""
     url = api.base.rstrip("/") + path
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json", "Accept": "application/json"})
-    why, pause = "", 0.0
-    for attempt in range(api.retries + 1):
-        if attempt:
-            api.sleep(max(pause, min(api.wait * 2 ** (attempt - 1), api.longest)))
-        pause = 0.0
+
+    def attempt() -> U:
         try:
-            with urllib.request.urlopen(request, timeout=api.timeout) as answer:
-                content = _read(answer, time.monotonic() + PATIENCE * api.timeout)
+            content = _content(api, url, body)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise _Passing(str(error) or type(error).__name__) from error
+        try:
+            return read(msgspec.json.decode(content, type=form))
+        except (ValueError, RecursionError) as error:
+            why = f"the answer is not of the documented form ({type(error).__name__}: {error})"
+            raise _Passing(why[:300]) from error
+
+    def wait(state: RetryCallState) -> float:
+        fault = state.outcome.exception() if state.outcome else None
+        asked_for = fault.wait if isinstance(fault, _Passing) else 0.0
+        return min(max(asked_for, api.wait * 2.0 ** (state.attempt_number - 1)), api.longest)
+
+    attempts = api.retries + 1
+    again, stop = retry_if_exception_type(_Passing), stop_after_attempt(attempts)
+    try:
+        return Retrying(stop=stop, wait=wait, retry=again, sleep=api.sleep, reraise=True)(attempt)
+    except _Passing as fault:
+        raise DataError(
+            f"{url} gave no usable answer in {attempts} attempts: {fault}. What was read is kept: try again."
+        ) from fault
+
+
+def _content(api: Api, url: str, body: dict | None) -> bytes:
+    """The body of one answer. _Passing or requests' and urllib3's errors for faults that may pass; else DataError."""
+    deadline = time.monotonic() + PATIENCE * api.timeout
+    method, headers = "GET" if body is None else "POST", {"Accept": "application/json", "Accept-Encoding": "identity"}
+    with requests.request(method, url, json=body, headers=headers, timeout=api.timeout, stream=True) as answer:
+        content = bytearray()
+        for chunk in iter(lambda: answer.raw.read1(1 << 16), b""):
+            content += chunk
             if len(content) > MAX_BYTES:
                 raise DataError(f"{url} answers with more than {MAX_BYTES:,} bytes: that is not the API.")
-            return read(json.loads(content))
-        except urllib.error.HTTPError as error:
-            why = f"status {error.code} {error.reason}"
-            if error.code not in RETRY:
-                raise DataError(f"{url} refuses: {why}. {_said(error)}".rstrip()) from error
-            wanted = error.headers.get("Retry-After", "")
-            pause = min(float(wanted), api.longest) if wanted.isdigit() else 0.0
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, OSError) as error:
-            why = str(getattr(error, "reason", "") or error) or type(error).__name__
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            why = f"the answer is not of the documented form ({type(error).__name__}: {error})"[:300]
-    raise DataError(
-        f"{url} gave no usable answer in {api.retries + 1} attempts: {why}. What was read is kept: try again."
-    )
+            if time.monotonic() > deadline:
+                raise _Passing("the answer trickles")
+    if answer.ok:
+        return bytes(content)
+    why = f"status {answer.status_code} {answer.reason}"
+    if answer.status_code not in RETRY:
+        raise DataError(f"{url} refuses: {why}. {_message(bytes(content))}".rstrip())
+    asked_for = answer.headers.get("Retry-After", "")
+    raise _Passing(why, float(asked_for) if asked_for.isdigit() else 0.0)
 
 
-def _read(answer: http.client.HTTPResponse, deadline: float) -> bytes:
-    """The body, or TimeoutError when it only trickles; http.client.IncompleteRead when it ends too early."""
-    content = bytearray()
-    while chunk := answer.read1(1 << 16):
-        content += chunk
-        if len(content) > MAX_BYTES:
-            break
-        if time.monotonic() > deadline:
-            raise TimeoutError("the answer trickles")
-    if answer.length:  # read1 does not tell that bytes are missing
-        raise http.client.IncompleteRead(bytes(content), answer.length)
-    return bytes(content)
-
-
-def _said(error: urllib.error.HTTPError) -> str:
+def _message(content: bytes) -> str:
+    """What an answer that refuses says, if it says anything."""
     try:
-        said = json.loads(error.read(10_000))
-        return str(said.get("message") or said.get("error") or "")[:500]
-    except (ValueError, AttributeError, OSError, http.client.HTTPException):
+        said = msgspec.json.decode(content, type=dict[str, Any])
+    except ValueError:
         return ""
+    return str(said.get("message") or said.get("error") or "")[:500]
 
 
-def _kept(path: Path) -> dict | None:
+def _kept(path: Path) -> _Page | None:
     """A page from an earlier attempt, or None where there is none or it is damaged."""
     try:
         checksum, _, content = path.read_text("utf-8").partition("\n")
         if hashlib.sha256(content.encode()).hexdigest() != checksum:
             return None
-        return json.loads(content)
+        return msgspec.json.decode(content, type=_Page)
     except (OSError, ValueError):
         return None
 
 
-def _keep(path: Path, page: dict) -> None:
-    content = json.dumps(page, ensure_ascii=True)
-    write_whole(path, f"{hashlib.sha256(content.encode()).hexdigest()}\n{content}")
+def _keep(path: Path, page: _Page) -> None:
+    content = msgspec.json.encode(page)
+    write_whole(path, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)

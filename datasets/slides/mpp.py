@@ -20,7 +20,7 @@ PLAUSIBLE = (0.05, 20.0)  # um per pixel; the 352.8 of an image of 72 dpi says n
 AGREE = 0.05  # two measured values of one slide may differ by so much: files round them
 POWER = 1.35  # factor by which um per pixel differ between scanners of one objective power
 SQUARE = 0.02  # width and height of a pixel may differ by so much
-VENDOR, TIFF, OBJECTIVE, TOLD = "vendor", "TIFF resolution", "objective power", "--mpp"
+VENDOR, TIFF, OBJECTIVE, BY_USER = "vendor", "TIFF resolution", "objective power", "--mpp"
 _UNITS = {"centimeter": 10_000.0, "inch": 25_400.0}  # um
 
 
@@ -37,27 +37,31 @@ class Resolution:
     by_user: bool = False
 
 
-def resolution(properties: Mapping[str, str], told: float | None = None, of_this: bool = True) -> Resolution:
-    """The resolution of a slide with these openslide properties; `told` is what the user says: of this slide, or of
-    all that do not say it themselves.
+def resolution(properties: Mapping[str, str], user_mpp: float | None = None, for_this_slide: bool = True) -> Resolution:
+    """The resolution of a slide with these openslide properties.
+
+    `user_mpp` is what the user says: of this very slide (`for_this_slide`, and then the file must not contradict it),
+    or of all slides that do not say it themselves.
 
     DataError where nothing is said, and where two statements contradict each other.
     """
     remarks: list[str] = []
     measured = _measured(properties, remarks)
-    if not of_this and measured:
+    if not for_this_slide and measured:
         with suppress(DataError):  # the file speaks, and does not contradict itself
             return resolution(properties)
     power = _number(properties.get("openslide.objective-power"))
     by_user = False
     said = ", ".join(f"{source} {mpp:.4g}" for source, mpp in measured.items())
-    if told is not None and measured:
-        agreeing = {source: mpp for source, mpp in measured.items() if _ratio(mpp, told) <= 1 + AGREE}
-        if not agreeing and power and TIFF in measured and _ratio(told, 10 / power) <= POWER:
+    if user_mpp is not None and measured:
+        agreeing = {source: mpp for source, mpp in measured.items() if _ratio(mpp, user_mpp) <= 1 + AGREE}
+        if not agreeing and power and TIFF in measured and _ratio(user_mpp, 10 / power) <= POWER:
             remarks.append(f"contradictory um per pixel ({said}; {power:g}x): --mpp decides")
-            return Resolution(told, TOLD, power, tuple(remarks), by_user=True)
+            return Resolution(user_mpp, BY_USER, power, tuple(remarks), by_user=True)
         if not agreeing:
-            raise DataError(f"--mpp {told:g} contradicts the file ({said} um per pixel): leave it out for this slide.")
+            raise DataError(
+                f"--mpp {user_mpp:g} contradicts the file ({said} um per pixel): leave it out for this slide."
+            )
         if len(agreeing) < len(measured):
             remarks.append(f"contradictory um per pixel ({said}): --mpp decides")
             by_user = True
@@ -67,7 +71,7 @@ def resolution(properties: Mapping[str, str], told: float | None = None, of_this
     if measured:
         source, mpp = next(iter(measured.items()))
         if power and _ratio(mpp, 10 / power) > POWER:
-            if source == TIFF and told is None:  # tags of a TIFF are often left at a default
+            if source == TIFF and user_mpp is None:  # tags of a TIFF are often left at a default
                 raise DataError(
                     f"its TIFF resolution ({mpp:.4g} um per pixel) contradicts its objective power ({power:g}x): say "
                     f"which is right with --mpp."
@@ -75,10 +79,10 @@ def resolution(properties: Mapping[str, str], told: float | None = None, of_this
             by_user = by_user or source == TIFF
             remarks.append(f"labelled {power:g}x, but {mpp:.4g} um per pixel is {_called(mpp)}x: taken as that")
         return Resolution(mpp, source, power, tuple(remarks), by_user)
-    if told is not None:
-        if power and _ratio(told, 10 / power) > POWER:
-            raise DataError(f"--mpp {told:g} contradicts the objective power of the file, {power:g}x.")
-        return Resolution(told, TOLD, power, tuple(remarks), by_user=True)
+    if user_mpp is not None:
+        if power and _ratio(user_mpp, 10 / power) > POWER:
+            raise DataError(f"--mpp {user_mpp:g} contradicts the objective power of the file, {power:g}x.")
+        return Resolution(user_mpp, BY_USER, power, tuple(remarks), by_user=True)
     if power:
         remarks.append(f"um per pixel are not stated: {power:g}x is taken as {10 / power:g}")
         return Resolution(10 / power, OBJECTIVE, power, tuple(remarks))

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DataError
-from ..worker import Child, Dead
+from ..worker.process import Damaged, Died, Worker, program
 
 SECONDS = 600.0
 """How long a reader may be silent; slow network disks are no error."""
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ReadOptions:
     """What is read of every slide: magnifications, side of a tile in pixels, overlap in pixels, least share of tissue,
     whether scales must nest; then how a tile becomes the encoder's input: resized to `resize` pixels by `filter`, of
     which the middle `crop` are sent, `batch` tiles at a time.
@@ -37,7 +37,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SlidePlan:
     """What is known of a slide before its tiles come: level-0 `size`, `mpp`, where it comes from and whether the user
     decided it, the labelled objective `power`, remarks; by magnification the level-0 `side` of tiles, how many lie in
     the slide (`full`), how many of them have enough `tissue`, and how many are read (`tiles`).
@@ -61,54 +61,54 @@ class Reader:
     starts.
     """
 
-    child: Child = field(default_factory=lambda: Child(("-m", "milsurv.datasets.slides.worker"), SECONDS))
+    worker: Worker = field(default_factory=lambda: Worker(program("milsurv.datasets.slides.worker"), SECONDS))
 
     def read(
         self,
         path: Path,
-        wanted: Wanted,
-        told: float | None = None,
-        of_this: bool = True,
+        options: ReadOptions,
+        user_mpp: float | None = None,
+        for_this_slide: bool = True,
         preview: Path | None = None,
         tiles: bool = True,
-    ) -> tuple[Plan, np.ndarray, Iterator[np.ndarray]]:
+    ) -> tuple[SlidePlan, np.ndarray, Iterator[np.ndarray]]:
         """The plan of a slide, its tiles in reading order, int32 (tiles, 4): magnification, row, level-0 x and y, and
-        their pixels in batches, uint8 (n, crop, crop, 3). Take all batches, or `close` the reader's child.
+        their pixels in batches, uint8 (n, crop, crop, 3). Take all batches, or `close` the reader's worker.
 
-        `told` is what the user says microns per pixel are, `of_this` slide or of all that say nothing. `preview` is
-        where a picture of the plan goes; without `tiles` no pixels are read. DataError, also while batches are taken,
+        `user_mpp` and `for_this_slide`: see `mpp.resolution`. `preview` is where a picture of the plan goes; without
+        `tiles` no pixels are read. DataError, also while batches are taken,
         says why the slide cannot be read.
         """
-        request = {**asdict(wanted), "path": str(path), "told": told, "of_this": of_this, "tiles": tiles}
+        request = {
+            **asdict(options),
+            "path": str(path),
+            "user_mpp": user_mpp,
+            "for_this_slide": for_this_slide,
+            "tiles": tiles,
+        }
         with _alive():
-            self.child.ask({**request, "preview": None if preview is None else str(preview)})
-            said = self._line()
+            self.worker.ask({**request, "preview": None if preview is None else str(preview)})
+            said = self.worker.line()
             plan = _plan(said["plan"])
             order = np.empty((said["count"], 4), "<i4")
-            self.child.fill(_bytes(order))
-        return plan, order, self._batches(wanted, len(order))
+            self.worker.fill(_bytes(order))
+        return plan, order, self._batches(options, len(order))
 
     def series(self, path: Path) -> str | None:
         """The DICOM series of a file; DataError if it cannot be opened."""
         with _alive():
-            self.child.ask({"series": str(path)})
-            return self._line()["series"]
+            self.worker.ask({"series": str(path)})
+            return self.worker.line()["series"]
 
-    def _batches(self, wanted: Wanted, left: int) -> Iterator[np.ndarray]:
+    def _batches(self, options: ReadOptions, left: int) -> Iterator[np.ndarray]:
         with _alive():
-            while "tiles" in (said := self._line()):
-                batch = np.empty((said["tiles"], wanted.crop, wanted.crop, 3), np.uint8)
-                self.child.fill(_bytes(batch))
+            while "tiles" in (said := self.worker.line()):
+                batch = np.empty((said["tiles"], options.crop, options.crop, 3), np.uint8)
+                self.worker.fill(_bytes(batch))
                 left -= len(batch)
                 yield batch
         if left:
             raise DataError("changed while it was read.")
-
-    def _line(self) -> dict:
-        said = self.child.line()
-        if "bad" in said:
-            raise DataError(said["bad"])
-        return said
 
 
 @contextlib.contextmanager
@@ -118,29 +118,31 @@ def running() -> Iterator[Reader]:
     try:
         yield reader
     finally:
-        reader.child.close()
+        reader.worker.close()
 
 
 @contextlib.contextmanager
 def _alive() -> Iterator[None]:
     try:
         yield
-    except Dead as dead:
-        if dead.late:
+    except Damaged as damaged:
+        raise DataError(f"cannot be read ({damaged.kind}: {str(damaged) or 'no reason given'}).") from None
+    except Died as died:
+        if died.late:
             raise DataError(f"is damaged or out of reach: nothing could be read for {SECONDS:g} seconds.") from None
         why = "it is damaged, or memory ran out"
-        raise DataError(f"crashed the process that read it (status {dead.status}): {why}.") from None
+        raise DataError(f"crashed the process that read it (status {died.status}): {why}.") from None
 
 
 def _bytes(array: np.ndarray) -> memoryview:
     return array.data.cast("B") if array.size else memoryview(b"")
 
 
-def _plan(said: dict) -> Plan:
+def _plan(said: dict) -> SlidePlan:
     def by_scale(key: str) -> dict[int, int]:
         return {int(m): n for m, n in said[key].items()}
 
-    return Plan(
+    return SlidePlan(
         size=tuple(said["size"]), mpp=said["mpp"], mpp_source=said["mpp_source"],
         mpp_by_user=said["mpp_by_user"], power=said["power"],
         remarks=tuple(said["remarks"]), side=by_scale("side"), full=by_scale("full"), tissue=by_scale("tissue"),

@@ -59,8 +59,8 @@ class Slide:
 
 
 @contextmanager
-def opened(path: Path, told: float | None = None, of_this: bool = True) -> Iterator[Slide]:
-    """Open a slide; `told` is what the user says microns per pixel are, `of_this` slide or of all that say nothing.
+def opened(path: Path, user_mpp: float | None = None, for_this_slide: bool = True) -> Iterator[Slide]:
+    """Open a slide; `user_mpp` and `for_this_slide` are what the user says of its microns per pixel (see `mpp`).
 
     DataError if openslide cannot open it, or if its resolution is not known (see `mpp`).
     """
@@ -71,7 +71,7 @@ def opened(path: Path, told: float | None = None, of_this: bool = True) -> Itera
             path=path,
             size=handle.dimensions,
             downsamples=tuple(handle.level_downsamples),
-            resolution=resolution(properties, told, of_this),
+            resolution=resolution(properties, user_mpp, for_this_slide),
             background=tuple(bytes.fromhex(colour)),  # type: ignore[arg-type]
             _handle=handle,
         )

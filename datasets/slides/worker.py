@@ -1,21 +1,15 @@
-"""The program of a process that reads slides: libopenslide and its decoders can crash or hang on damaged files.
+"""What the worker process does with slides: libopenslide and its decoders can crash or hang on damaged files.
 
-Reads one JSON request a line and answers with JSON lines, some followed by plain bytes:
+A request is answered with JSON lines, some followed by plain bytes:
 
     {"plan": …}          what is known of the slide; then int32 (tiles, 4): magnification, row, x, y in reading order
     {"tiles": n}         then n tiles, uint8 (n, side, side, 3)
     {"end": true}
-    {"bad": "…"}         why the slide cannot be read; nothing more follows
     {"series": "…"}      the DICOM series of a file, the answer to {"series": path}
 
-It blocks while nobody takes what it has read, so that memory stays bounded. `reader.py` is the other end.
+`reader.py` is the other end.
 """
 
-import contextlib
-import json
-import os
-import signal
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +18,9 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from ...errors import DataError, writing
+from ...errors import writing
 from ...files import whole
+from ..worker.program import say, send
 from .grid import Grid, Tiles, choose_tiles, plan_grid
 from .preview import preview
 from .reading import read_tiles, reading_order
@@ -37,11 +32,11 @@ FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BI
 
 @dataclass(frozen=True)
 class Request:
-    """What to read of a slide: see `reader.Wanted`; the picture goes to `preview` where that is a path."""
+    """What to read of a slide: see `reader.ReadOptions`; the picture goes to `preview` where that is a path."""
 
     path: str
-    told: float | None
-    of_this: bool
+    user_mpp: float | None
+    for_this_slide: bool
     magnifications: tuple[int, ...]
     patch_px: int
     overlap: int
@@ -55,9 +50,17 @@ class Request:
     tiles: bool
 
 
-def answer(request: Request, out: BinaryIO) -> None:
-    """Read one slide and send it. DataError if it cannot be read."""
-    with opened(Path(request.path), request.told, request.of_this) as slide:
+def answer(request: dict, out: BinaryIO) -> None:
+    """Answer one request. DataError if the slide cannot be read."""
+    if "series" in request:
+        say(out, {"series": series(Path(request["series"]))})
+    else:
+        send_slide(Request(**{**request, "magnifications": tuple(request["magnifications"])}), out)
+
+
+def send_slide(request: Request, out: BinaryIO) -> None:
+    """Read one slide and send its plan and its tiles."""
+    with opened(Path(request.path), request.user_mpp, request.for_this_slide) as slide:
         tissue = find_tissue(slide)
         grid, stretched = plan_grid(
             slide.size, slide.resolution.mpp, request.magnifications, request.patch_px, request.overlap
@@ -128,49 +131,3 @@ def _save(picture: Image.Image, path: Path) -> None:
     """A PNG, whole or not at all."""
     with writing(f"its preview {path}"), whole(path) as partial:
         picture.save(partial, format="PNG")
-
-
-def say(out: BinaryIO, line: dict) -> None:
-    """One JSON line."""
-    send(out, memoryview(json.dumps(line).encode() + b"\n"))
-
-
-def send(out: BinaryIO, view: memoryview) -> None:
-    """Bytes, all of them."""
-    while len(view):
-        view = view[out.write(view) :]
-
-
-def limit() -> None:
-    """No core files, and 8 GiB of address space at most, where the system knows limits."""
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
-
-
-def main() -> None:
-    """Answer requests until standard input ends; Ctrl-C is for the other end to act upon."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    out = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # whatever prints to standard output must not get between the answers
-    limit()
-    for line in sys.stdin.buffer:
-        said = json.loads(line)
-        try:
-            if "series" in said:
-                say(out, {"series": series(Path(said["series"]))})
-                continue
-            answer(Request(**{**said, "magnifications": tuple(said["magnifications"])}), out)
-        except DataError as error:
-            say(out, {"bad": str(error)})
-        except BrokenPipeError:
-            return  # nobody is there any more
-        except Exception as error:  # a damaged file can raise anything here; the other end says it with the file's name
-            brief = (str(error).strip() or "no reason given").splitlines()[0][:200]
-            say(out, {"bad": f"cannot be read ({type(error).__name__}: {brief})."})
-
-
-if __name__ == "__main__":
-    main()

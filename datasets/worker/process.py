@@ -1,7 +1,7 @@
 """A process of its own for a library that crashes or hangs on damaged files: it can die, and this process goes on.
 
-The child reads one JSON request a line and answers with JSON lines, some followed by plain bytes. What it has read
-waits in the pipe until it is taken, so that it never runs ahead.
+The worker reads one JSON request a line and answers with JSON lines, some followed by plain bytes (`program.py`). What
+it has read waits in the pipe until it is taken, so that it never runs ahead.
 """
 
 import contextlib
@@ -14,18 +14,37 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ...errors import DataError
 
-class Dead(Exception):
-    """The child gave no answer: it ended with `status`, or was ended because it was `late`."""
+
+class Died(Exception):
+    """The worker gave no answer: it ended with `status`, or was ended because it was `late`."""
 
     def __init__(self, status: int, late: bool) -> None:
         super().__init__(f"status {status}" if not late else "late")
         self.status, self.late = status, late
 
 
+class Refused(DataError):
+    """The worker's reason not to read a file, without the file's name."""
+
+
+class Damaged(DataError):
+    """What a library said of a file that it cannot read; `kind` is the name of its exception."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def program(module: str) -> tuple[str, ...]:
+    """The arguments of `python -P` for a worker that answers with the function `answer` of `module`."""
+    return "-m", "milsurv.datasets.worker.program", module
+
+
 @dataclass
-class Child:
-    """What `python -P` runs is `program`; `seconds` is how long it may be silent. It starts with the first question,
+class Worker:
+    """What `python -P` runs is `program`; `seconds` is how long it may be silent. It starts with the first request,
     anew after it died, and once more in a fork. One thread at a time asks, any thread may `kill`.
     """
 
@@ -39,7 +58,7 @@ class Child:
     _watch: threading.Thread | None = None
 
     def ask(self, request: dict) -> None:
-        """Send a question. Dead if that is not possible; so with all that follow."""
+        """Send a request. Died if that is not possible; so with all that follow."""
         if self._owner != os.getpid():
             self.process = None
         if self.process is None or self.process.poll() is not None:
@@ -49,15 +68,20 @@ class Child:
             self.process.stdin.write(json.dumps(request).encode() + b"\n")  # type: ignore[union-attr]
             self.process.stdin.flush()  # type: ignore[union-attr]
         except OSError:
-            self._dead()
+            self._raise_died()
 
     def line(self) -> dict:
-        """The next line of the answer."""
+        """The next line of the answer. Refused or Damaged where the worker cannot read the file."""
         with self._patience():
             line = self.process.stdout.readline()  # type: ignore[union-attr]
         if not line.endswith(b"\n"):
-            self._dead()
-        return json.loads(line)
+            self._raise_died()
+        answer = json.loads(line)
+        if "refused" in answer:
+            raise Refused(answer["refused"])
+        if "damaged" in answer:
+            raise Damaged(answer["damaged"], answer["kind"])
+        return answer
 
     def fill(self, view: memoryview) -> None:
         """The next bytes of the answer, all of them."""
@@ -65,7 +89,7 @@ class Child:
             while len(view) and (got := self.process.stdout.readinto(view)):  # type: ignore[union-attr]
                 view = view[got:]
         if len(view):
-            self._dead()
+            self._raise_died()
 
     def kill(self) -> None:
         """End the process; a thread that waits for its answer finds it dead."""
@@ -122,10 +146,10 @@ class Child:
                 process.kill()
                 return
 
-    def _dead(self) -> None:
+    def _raise_died(self) -> None:
         process, late = self.process, self._late
         if process is not None:
             process.kill()
         status = process.wait() if process is not None else 0
         self.close()
-        raise Dead(status, late)
+        raise Died(status, late)
