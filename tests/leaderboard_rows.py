@@ -10,7 +10,7 @@ from milsurv.leaderboards import publish
 from milsurv.leaderboards.ranking import board
 from milsurv.leaderboards.ranking.comparisons import with_evidence
 from milsurv.leaderboards.result_row import ResultRow, parse_row
-from milsurv.survival.concordance import concordance
+from milsurv.survival.concordance import c_index
 
 READINGS = ("selected", "last", "best")
 METRICS = (
@@ -127,8 +127,7 @@ def agreeing(rows, table):
         mine = table[table["fold"] == item["fold"]]
         parts = {reading: mine[mine["reading"] == reading] for reading in READINGS}
         scores = {
-            f"c_index_{reading}": concordance(part["time"], part["event"], part["risk"])
-            for reading, part in parts.items()
+            f"c_index_{reading}": c_index(part["time"], part["event"], part["risk"]) for reading, part in parts.items()
         }
         result.append(item | scores)
     return result

@@ -10,7 +10,7 @@ from milsurv.benchmark.request import Request
 from milsurv.benchmark.run import Finished
 from milsurv.datasets.simulated.cohort import draw_twin
 from milsurv.models.registry import MODELS
-from milsurv.survival.metrics import c_index
+from milsurv.survival.concordance import c_index
 
 pytestmark = pytest.mark.slow
 

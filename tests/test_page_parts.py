@@ -17,7 +17,7 @@ from milsurv.leaderboards.render.page.overall_views import overall_views
 from milsurv.leaderboards.render.page.problem_groups import problem_groups
 from milsurv.leaderboards.render.page.row_bars import Axis, axis, bar
 from milsurv.leaderboards.rows import Problem
-from milsurv.survival.group_curves import group_curves
+from milsurv.survival.risk_groups import group_curves
 
 _spec = importlib.util.spec_from_file_location("leaderboard_rows", Path(__file__).with_name("leaderboard_rows.py"))
 make = importlib.util.module_from_spec(_spec)
