@@ -304,6 +304,27 @@ def test_views_and_penalties_in_pieces_have_the_gradient_of_the_whole_batch(loss
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("loss", ["nll", "cox"])
+@pytest.mark.parametrize("name", ["mustmil", "protosurv", "acmil", "clam-sb"])
+def test_views_and_penalties_of_the_models_in_pieces_are_those_of_the_whole_batch(name, loss):
+    bags, part = placed(10) if registry.get(name).places else cohort(10)
+    bins = fit_bins(part.followup.time, part.followup.event, 2)
+    defaults, found = registry.get(name).defaults, {}
+    calm = {key: 0.0 for key in defaults if "dropout" in key or key == "mask_ratio"}
+    for tokens in (60, 10**9):
+        torch.manual_seed(0)
+        model = registry.get(name).build(16, LOSSES[loss].width(2), **{**defaults, **calm})
+        cut = list(pieces(bags, part.patients, tokens))
+        targets, precision = Targets(part, bins, CPU), Precision("float32", CPU)
+        value = backward(model, LOSSES[loss], 0.2, cut, bags, targets, precision)
+        found[tokens] = value, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    (split, some), (whole, others) = found.values()
+    assert split == pytest.approx(whole, rel=1e-5)
+    assert some.keys() == others.keys()
+    for key, gradient in some.items():
+        torch.testing.assert_close(gradient, others[key], rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_objective_is_the_loss_of_all_views_and_the_penalty_of_the_dead(loss):
     bags, part = placed(12)
