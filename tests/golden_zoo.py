@@ -60,7 +60,10 @@ def bag_of(case: str, b: int) -> tuple[dict, dict, Places]:
         m = 1 if name == "root" else int(name)
         x = np.random.default_rng([seed, b, m]).standard_normal((n, dim)).astype(np.float32)
         features[m], lengths[m] = torch.from_numpy(x).requires_grad_(), torch.tensor([n])
-        cells[m] = torch.tensor(bag.get("coords", {}).get(name, [[0, 0]] * n), dtype=torch.int32)
+        where = bag.get("coords", {}).get(name)
+        if where is None:  # the regions of HIPT, whole and side by side; else never looked at
+            where = [[i % 256 % 16 + i // 256 * 16, i % 256 // 16] for i in range(n)]
+        cells[m] = torch.tensor(where, dtype=torch.int32)
     slide = {m: torch.zeros(len(x), dtype=torch.int32) for m, x in features.items()}
     return features, lengths, Places(cells, slide)
 
@@ -71,11 +74,11 @@ def near(value: object, tolerance: float = 1e-4):
 
 
 def norms_of(logits: torch.Tensor, features: dict[int, torch.Tensor]) -> list[float]:
-    """Norms of the gradients of the risk with respect to every scale, ascending."""
+    """Norms of the gradients of the risk with respect to every scale, ascending; of all together with a root (1x)."""
     risk = -torch.cumprod(1 - torch.sigmoid(logits), 0).sum()
-    scales = [features[m] for m in sorted(features) if m > 1]
-    grads = torch.autograd.grad(risk, scales, retain_graph=True, allow_unused=True)
-    return [0.0 if g is None else g.norm().item() for g in grads]
+    scales = [features[m] for m in sorted(features)]
+    grads = torch.autograd.grad(risk, scales, retain_graph=True)
+    return [torch.cat(grads).norm().item()] if 1 in features else [g.norm().item() for g in grads]
 
 
 def check_bags(case: str, model: torch.nn.Module, places: bool = False) -> None:

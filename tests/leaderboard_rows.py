@@ -6,6 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from milsurv.leaderboards import publish
+from milsurv.leaderboards.ranking import board
+from milsurv.leaderboards.ranking.comparisons import with_evidence
+from milsurv.leaderboards.result_row import ResultRow, parse_row
 from milsurv.survival.concordance import c_index
 
 READINGS = ("selected", "last", "best")
@@ -14,8 +18,24 @@ METRICS = (
 )  # fmt: skip
 
 
+def parsed(rows):
+    """The rows of plain objects; rows stay as they are."""
+    return [one if isinstance(one, ResultRow) else parse_row(one) for one in rows]
+
+
+def boards(rows):
+    """The boards of plain objects, or rows."""
+    return board.boards(parsed(rows))
+
+
+def render(rows, predictions, folder, problems=()):
+    """The pages of rows and their predictions, by experiment, written into `folder`."""
+    found = publish.Gathered(with_evidence(boards(rows), predictions), predictions, tuple(problems))
+    return publish.write(found, folder)
+
+
 def row(fold=0, **changes):
-    """One sound row of a finished fold; `changes` overwrite its keys."""
+    """One sound row of a finished fold, as the object of its JSON; `changes` overwrite its keys."""
     result = {
         "schema": 1, "status": "finished", "error": None, "experiment": "0123456789", "model": "abmil",
         "family": "single-scale", "scales": "20", "cohort": "blca", "synthetic": False, "backbone": "uni2-h",

@@ -4,12 +4,11 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from milsurv.leaderboards.ranking.board import boards
+from milsurv.errors import RowError
 from milsurv.leaderboards.ranking.comparisons import Resampling
 from milsurv.leaderboards.render.ablation import ablation_latex, ablation_markdown, ablations
 from milsurv.leaderboards.render.figures import style
 from milsurv.leaderboards.render.figures.differences import ablation
-from milsurv.leaderboards.rows import RowError
 
 _spec = importlib.util.spec_from_file_location("leaderboard_rows", Path(__file__).with_name("leaderboard_rows.py"))
 make = importlib.util.module_from_spec(_spec)
@@ -32,7 +31,7 @@ def varied():
         trained("good", 3.0, 3, backbone="resnet50"),
         trained(MARKUP, -3.0, 4, backbone="resnet50"),
     ]
-    (board,) = boards(row for rows, _ in made for row in rows)
+    (board,) = make.boards(row for rows, _ in made for row in rows)
     return board, {rows[0]["experiment"]: table for rows, table in made}
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from milsurv.benchmark.external.checkpoint import import_reference, read_state_dict, score_slides
-from milsurv.benchmark.prepare import UsageError
-from milsurv.errors import DataError
+from milsurv.errors import DataError, UsageError
 
 ENTRIES = Path(__file__).resolve().parents[2] / "shared" / "spec" / "reference-state-dicts.json"
 needs_names = pytest.mark.skipif(not ENTRIES.exists(), reason="the reference's names are not beside this checkout")

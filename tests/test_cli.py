@@ -64,7 +64,7 @@ def test_ablate_runs_the_grid_skips_what_is_done_and_ends_with_one_table(bench, 
     )
     assert len(list((tmp_path / "experiments").iterdir())) >= 4
     status, out, _ = bench(*grid, "--baseline", "meanpool")
-    assert status == 0 and "Baseline: meanpool, on the same backbone." in out
+    assert status == 0 and "Compared with meanpool, on the same backbone." in out
     assert "meanpool" in (tmp_path / "leaderboard" / "ablation.md").read_text()
 
 

@@ -1,4 +1,4 @@
-"""Leads on the board are judged on the same patients, adjusted for their number, and said in words."""
+"""Leads on the board are tested on the same patients, adjusted for their number, and put in words."""
 
 import importlib.util
 import json
@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from milsurv.leaderboards.publish import gather, render
+from milsurv.errors import RowError
+from milsurv.leaderboards.publish import gather
 from milsurv.leaderboards.ranking.across import across, friedman
-from milsurv.leaderboards.ranking.board import boards, names_of
-from milsurv.leaderboards.ranking.comparisons import RESAMPLES, Resampling, evidence, judged
-from milsurv.leaderboards.ranking.derived import Derived
+from milsurv.leaderboards.ranking.board import names_of
+from milsurv.leaderboards.ranking.comparisons import RESAMPLES, Resampling, evidence, with_evidence
 from milsurv.leaderboards.ranking.evidence import AS_TRAINED, NOT_SHOWN, SURVIVES
 from milsurv.leaderboards.ranking.pairwise import pairwise
+from milsurv.leaderboards.ranking.published_evidence import PublishedEvidence
 from milsurv.leaderboards.render.markdown import markdown
-from milsurv.leaderboards.rows import RowError
 from milsurv.survival.comparisons import holm, paired_bootstrap, variance_split
 from scipy import stats
 from typer.testing import CliRunner
@@ -36,7 +36,7 @@ def trained(model, hazard, noise, patients=300, **changes):
 def board_of(*made):
     rows = [row for rows, _ in made for row in rows]
     tables = {rows[0]["experiment"]: table for rows, table in made}
-    (board,) = judged(boards(rows), tables)
+    (board,) = with_evidence(make.boards(rows), tables)
     return board, tables
 
 
@@ -80,7 +80,7 @@ def test_a_clear_lead_survives_and_a_narrow_one_is_not_shown(three):
 def test_what_was_resampled_elsewhere_moves_no_verdict_here(three):
     board, tables = three
     (ranking,) = board.rankings
-    assert evidence(ranking, tables, Derived(resamples=10**6)) == ranking.evidence
+    assert evidence(ranking, tables, PublishedEvidence(resamples=10**6)) == ranking.evidence
 
 
 def test_every_reading_has_an_interval_around_its_mean(three):
@@ -137,7 +137,7 @@ def test_predictions_that_contradict_the_rows_or_are_of_others_are_left_out(thre
     assert "the rows say" in found.left_out[1]
     missing = evidence(board.rankings[0], {key: table for key, table in tables.items() if key != poor})
     assert [pair.second for pair in missing.pairs] == [1]
-    assert "not kept" in missing.left_out[0]
+    assert "are missing or not readable" in missing.left_out[0]
 
 
 def test_many_lines_get_fewer_resamples_and_never_too_few(three):
@@ -171,24 +171,24 @@ def test_p_values_of_all_pairs_at_once_are_those_of_each_pair_alone():
     assert list(ranking.evidence.pairs) == found[:4]
 
 
-def test_the_best_control_marks_what_is_below_it(tmp_path):
-    control = trained("clinical-cox", 1.0, 5, family="control", scales=None, backbone=None)
-    board, tables = board_of(trained("good", 4.0, 1), control, trained("poor", 0.0, 3))
+def test_the_best_baseline_marks_what_is_below_it(tmp_path):
+    baseline = trained("clinical-cox", 1.0, 5, family="control", scales=None, backbone=None)
+    board, tables = board_of(trained("good", 4.0, 1), baseline, trained("poor", 0.0, 3))
     ranking = board.rankings[0]
-    assert ranking.control.model == "clinical-cox"
-    assert [ranking.lines[place].model for place in ranking.below_control] == ["poor"]
+    assert ranking.baseline.model == "clinical-cox"
+    assert [ranking.lines[place].model for place in ranking.below_baseline] == ["poor"]
     text = markdown([board])
-    assert "Best control: clinical-cox" in text
+    assert "Best baseline: clinical-cox" in text
     assert "Below it: poor" in text
     rows = [row for line in ranking.lines for row in line.rows]
-    paths = render(rows, tables, tmp_path)
-    assert paths["html"].read_text().count(">below control<") == 1
-    assert "below control" in paths["tex"].read_text()
+    paths = make.render(rows, tables, tmp_path)
+    assert paths["html"].read_text().count(">below baseline<") == 1
+    assert "below baseline" in paths["tex"].read_text()
 
 
-def test_a_leading_control_is_said_to_lead():
+def test_a_leading_baseline_is_said_to_lead():
     board, _ = board_of(trained("clinical-cox", 3.0, 5, family="control"), trained("poor", 0.0, 3))
-    assert "no model is above the controls" in board.rankings[0].evidence.verdict
+    assert "no model is above the baselines" in board.rankings[0].evidence.verdict
 
 
 # Across cohorts
@@ -228,23 +228,23 @@ def test_models_that_three_cohorts_share_are_compared_across_them(tmp_path):
     cohorts, models = ("blca", "brca", "luad"), ("a", "b", "c", "d")
     rows = cohort_rows(cohorts, models) + cohort_rows(("blca",), ("only-here",))
     rows += cohort_rows(cohorts, ("random",), family="control")
-    (found,) = across(boards(rows))
+    (found,) = across(make.boards(rows))
     assert found.cohorts == cohorts
     assert found.models == models
     assert found.groups[0][0] == 0
-    paths = render(rows, {}, tmp_path)
+    paths = make.render(rows, {}, tmp_path)
     assert "Across 3 cohorts" in paths["md"].read_text()
     assert "Critical-difference diagram" in paths["html"].read_text()
 
 
 @pytest.mark.parametrize(("cohorts", "models"), [(("blca", "brca"), "abcd"), (("blca", "brca", "luad"), "ab")])
 def test_fewer_than_three_cohorts_or_models_are_not_tested(cohorts, models):
-    assert across(boards(cohort_rows(cohorts, tuple(models)))) == ()
+    assert across(make.boards(cohort_rows(cohorts, tuple(models)))) == ()
 
 
 def test_synthetic_cohorts_are_not_compared_with_real_ones():
     rows = cohort_rows(("blca", "brca"), "abc") + cohort_rows(("luad",), "abc", synthetic=True)
-    assert across(boards(rows)) == ()
+    assert across(make.boards(rows)) == ()
 
 
 # The command
@@ -265,7 +265,7 @@ def bench(*words):
 
 
 def test_two_models_one_or_none_are_compared(results):
-    read = gather(results, judge=False)
+    read = gather(results, evidence=False)
     for models, expected in (((), 3), (("poor",), 2), (("poor", "good"), 1)):
         (found,) = pairwise(read.boards, read.predictions, "blca", models)
         assert len(found.pairs) == expected
@@ -297,6 +297,6 @@ def test_the_command_says_what_it_does_not_know(results, words, message):
 
 
 def test_a_name_of_nothing_is_an_error_of_the_room(results):
-    read = gather(results, judge=False)
+    read = gather(results, evidence=False)
     with pytest.raises(RowError, match="no complete experiment on coad"):
         pairwise(read.boards, read.predictions, "coad")

@@ -7,9 +7,10 @@ import shlex
 import shutil
 
 import pytest
-from milsurv.benchmark.grid import grid, seeded
-from milsurv.benchmark.prepare import Request, UsageError, command_of
-from milsurv.benchmark.session import Session
+from milsurv.benchmark.grid import by_seed, grid
+from milsurv.benchmark.request import Request
+from milsurv.benchmark.run import Quiet, run, run_all
+from milsurv.errors import UsageError
 from milsurv.leaderboards.publish import gather
 from milsurv.leaderboards.rows import read_row
 
@@ -17,22 +18,21 @@ NAMES = ("clinical-cox", "site-only", "bag-size", "random")
 
 
 def request(twin, out, model="clinical-cox", **changes) -> Request:
-    return Request(model, "blca", labels=twin / "labels.csv", out=out, folds=3, **changes)
+    return Request(model, "blca", labels_path=twin / "labels.csv", out=out, folds=3, **changes)
 
 
 def ran(asked: Request):
-    return Session(asked.out, "none").run(asked)
+    return run(asked, Quiet(), "none")
 
 
 @pytest.fixture(scope="module")
 def board(twin, tmp_path_factory):
     """All controls and a model, in one folder."""
     out = tmp_path_factory.mktemp("controls")
-    session = Session(out, "none")
     features = str(twin / "features")
-    first = request(twin, out, features=features, settings={"epochs": "1", "scale": "5"})
+    first = request(twin, out, features_path=features, settings={"epochs": "1", "scale": "5"})
     cells = grid(first, "meanpool," + ",".join(NAMES), "blca", seeds="0,1")
-    results, failures = session.run_all(cells)
+    results, failures = run_all(cells, Quiet(), "none")
     assert not failures and all(result.complete for result in results)
     return gather(out / "experiments")
 
@@ -44,25 +44,27 @@ def test_models_and_controls_stand_in_one_ranking_of_one_grid(board):
     assert {line.model: len(line.seeds) for line in ranking.lines} == {
         "meanpool": 2, "random": 2, "clinical-cox": 1, "site-only": 1, "bag-size": 1,
     }  # fmt: skip
-    assert ranking.control is not None and not board.problems
+    assert ranking.baseline is not None and not board.problems
 
 
 def test_every_row_says_its_command_and_the_oracle(board):
     for line in board.boards[0].rankings[0].lines:
         assert line.spreads["oracle_c_index"].mean == pytest.approx(0.85, abs=0.15)
         for row in line.rows:
-            words = shlex.split(row["command"])
+            words = shlex.split(row.command)
             assert words[:4] == ["bench", "run", "--model", line.model]
 
 
 def test_the_command_of_a_control_gives_its_experiment_again(bench, twin, tmp_path):
     asked = request(twin, tmp_path, covariates="age", settings={"penalty": "3"})
     first = ran(asked)
-    words = shlex.split(str(first.rows[0]["command"]))[1:]
+    words = shlex.split(str(first.rows[0].command))[1:]
     status, out, _ = bench(*words, "--out", tmp_path / "b", "--tracking", "none", "--json")
     again = json.loads(out)
     assert status == 0 and again["experiment"] == first.experiment.id
-    assert [fold["c_index"]["selected"] for fold in again["folds"]] == [row["c_index_selected"] for row in first.rows]
+    assert [fold["c_index"]["selected"] for fold in again["folds"]] == [
+        row.score("c_index_selected") for row in first.rows
+    ]
 
 
 def test_a_control_needs_labels_and_nothing_else(twin, tmp_path):
@@ -77,7 +79,7 @@ def test_the_files_are_those_of_every_experiment(twin, tmp_path):
     folder = tmp_path / "experiments" / result.experiment.id
     wanted = {"experiment.json", "remarks.json", "predictions.csv", "clinical-curves.csv", "kaplan-meier.svg"}
     assert wanted <= {path.name for path in folder.iterdir()}
-    assert read_row(folder / "fold-0" / "result.json")["family"] == "control"
+    assert read_row(folder / "fold-0" / "result.json").family == "control"
     with (folder / "clinical-curves.csv").open(newline="") as file:
         assert {"auc", "brier", "brier_km", "d_calibration"} <= {row["curve"] for row in csv.DictReader(file)}
 
@@ -87,7 +89,7 @@ def test_mlflow_is_told_of_a_control(twin, tmp_path):
     from milsurv.benchmark.results.tracking import NAME, local_store
     from mlflow.tracking import MlflowClient
 
-    Session(tmp_path, None).run(dataclasses.replace(request(twin, tmp_path, "random"), folds=2))
+    run(dataclasses.replace(request(twin, tmp_path, "random"), folds=2), Quiet())
     client = MlflowClient(local_store(tmp_path))
     place = client.get_experiment_by_name(NAME)
     assert place is not None
@@ -111,12 +113,12 @@ def test_repeats_and_folds_by_site_divide_controls_as_they_divide_models(twin, t
 def test_slides_count_for_a_control_as_for_a_model(twin, tmp_path, mode):
     features = str(twin / "features")
     settings = {"epochs": "1", "scale": "5"}
-    first = request(twin, tmp_path, slides=mode, features=features, settings=settings)
-    results, failures = Session(tmp_path, "none").run_all(grid(first, "meanpool,clinical-cox,bag-size", "blca"))
+    first = request(twin, tmp_path, slides=mode, features_path=features, settings=settings)
+    results, failures = run_all(grid(first, "meanpool,clinical-cox,bag-size", "blca"), Quiet(), "none")
     assert not failures
     (ranking,) = gather(tmp_path / "experiments").boards[0].rankings
     assert len(ranking.lines) == 3
-    assert len({tuple(row["n_test"] for row in result.rows) for result in results}) == 1
+    assert len({tuple(row.n_test for row in result.rows) for result in results}) == 1
 
 
 def test_whoever_a_model_leaves_out_a_control_leaves_out_too(twin, tmp_path):
@@ -124,8 +126,8 @@ def test_whoever_a_model_leaves_out_a_control_leaves_out_too(twin, tmp_path):
     shutil.copytree(twin / "features" / "tiny", some)
     sorted(some.glob("*.h5"))[0].unlink()
     settings = {"epochs": "1", "scale": "5"}
-    first = request(twin, tmp_path, features=str(some), missing="drop", settings=settings)
-    Session(tmp_path, "none").run_all(grid(first, "meanpool,clinical-cox,bag-size", "blca"))
+    first = request(twin, tmp_path, features_path=str(some), missing="drop", settings=settings)
+    run_all(grid(first, "meanpool,clinical-cox,bag-size", "blca"), Quiet(), "none")
     (ranking,) = gather(tmp_path / "experiments").boards[0].rankings
     assert len(ranking.lines) == 3 and ranking.lines[0].patients <= 60
 
@@ -149,8 +151,8 @@ def test_several_seeds_are_one_line_and_one_object(bench, twin, tmp_path):
 
 
 def test_seeds_of_what_does_not_draw_are_one_experiment():
-    assert [r.seed for r in seeded(Request("site-only", "blca"), "3,4")] == [0]
-    assert [r.seed for r in seeded(Request("abmil", "blca"), "3,4,3")] == [3, 4]
+    assert [r.seed for r in by_seed(Request("site-only", "blca"), "3,4")] == [0]
+    assert [r.seed for r in by_seed(Request("abmil", "blca"), "3,4,3")] == [3, 4]
 
 
 def test_in_a_grid_settings_go_to_those_who_know_them():
@@ -164,7 +166,7 @@ def test_in_a_grid_settings_go_to_those_who_know_them():
     assert by_model["clinical-cox"][0].covariates == "age"
     assert by_model["random"][0].settings == {} and by_model["random"][0].covariates is None
     assert all("penalty" not in (cell.settings or {}) and cell.covariates is None for cell in by_model["abmil"])
-    assert "--seeds 1" in command_of(by_model["random"][1])
+    assert "--seeds 1" in by_model["random"][1].command
 
 
 @pytest.mark.parametrize(
@@ -174,7 +176,7 @@ def test_in_a_grid_settings_go_to_those_who_know_them():
         (["--model", "clinical-cox", "--covariates", "aeg"], "Did you mean age"),
         (["--model", "clinical-cox", "--covariates", "age,age"], "each once"),
         (["--model", "random", "--covariates", "age"], "random has none"),
-        (["--model", "abmil", "--covariates", "age"], "those of the control clinical-cox"),
+        (["--model", "abmil", "--covariates", "age"], "those of the baseline clinical-cox"),
         (["--model", "random", "--loss", "cox"], "leave loss out"),
         (["--model", "site-only", "--epochs", "3"], "takes --set penalty"),
         (["--model", "site-only", "--set", "penalty=-1"], "a number from 0 on"),

@@ -6,15 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from milsurv.benchmark.baselines.controls import CONTROLS, run_control
 from milsurv.benchmark.baselines.covariates import fit_columns
-from milsurv.benchmark.results.score_predictions import keep
+from milsurv.benchmark.baselines.fit import check_baseline, fit_baseline
+from milsurv.benchmark.baselines.registry import BASELINES, DEFAULT_COVARIATES
+from milsurv.benchmark.cohort_data import CohortData
+from milsurv.benchmark.cross_validate import cross_validate
+from milsurv.benchmark.experiment import Experiment
+from milsurv.benchmark.load import load
+from milsurv.benchmark.request import Request
+from milsurv.benchmark.run import Finished, Quiet
 from milsurv.datasets.folds.read import read_splits, stratified_folds
 from milsurv.datasets.labels.read import read_labels
+from milsurv.datasets.labels.several_slides import Units
 from milsurv.datasets.patient import Patient
-from milsurv.errors import DataError
+from milsurv.errors import DataError, UsageError
 from milsurv.leaderboards.publish import gather
-from milsurv.leaderboards.rows import check
+from milsurv.leaderboards.result_row import parse_row
 from milsurv.survival.cox import CannotFit, fit_cox
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 from sksurv.util import Surv
@@ -64,31 +71,71 @@ def patches(labels):
     return {patient.id: 10 + index for index, patient in enumerate(labels.patients)}
 
 
-@pytest.mark.parametrize("name", CONTROLS)
-def test_every_control_gives_sound_rows_of_every_fold(name, labels, folds, tmp_path):
-    made = run_control(name, labels, folds, patches=patches(labels))
+def described(name, labels, folds, covariates=DEFAULT_COVARIATES, penalty=None, seed=0, patches=None):
+    """An experiment and its data, as `load` makes them of files."""
+    units = Units("concat", labels, {patient.id: patient.id for patient in labels.patients}, ())
+    data = CohortData(labels, folds, units, patches=patches)
+    check_baseline(name, data, covariates)
+    baseline, hyper = BASELINES[name], {}
+    if baseline.penalty is not None:
+        hyper["penalty"] = baseline.penalty if penalty is None else penalty
+    if name == "clinical-cox":
+        hyper["covariates"] = ",".join(covariates)
+    experiment = Experiment(
+        model=name,
+        hyperparameters=hyper,
+        cohort=labels.cohort,
+        cohort_version="1",
+        recipe=None,
+        folds_name=folds.name,
+        n_folds=len(folds.splits),
+        seed=seed if baseline.seeded else 0,
+        device="cpu",
+        labels_fingerprint=labels.fingerprint,
+        folds_fingerprint=folds.fingerprint,
+        synthetic=labels.synthetic,
+    )
+    return experiment, data
+
+
+def fitted(name, labels, folds, out, **options) -> Finished:
+    experiment, data = described(name, labels, folds, **options)
+    with Quiet().training("", 0, 0) as watcher:
+        return Finished(experiment, cross_validate(experiment, data, out, "", watcher))
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_baseline_gives_sound_rows_of_every_fold(name, labels, folds, tmp_path):
+    made = fitted(name, labels, folds, tmp_path, patches=patches(labels))
     for row in made.rows:
-        assert check(row)["family"] == "control"
-        assert row["c_index_selected"] == row["c_index_last"]
-        assert row["c_index_best"] is None
-        assert "no epochs" in row["why_c_index_best"]
-        assert 0 < row["ibs_selected"] < 0.5
-        assert row["n_train"] + row["n_test"] == 120
-    keep(made, tmp_path)
+        assert parse_row(row.to_json()) == row and row.family == "control"
+        assert row.score("c_index_selected") == row.score("c_index_last")
+        assert row.score("c_index_best") is None
+        assert "no epochs" in row.reasons["c_index_best"]
+        assert 0 < row.score("ibs_selected") < 0.5
+        assert row.n_train + row.n_test == 120
     found = gather(tmp_path)
     assert not found.problems
     assert found.boards[0].rankings[0].lines[0].model == name
 
 
-def test_age_is_found_where_it_carries_the_hazard_and_chance_finds_nothing(labels, folds):
-    assert run_control("clinical-cox", labels, folds).summary()["mean"] > 0.65
-    means = [run_control("random", labels, folds, seed=seed).summary()["mean"] for seed in range(40)]
+def test_age_is_found_where_it_carries_the_hazard_and_chance_finds_nothing(labels, folds, tmp_path):
+    assert fitted("clinical-cox", labels, folds, tmp_path).mean("c_index_selected") > 0.65
+    means = []
+    for seed in range(40):
+        experiment, data = described("random", labels, folds, seed=seed)
+        outcomes = (
+            fit_baseline("random", data.scored(split.train), data.scored(split.test), fold=split.fold,
+                         hyperparameters={}, seed=experiment.seed)
+            for split in folds.splits
+        )  # fmt: skip
+        means.append(np.mean([outcome.scores["selected"]["c_index"] for outcome in outcomes]))
     assert abs(np.mean(means) - 0.5) < 0.02
     assert len(set(means)) == 40
 
 
 @pytest.mark.parametrize("name", ["clinical-cox", "site-only", "bag-size"])
-def test_what_happens_to_the_test_part_cannot_reach_a_control(name, labels, folds):
+def test_what_happens_to_the_test_set_cannot_reach_a_baseline(name, labels, folds):
     split = folds.splits[0]
     changed = replace(
         labels,
@@ -96,12 +143,19 @@ def test_what_happens_to_the_test_part_cannot_reach_a_control(name, labels, fold
             replace(p, time=p.time * 3 + 1, event=not p.event) if p.id in split.test else p for p in labels.patients
         ),
     )
-    one, other = (
-        run_control(name, given, replace(folds, splits=(split,)), patches=patches(labels)).predictions[0]
-        for given in (labels, changed)
-    )
-    assert [line["risk"] for line in one] == [line["risk"] for line in other]
-    assert [line["survival_2"] for line in one] == [line["survival_2"] for line in other]
+    predicted = []
+    for given in (labels, changed):
+        experiment, data = described(name, given, folds, patches=patches(labels))
+        outcome = fit_baseline(
+            name,
+            data.scored(split.train),
+            data.scored(split.test),
+            fold=split.fold,
+            hyperparameters=experiment.hyperparameters,
+            patches=data.patches,
+        )
+        predicted.append([(line["risk"], line["survival_2"]) for line in outcome.predictions])
+    assert predicted[0] == predicted[1]
 
 
 def test_columns_are_learnt_on_training_patients():
@@ -144,31 +198,49 @@ def test_columns_that_determine_each_other_are_an_error_without_a_penalty():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("clinical-cox", {"covariates": ("aeg",)}, "unknown covariate aeg. Known: age, is_female"),
         ("clinical-cox", {"covariates": ("oncotree_code",)}, "says oncotree_code of no patient"),
-        ("clinical-cox", {"covariates": ("age", "age")}, "named twice"),
-        ("bag-size", {}, "give --features"),
         ("bag-size", {"patches": {"P000": 3}}, "119 patients of a table have no patches"),
     ],
 )
-def test_what_a_control_cannot_do_is_an_error_that_says_so(name, options, message, labels, folds):
+def test_what_a_baseline_cannot_do_is_an_error_that_says_so(name, options, message, labels, folds):
     with pytest.raises(DataError, match=message):
-        run_control(name, labels, folds, **options)
+        described(name, labels, folds, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("clinical-cox", {"covariates": "aeg"}, r"unknown covariate 'aeg'. Did you mean age\? Known: age, is_female"),
+        ("clinical-cox", {"covariates": "age,age"}, "name at least one, each once"),
+        ("clinical-cox", {"covariates": ","}, "name at least one, each once"),
+        ("bag-size", {"labels_path": Path("pyproject.toml")}, "--features"),
+    ],
+)
+def test_what_a_baseline_is_not_given_is_an_error_that_says_so(name, options, message, tmp_path):
+    with pytest.raises(UsageError, match=message):
+        load(Request(name, "blca", data=tmp_path / "nothing", **options))
+
+
+def test_a_fold_in_which_there_is_nothing_to_fit_fails_and_says_why(labels, folds, tmp_path):
+    same = replace(labels, patients=tuple(replace(p, covariates={"age": 60.0}) for p in labels.patients))
+    made = fitted("clinical-cox", same, folds, tmp_path, covariates=("age",))
+    assert not made.complete
+    assert all("age is the same for all training patients of fold" in row.error for row in made.rows)
 
 
 def test_equal_requests_have_equal_ids_and_other_settings_other_ones(labels, folds):
     def name(**options):
-        return run_control("clinical-cox", labels, folds, **options).experiment
+        return described("clinical-cox", labels, folds, **options)[0].id
 
     ids = {name(), name(penalty=2.0), name(covariates=("age",))}
     assert len(ids) == 3
     assert name() in ids
-    assert name(seed=3) == name()  # nothing in it is drawn
+    assert name(seed=3) == name()  # nothing in it is drawn at random
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="shared/data is not here")
 @pytest.mark.parametrize("cohort", TABLES)
-def test_clinical_anchors_are_reached(cohort):
+def test_clinical_anchors_are_reached(cohort, tmp_path):
     with (DATA / "published" / "clinical-cox-anchors.csv").open(newline="") as file:
         anchors = {row["model"]: float(row["mean"]) for row in csv.DictReader(file) if row["cohort"] == cohort}
     labels = read_labels(DATA / TABLES[cohort], cohort)
@@ -178,5 +250,6 @@ def test_clinical_anchors_are_reached(cohort):
         ("age+female", "clinical-cox", ("age", "is_female"), 0.005),
         ("site (one-hot tissue source site)", "site-only", (), 0.02),
     ):
-        mean = run_control(name, labels, folds, covariates).summary()["mean"]
+        made = fitted(name, labels, folds, tmp_path / model.split()[0], covariates=covariates)
+        mean = made.mean("c_index_selected")
         assert abs(mean - anchors[model]) < reach

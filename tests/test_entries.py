@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from milsurv.benchmark.cli import main as cli
 from milsurv.benchmark.verify.entry import verify
 from milsurv.benchmark.verify.submit import submit
+from milsurv.errors import RowError
 from milsurv.files import file_names
 from milsurv.leaderboards.committed import END, START, stale, update
 from milsurv.leaderboards.entries.entry import read_entry
 from milsurv.leaderboards.entries.prediction_table import _survival
 from milsurv.leaderboards.publish import gather
-from milsurv.leaderboards.rows import RowError
 
 _spec = importlib.util.spec_from_file_location("leaderboard_rows", Path(__file__).with_name("leaderboard_rows.py"))
 make = importlib.util.module_from_spec(_spec)
@@ -76,7 +76,7 @@ def change(entry, column, value, line=5):
     seal(entry)
 
 
-def test_an_entry_of_a_drawn_cohort_verifies_up_to_its_ids_and_is_the_same_bytes_again(entry, ran, tmp_path):
+def test_an_entry_of_a_simulated_cohort_verifies_up_to_its_ids_and_is_the_same_bytes_again(entry, ran, tmp_path):
     report = verify(entry)
     assert not report.faults
     assert report.checked["experiments derived again from their commands"] == 2
@@ -90,9 +90,13 @@ def test_an_entry_of_a_drawn_cohort_verifies_up_to_its_ids_and_is_the_same_bytes
     ("column", "value", "message"),
     [
         ("risk", lambda text: "9.5", r"line 6 .* has risk 9\.5, its survival gives"),
-        ("fold", lambda text: str((int(text) + 1) % 3), r"line 6: .* is in fold \d, the folds say \d \(drawn again\)"),
-        ("event", lambda text: str(1 - int(text)), r"line 6: .* the labels say (died|censored) \(drawn again\)"),
-        ("time", lambda text: f"{float(text) + 5:.2f}", r"line 6: .* the labels say .* \(drawn again\)"),
+        (
+            "fold",
+            lambda text: str((int(text) + 1) % 3),
+            r"line 6: .* in fold \d, the folds say \d \(simulated again\)",
+        ),
+        ("event", lambda text: str(1 - int(text)), r"line 6: .* the labels say (died|censored) \(simulated again\)"),
+        ("time", lambda text: f"{float(text) + 5:.2f}", r"line 6: .* the labels say .* \(simulated again\)"),
     ],
 )
 def test_one_changed_value_is_caught_by_its_line_although_the_checksums_agree(entry, column, value, message):
@@ -121,11 +125,11 @@ def test_a_row_that_says_another_seed_is_not_of_its_experiment(entry):
     assert any("seed is 7, the description of the experiment says 0" in fault for fault in verify(entry).faults)
 
 
-def test_drawn_patients_whose_command_is_gone_are_refused(entry):
+def test_simulated_patients_whose_command_is_gone_are_refused(entry):
     rows = [json.loads(line) | {"command": ""} for line in (entry / "rows.jsonl").read_text().splitlines()]
     (entry / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     seal(entry)
-    assert any("cannot be drawn again" in fault for fault in verify(entry).faults)
+    assert any("cannot be simulated again" in fault for fault in verify(entry).faults)
 
 
 def claim(entry, command, instead):
@@ -144,7 +148,7 @@ def claim(entry, command, instead):
         (("--model", "site-only", "--cohort", "planted-site"), "--folds 3", "--folds 3 --cohort-seed 1"),
     ],
 )
-def test_patients_of_another_draw_agree_with_themselves_and_are_caught_by_drawing(
+def test_patients_of_another_draw_agree_with_themselves_and_are_caught_by_simulating(
     sent, tmp_path, words, command, instead
 ):
     if words is None:
@@ -154,8 +158,8 @@ def test_patients_of_another_draw_agree_with_themselves_and_are_caught_by_drawin
         entry = tmp_path / "entry"
     assert not verify(entry).faults
     claim(entry, command, instead)
-    assert not verify(entry, redraw=False).faults, "whole in itself"
-    assert any("drawn again" in fault for fault in verify(entry).faults)
+    assert not verify(entry, simulate=False).faults, "whole in itself"
+    assert any("simulated again" in fault for fault in verify(entry).faults)
 
 
 def observed(folder):

@@ -10,8 +10,9 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from milsurv.benchmark.cross_validate import run
-from milsurv.benchmark.prepare import Request, prepare
+from milsurv.benchmark.cross_validate import cross_validate
+from milsurv.benchmark.load import load
+from milsurv.benchmark.request import Request
 from milsurv.datasets.bags import Bags
 from milsurv.datasets.features import h5_file
 from milsurv.datasets.features.opening import open_all, open_features
@@ -102,10 +103,15 @@ def test_one_synthetic_cohort_gives_the_same_bags_and_results_in_all_layouts(tmp
                 assert bags[patient.id].features[m].tobytes() == expected[patient.id].features[m].tobytes()
         settings = {"epochs": "2"}
         request = Request(
-            "abmil-concat", "blca", features=str(folder), labels=twin / "labels.csv", folds=2, settings=settings
+            "abmil-concat",
+            "blca",
+            features_path=str(folder),
+            labels_path=twin / "labels.csv",
+            folds=2,
+            settings=settings,
         )
-        experiment, material = prepare(request)[:2]
-        rows = run(experiment, material, tmp_path / "out" / name, "", Silent(), Silent())
+        experiment, data = load(request)
+        rows = cross_validate(experiment, data, tmp_path / "out" / name, "", Silent(), Silent())
         kept = ("status", "c_index_selected", "c_index_last", "ibs_selected", "uno_c_last", "oracle_c_index")
         results[name] = [[row[key] for key in kept] for row in rows]
     assert all(result == results["store"] for result in results.values())

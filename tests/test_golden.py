@@ -102,13 +102,31 @@ OURS = {
     "crossfusion": [1.758736, -1.515561],
     "crossfusion-concat": [1.067295, -0.564446],
     "deepgraphsurv": [-6.191442, -2.404283],
+    "patchgcn": [0.119802, 0.118468],
+    "mustmil": [0.520637, -0.442263],
+    "csmil": [-0.969826, 0.494909],
+    "abmil-joined": [0.232338, -0.106825],
+    "hipt": [0.179213, 0.533365],
+    "zoommil": [0.555533, -0.333051],
+    "dsca": [0.694926, 0.614654],
+    "h2mil": [-0.027437, 1.617867],
+    "scmil": [0.050622, -0.00079],
+    "protosurv": [-1.296654, 0.365951],
 }
 
 
 def ours(name: str) -> list[float]:
     """Scores of model `name` at width 16 for one fixed bag, with weights drawn by the same formula."""
     spec = MODELS[name]
-    small = {"hidden": 16, "attention": 8, "embed_dim": 16, "num_heads": 2, "landmarks": 8}
+    small = {
+        "hidden": 16,
+        "attention": 8,
+        "embed_dim": 16,
+        "num_heads": 2,
+        "global_heads": 2,
+        "fusion_heads": 2,
+        "landmarks": 8,
+    }
     model = spec.build(12, 2, **{key: small.get(key, value) for key, value in spec.defaults.items()}).eval()
     state = {key: drawn("golden-ours", key, tuple(value.shape)) for key, value in model.state_dict().items()}
     model.load_state_dict(state)

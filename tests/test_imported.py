@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from milsurv.benchmark.external.prediction_table import read_foreign
-from milsurv.benchmark.external.predictions import check, folds_of, imported, labels_of
-from milsurv.benchmark.results.score_predictions import keep
+from milsurv.benchmark.external.predictions import check, folds_of, import_checked, labels_of
+from milsurv.benchmark.run import Quiet
 from milsurv.errors import DataError
 from milsurv.leaderboards.publish import gather, publish
-from milsurv.leaderboards.rows import check as check_row
-from milsurv.survival.concordance import c_index
+from milsurv.leaderboards.result_row import parse_row
 from typer.testing import CliRunner
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "published"
@@ -45,43 +44,51 @@ def write(path, rows, columns=None):
     return path
 
 
-def taken(path, model="theirs", cohort="blca"):
+def imported(checked, model, out):
+    with Quiet().training("", 0, 0) as watcher:
+        return import_checked(checked, model, out, "", watcher)
+
+
+def taken(path, model="theirs", cohort="blca", out=None):
     table = read_foreign(path, model, cohort)
-    return imported(check(table, labels_of(table, cohort), folds_of(table)), model)
+    return imported(check(table, labels_of(table, cohort), folds_of(table)), model, out or path.parent / "out")
+
+
+def c_indices(made):
+    return [row.score("c_index_selected") for row in made.rows]
 
 
 def test_a_file_that_carries_everything_needs_nothing_else(tmp_path):
     rows = patients()
     made = taken(write(tmp_path / "p.csv", rows))
-    for fold in made.summary()["folds"]:
-        mine = [row for row in rows if row["fold"] == fold["fold"]]
+    for fold in made.rows:
+        mine = [row for row in rows if row["fold"] == fold.fold]
         expected = c_index(*([row[key] for row in mine] for key in ("time", "event", "risk")))
-        assert fold["c_index"] == pytest.approx(expected, abs=1e-12)
-        assert (fold["patients"], fold["events"]) == (len(mine), sum(row["event"] for row in mine))
-    assert made.summary()["mean"] == pytest.approx(np.mean([f["c_index"] for f in made.summary()["folds"]]))
+        assert fold.score("c_index_selected") == pytest.approx(expected, abs=1e-12)
+        assert (fold.n_test, fold.events_test) == (len(mine), sum(row["event"] for row in mine))
+    assert made.mean("c_index_selected") == pytest.approx(np.mean(c_indices(made)))
 
 
 @pytest.mark.parametrize("name", ["p.csv", "p.csv.gz"])
 def test_other_names_of_the_columns_mean_the_same(tmp_path, name):
     rows = patients()
-    plain = taken(write(tmp_path / "plain.csv", rows)).summary()
+    plain = c_indices(taken(write(tmp_path / "plain.csv", rows)))
     for row in rows:
         row |= {"case_id": row["patient"] + "-01Z-00-DX1", "survival_months": row["time"], "censored": 1 - row["event"]}
         row |= {"model": "theirs", "cohort": "BLCA"}
     decoys = [row | {"model": "other", "risk": 0.0} for row in rows]
     columns = ["model", "cohort", "fold", "case_id", "risk", "survival_months", "censored"]
-    assert taken(write(tmp_path / name, decoys + rows, columns)).summary() == plain
+    assert c_indices(taken(write(tmp_path / name, decoys + rows, columns))) == plain
 
 
 def test_rows_are_ordinary_and_marked(tmp_path):
     made = taken(write(tmp_path / "p.csv", patients()))
-    folder = keep(made, tmp_path / "out")
     for row in made.rows:
-        assert check_row(row)["family"] == "imported"
-        assert row["c_index_last"] is None
-        assert "one epoch" in row["why_c_index_last"]
+        assert parse_row(row.to_json()) == row and row.family == "imported"
+        assert row.score("c_index_last") is None
+        assert "one epoch" in row.reasons["c_index_last"]
     (board,) = gather(tmp_path / "out").boards
-    assert board.rankings[0].lines[0].experiments == (folder.name,)
+    assert board.rankings[0].lines[0].experiments == (made.experiment.id,)
     done = publish(tmp_path / "out", tmp_path / "board")
     assert not done.problems
     page = done.paths["html"].read_text()
@@ -92,30 +99,30 @@ def test_rows_are_ordinary_and_marked(tmp_path):
 def test_the_id_follows_the_predictions_and_nothing_else(tmp_path):
     rows = patients()
     first = taken(write(tmp_path / "a.csv", rows))
-    assert taken(write(tmp_path / "b.csv.gz", rows[::-1])).experiment == first.experiment
+    assert taken(write(tmp_path / "b.csv.gz", rows[::-1])).experiment.id == first.experiment.id
     rows[0]["risk"] += 1e-9
-    assert taken(write(tmp_path / "c.csv", rows)).experiment != first.experiment
+    assert taken(write(tmp_path / "c.csv", rows)).experiment.id != first.experiment.id
 
 
 def test_importing_twice_leaves_the_files_as_they_are(tmp_path):
     path = write(tmp_path / "p.csv", patients())
-    folder = keep(taken(path), tmp_path)
+    folder = tmp_path / "out" / "experiments" / taken(path).experiment.id
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
     (folder / "fold-1" / "result.json").write_text("{")
-    keep(taken(path), tmp_path)
+    taken(path)
     assert json.loads((folder / "fold-1" / "result.json").read_text())["fold"] == 1
-    keep(taken(path), tmp_path)
+    taken(path)
     assert set(before) == {file for file in folder.rglob("*") if file.is_file()}
 
 
 def test_survival_columns_give_a_brier_score_and_their_absence_a_reason(tmp_path):
     rows = patients()
-    assert "no survival probabilities" in taken(write(tmp_path / "a.csv", rows)).rows[0]["why_ibs_selected"]
+    assert "no survival probabilities" in taken(write(tmp_path / "a.csv", rows)).rows[0].reasons["ibs_selected"]
     for row in rows:
         row |= {"survival_at_12": 0.9, "survival_at_60": 0.4, "risk_group": "high" if row["risk"] > 0 else "low"}
     made = taken(write(tmp_path / "b.csv", rows))
-    assert 0 < made.rows[0]["ibs_selected"] < 0.5
-    assert made.rows[0]["logrank_p_selected"] is not None
+    assert 0 < made.rows[0].score("ibs_selected") < 0.5
+    assert made.rows[0].score("logrank_p_selected") is not None
 
 
 def phantom(rows):
@@ -201,21 +208,22 @@ def test_what_disagrees_with_labels_or_folds_is_refused_with_the_rows(tmp_path, 
 def test_times_rounded_to_two_digits_are_the_same_and_the_labels_decide(tmp_path):
     rows = patients()
     labels, folds = truth_of(tmp_path, rows)
-    expected = imported(check(read_foreign(tmp_path / "truth.csv", "m", "blca"), labels, folds), "m")
+    expected = imported(check(read_foreign(tmp_path / "truth.csv", "m", "blca"), labels, folds), "m", tmp_path / "one")
     for row in rows:
         row["time"] += 0.004
     table = read_foreign(write(tmp_path / "p.csv", rows), "m", "blca")
-    assert imported(check(table, labels, folds), "m").summary() == expected.summary()
+    assert c_indices(imported(check(table, labels, folds), "m", tmp_path / "two")) == c_indices(expected)
 
 
 def test_predictions_that_lack_patients_are_ranked_apart(tmp_path):
     rows = patients()
     labels, folds = truth_of(tmp_path, rows)
-    keep(imported(check(read_foreign(tmp_path / "truth.csv", "whole", "blca"), labels, folds), "whole"), tmp_path)
+    whole = check(read_foreign(tmp_path / "truth.csv", "whole", "blca"), labels, folds)
+    imported(whole, "whole", tmp_path)
     part = read_foreign(write(tmp_path / "p.csv", rows[1:]), "part", "blca")
     checked = check(part, labels, folds, missing="drop")
     assert checked.dropped == ("TCGA-AA-0000",)
-    keep(imported(checked, "part"), tmp_path)
+    imported(checked, "part", tmp_path)
     (board,) = gather(tmp_path).boards
     assert sorted((ranking.lines[0].model, ranking.lines[0].patients) for ranking in board.rankings) == [
         ("part", 59),
@@ -243,12 +251,12 @@ def test_the_command_prints_one_object_and_says_what_is_wrong(tmp_path):
 
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="shared/data is not here")
-def test_sixty_published_c_indices_are_reproduced():
+def test_sixty_published_c_indices_are_reproduced(tmp_path):
     with (PUBLISHED / "mcat-published-cindex.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     published = {(r["model"], r["cohort"], int(r["fold"])): float(r["cindex_published"]) for r in rows}
     assert len(published) == 60
     path = PUBLISHED / "mcat-out-of-fold-risks.csv.gz"
     for model, cohort in sorted({key[:2] for key in published}):
-        for fold in taken(path, model, cohort).summary()["folds"]:
-            assert abs(fold["c_index"] - published[model, cohort, fold["fold"]]) < 1e-6
+        for row in taken(path, model, cohort, tmp_path).rows:
+            assert abs(row.score("c_index_selected") - published[model, cohort, row.fold]) < 1e-6

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from milsurv.errors import RowError
 from milsurv.leaderboards.predictions import read_predictions
-from milsurv.leaderboards.ranking.board import boards
 from milsurv.leaderboards.render.csv_file import table_csv
 from milsurv.leaderboards.render.latex import escape as latex_escape
 from milsurv.leaderboards.render.latex import latex
 from milsurv.leaderboards.render.markdown import escape, markdown
 from milsurv.leaderboards.render.text_tables import quantity, signed, tables
-from milsurv.leaderboards.rows import RowError, check, read_row, read_rows
+from milsurv.leaderboards.result_row import parse_row
+from milsurv.leaderboards.rows import read_row, read_rows
 
 _spec = importlib.util.spec_from_file_location("leaderboard_rows", Path(__file__).with_name("leaderboard_rows.py"))
 make = importlib.util.module_from_spec(_spec)
@@ -27,7 +28,7 @@ _spec.loader.exec_module(make)
 
 def only(rows):
     """The single line of the single ranking of these rows."""
-    ((board,),) = (boards(rows),)
+    ((board,),) = (make.boards(rows),)
     ((ranking,),) = (board.rankings,)
     ((line,),) = (ranking.lines,)
     return line
@@ -67,7 +68,7 @@ def test_rows_are_read_from_several_folders_in_one_order(tmp_path):
 )
 def test_a_row_that_breaks_the_schema_is_refused_with_the_key(changes, message):
     with pytest.raises(RowError, match=message):
-        check(make.row() | changes)
+        parse_row(make.row() | changes)
 
 
 @pytest.mark.parametrize("key", ["model", "fold", "backbone", "c_index_selected", "patients", "folds_fingerprint"])
@@ -75,12 +76,12 @@ def test_a_missing_key_is_named(key):
     row = make.row()
     del row[key]
     with pytest.raises(RowError, match=f"{key} is missing"):
-        check(row)
+        parse_row(row)
 
 
 def test_a_failed_fold_needs_no_metrics(tmp_path):
     row = {key: value for key, value in make.row().items() if not key.startswith(("c_index", "labels", "patients"))}
-    assert check(row | {"status": "failed", "error": "no memory"})["error"] == "no memory"
+    assert parse_row(row | {"status": "failed", "error": "no memory"}).error == "no memory"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": NaN}', "[" * 100_000, "\udcff"])
@@ -126,7 +127,7 @@ def test_of_two_different_rows_for_one_fold_the_later_is_kept_and_the_clash_list
     make.write(tmp_path / "b", [make.row(created="2026-01-01", c_index_selected=0.6)])
     for order in (["a", "b"], ["b", "a"]):
         read = read_rows([tmp_path / name for name in order])
-        assert [row["c_index_selected"] for row in read.rows] == [0.7]
+        assert [row.score("c_index_selected") for row in read.rows] == [0.7]
         assert "a second, different row" in read.problems[0].message
 
 
@@ -161,7 +162,7 @@ def test_seeds_are_one_line_and_are_averaged_within_folds_first():
 def test_the_best_epoch_on_the_test_fold_does_not_move_the_ranking():
     honest = make.experiment(0.12, optimism=0.0, model="abmil")
     boastful = make.experiment(0.05, optimism=0.3, model="dsmil")
-    (board,) = boards(boastful + honest)
+    (board,) = make.boards(boastful + honest)
     first, second = board.rankings[0].lines
     assert (first.model, first.rank, second.model, second.rank) == ("abmil", 1, "dsmil", 2)
     assert second.spreads["c_index_best"].mean > first.spreads["c_index_best"].mean
@@ -171,7 +172,7 @@ def test_the_best_epoch_on_the_test_fold_does_not_move_the_ranking():
 def test_lines_that_tie_share_a_rank():
     rows = [make.row(fold, model=model, experiment=model) for fold in range(5) for model in ("a", "b")]
     rows += [make.row(fold, model="c", experiment="c", c_index_selected=0.5) for fold in range(5)]
-    assert [line.rank for line in boards(rows)[0].rankings[0].lines] == [1, 1, 3]
+    assert [line.rank for line in make.boards(rows)[0].rankings[0].lines] == [1, 1, 3]
 
 
 @given(st.randoms(use_true_random=False))
@@ -183,29 +184,29 @@ def test_the_order_of_rows_is_irrelevant(order: random.Random):
         *make.experiment(0.20, model="dsmil", synthetic=True),
         *make.experiment(0.12, model="transmil", folds_fingerprint="other"),
     ]
-    expected = boards(rows)
+    expected = make.boards(rows)
     order.shuffle(rows)
-    assert boards(rows) == expected
+    assert make.boards(rows) == expected
 
 
 def test_synthetic_rows_have_a_board_of_their_own_that_says_so():
-    real, synthetic = boards(make.experiment(0.1) + make.experiment(0.3, synthetic=True, oracle_c_index=0.85))
+    real, synthetic = make.boards(make.experiment(0.1) + make.experiment(0.3, synthetic=True, oracle_c_index=0.85))
     assert (real.title, synthetic.title) == ("blca", "blca (synthetic)")
     assert len(real.rankings[0].lines) == len(synthetic.rankings[0].lines) == 1
-    assert "drawn, not measured" in synthetic.notes[0]
+    assert "simulated, not measured" in synthetic.notes[0]
     assert synthetic.rankings[0].lines[0].spreads["oracle_c_index"].mean == pytest.approx(0.85)
 
 
 @pytest.mark.parametrize(("key", "word"), [("labels_fingerprint", "labels"), ("folds_fingerprint", "folds")])
 def test_other_labels_or_folds_are_another_table_and_a_note_says_why(key, word):
-    (board,) = boards(make.experiment(0.1) + make.experiment(0.2, model="dsmil", **{key: "another"}))
+    (board,) = make.boards(make.experiment(0.1) + make.experiment(0.2, model="dsmil", **{key: "another"}))
     assert [len(ranking.lines) for ranking in board.rankings] == [1, 1]
     assert f"do not share the same {word} " in board.notes[0]
 
 
 @pytest.mark.parametrize("apart", [{"patients": 372}, {"events": 168}, {"slides": "slide"}, {"slides": "mean-risk"}])
 def test_lines_scored_on_other_patients_or_slides_are_never_ranked_together(apart):
-    (board,) = boards(make.experiment(0.1) + make.experiment(0.2, model="dsmil", **apart))
+    (board,) = make.boards(make.experiment(0.1) + make.experiment(0.2, model="dsmil", **apart))
     assert [len(ranking.lines) for ranking in board.rankings] == [1, 1]
     assert "They are ranked in 2 separate tables" in board.notes[0]
 
@@ -214,7 +215,7 @@ def test_the_hyperparameters_that_differ_tell_lines_apart():
     rows = make.experiment(0.1, hyperparameters='{"dropout": 0.25, "embed_dim": 64}')
     rows += make.experiment(0.2, hyperparameters='{"embed_dim": 64, "dropout": 0.5}')
     rows += make.experiment(0.1, model="dsmil", hyperparameters='{"dropout": 0.1}')
-    labels = {line.label for line in boards(rows)[0].rankings[0].lines}
+    labels = {line.label for line in make.boards(rows)[0].rankings[0].lines}
     assert labels == {"abmil (dropout=0.25)", "abmil (dropout=0.5)", "dsmil"}
 
 
@@ -226,13 +227,13 @@ def test_the_order_of_hyperparameters_is_no_difference():
 
 def test_one_seed_twice_is_never_averaged():
     rows = make.experiment(0.1, experiment="first") + make.experiment(0.2, experiment="second")
-    lines = boards(rows)[0].rankings[0].lines
+    lines = make.boards(rows)[0].rankings[0].lines
     assert [line.label for line in lines] == ["abmil (experiment second)", "abmil (experiment first)"]
 
 
 def test_other_features_are_another_line():
     rows = make.experiment(0.1, seed=0) + make.experiment(0.1, seed=1, features_fingerprint="features-other")
-    assert len(boards(rows)[0].rankings[0].lines) == 2
+    assert len(make.boards(rows)[0].rankings[0].lines) == 2
 
 
 def test_incomplete_experiments_are_not_ranked_and_say_why():
@@ -240,10 +241,10 @@ def test_incomplete_experiments_are_not_ranked_and_say_why():
     rows[0] |= {"status": "failed", "error": "out of memory"}
     rows[1] |= {"c_index_selected": None, "why_c_index_selected": "nobody died in this fold"}
     rows[2] |= {"status": "running"}
-    (board,) = boards(rows)
+    (board,) = make.boards(rows)
     assert not board.rankings
     (item,) = board.incomplete
-    assert (item.finished, item.n_folds, item.missing) == (1, 5, (0, 1, 2, 3))
+    assert (item.finished, item.row.n_folds, item.missing) == (1, 5, (0, 1, 2, 3))
     assert item.reasons == (
         "fold 0: failed: out of memory",
         "fold 1: finished without a C-index: nobody died in this fold",
@@ -255,7 +256,7 @@ def test_incomplete_experiments_are_not_ranked_and_say_why():
 def test_folds_of_one_experiment_that_disagree_are_not_ranked():
     rows = make.experiment(0.1)
     rows[3] |= {"labels_fingerprint": "another"}
-    (board,) = boards(rows)
+    (board,) = make.boards(rows)
     assert not board.rankings
     assert "disagree on labels_fingerprint" in board.incomplete[0].reasons[0]
 
@@ -265,7 +266,7 @@ def test_a_metric_that_some_folds_lack_says_of_how_many_folds_it_is_the_mean():
     rows[4] |= {"uno_c_selected": None, "why_uno_c_selected": "too few deaths"}
     line = only(rows)
     assert (line.spreads["uno_c_selected"].n, line.spreads["uno_c_selected"].of) == (4, 5)
-    (sheet,) = tables(boards(rows))
+    (sheet,) = tables(make.boards(rows))
     assert sheet.rows[0][sheet.columns.index("Uno's C")] == "0.600 (4 of 5 folds)"
 
 
@@ -280,7 +281,7 @@ def test_no_optimism_is_claimed_from_fewer_folds():
     assert only(rows).gap is None
 
 
-def test_a_control_without_features_or_loss_is_ranked():
+def test_a_baseline_without_features_or_loss_is_ranked():
     nothing = dict.fromkeys(["family", "scales", "backbone", "loss", "recipe", "slides", "features_fingerprint"])
     line = only(make.experiment(0.05, model="random", parameters=None, **nothing))
     assert line.rank == 1
@@ -291,7 +292,7 @@ def test_a_control_without_features_or_loss_is_ranked():
 
 def test_the_csv_holds_the_unrounded_numbers():
     rows = make.experiment(0.1) + make.experiment(0.1, model="dsmil", missing=(0,))
-    ranked, incomplete = csv.DictReader(io.StringIO(table_csv(boards(rows))))
+    ranked, incomplete = csv.DictReader(io.StringIO(table_csv(make.boards(rows))))
     assert float(ranked["c_index_selected_mean"]) == only(make.experiment(0.1)).selected.mean
     assert (ranked["status"], ranked["rank"]) == ("ranked", "1")
     assert (incomplete["status"], incomplete["missing"], incomplete["rank"]) == ("incomplete", "0", "")
@@ -302,7 +303,7 @@ NASTY = "a|b_c*d `x` <b>&\n# [y](z) ~"
 
 
 def test_markdown_keeps_names_as_text():
-    text = markdown(boards(make.experiment(0.1, model=NASTY)))
+    text = markdown(make.boards(make.experiment(0.1, model=NASTY)))
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.replace(r"\|", "").count("|") for line in lines}) == 1  # every row has as many cells
     assert "<b>" not in text
@@ -318,7 +319,7 @@ def test_no_text_opens_a_tag_or_a_cell_of_markdown(text):
 
 
 def test_latex_keeps_names_as_text():
-    text = latex(boards(make.experiment(0.1, model="50%_\\input{x} & $5 #1~^")))
+    text = latex(make.boards(make.experiment(0.1, model="50%_\\input{x} & $5 #1~^")))
     assert r"50\%\_\textbackslash{}input\{x\} \& \$5 \#1\textasciitilde{}\textasciicircum{}" in text
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
     assert latex_escape("a\nb") == "a b"
@@ -327,7 +328,7 @@ def test_latex_keeps_names_as_text():
 def test_latex_comments_cannot_be_broken_out_of():
     rows = make.experiment(0.1, missing=(0,))
     rows[0] |= {"status": "failed", "error": "line one\n\\input{secret}"}
-    assert all(line.startswith("%") for line in latex(boards(rows)).splitlines() if "secret" in line)
+    assert all(line.startswith("%") for line in latex(make.boards(rows)).splitlines() if "secret" in line)
 
 
 @pytest.mark.parametrize(

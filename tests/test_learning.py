@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from milsurv.benchmark.cross_validate import fold_parts, run
-from milsurv.benchmark.prepare import Request, prepare
-from milsurv.benchmark.session import Finished
+from milsurv.benchmark.cross_validate import cross_validate, fold_parts
+from milsurv.benchmark.load import load
+from milsurv.benchmark.request import Request
+from milsurv.benchmark.run import Finished
 from milsurv.datasets.simulated.cohort import draw_twin
 from milsurv.models.registry import MODELS
 from milsurv.survival.concordance import c_index
@@ -36,18 +37,18 @@ def twin_of(strength: float, folder: Path, patients: int) -> Path:
 
 def finished(model: str, twin: Path, out: Path, **settings: str):
     features, labels = str(twin / "features"), twin / "labels.csv"
-    request = Request(model, "blca", features=features, labels=labels, folds=3, settings=settings)
-    experiment, material = prepare(request)
-    rows = run(experiment, material, out, "", Nobody(), Nobody())
-    return Finished(experiment, rows), experiment, material
+    request = Request(model, "blca", features_path=features, labels_path=labels, folds=3, settings=settings)
+    experiment, data = load(request)
+    rows = cross_validate(experiment, data, out, "", Nobody(), Nobody())
+    return Finished(experiment, rows), experiment, data
 
 
 @pytest.mark.parametrize("model", ["abmil", "crossfusion"])
 def test_a_strong_hazard_is_found_to_within_five_hundredths_of_the_oracle(model, tmp_path):
     # As `--features synthetic` draws it, trained by the default recipe: what a newcomer gets.
-    request = Request(model, "blca", features="synthetic", out=tmp_path, folds=3)
-    experiment, material = prepare(request)
-    result = Finished(experiment, run(experiment, material, tmp_path, "", Nobody(), Nobody()))
+    request = Request(model, "blca", features_path="synthetic", out=tmp_path, folds=3)
+    experiment, data = load(request)
+    result = Finished(experiment, cross_validate(experiment, data, tmp_path, "", Nobody(), Nobody()))
     summary = result.summary()
     assert summary["oracle"] > 0.75
     assert summary["mean"]["selected"] > summary["oracle"] - 0.05
@@ -63,8 +64,8 @@ def test_without_a_hazard_every_model_stays_within_noise_of_a_coin(model, null, 
     small = {"embed_dim": "32"} if "embed_dim" in MODELS[model].defaults else {}
     if "num_heads" in MODELS[model].defaults:
         small["num_heads"] = "4"
-    result, experiment, material = finished(model, null, tmp_path, epochs="3", **small)
-    tests = [fold_parts(experiment, material, split).test.followup for split in material.splits]
+    result, experiment, data = finished(model, null, tmp_path, epochs="3", **small)
+    tests = [fold_parts(experiment, data, split).test.followup for split in data.folds.splits]
     rng = np.random.default_rng(0)
     coins = [np.mean([c_index(t.time, t.event, rng.random(len(t.time))) for t in tests]) for _ in range(300)]
     assert np.std(coins) < 0.06

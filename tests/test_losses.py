@@ -8,7 +8,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from milsurv.benchmark.training.losses import LOSSES, breslow_survival, cox, cross_entropy, log_survival, nll
+from milsurv.benchmark.training.hazards import log_survival, nll
+from milsurv.benchmark.training.losses import LOSSES
+from milsurv.benchmark.training.proportional_hazards import breslow_survival, cox, rank
 from milsurv.survival.time_bins import TimeBins, fit_bins
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "spec" / "golden-vectors.json"
@@ -39,11 +41,11 @@ def test_likelihood_of_two_patients_is_what_one_writes_down_by_hand():
     assert nll(torch.logit(hazard), bin, torch.ones(2), event, 0.0).item() == pytest.approx(by_hand, rel=1e-6)
 
 
-@pytest.mark.parametrize("loss", [nll, cross_entropy])
+@pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("size", [-200.0, 200.0])
-def test_extreme_scores_give_finite_losses_and_gradients(loss, size):
-    logits = torch.full((2, 4), size, requires_grad=True)
-    value = loss(logits, torch.tensor([0, 3]), torch.ones(2), torch.tensor([True, False]), 0.2)
+def test_extreme_scores_give_finite_losses_and_gradients(name, size):
+    logits = torch.full((2, LOSSES[name].width(4)), size, requires_grad=True)
+    value = LOSSES[name].loss(logits, torch.tensor([0, 3]), torch.ones(2), torch.tensor([True, False]), 0.2)
     value.backward()
     assert value.isfinite()
     assert logits.grad is not None and logits.grad.isfinite().all()
@@ -121,3 +123,73 @@ def test_bins_that_coincide_are_merged():
 def test_bins_without_a_death_are_refused():
     with pytest.raises(ValueError, match="at least one death"):
         fit_bins(np.array([5.0]), np.array([False]), 4)
+
+
+def theirs(name, scores, bin, event):
+    """The same loss by pycox."""
+    from pycox.models import loss as pycox
+    from pycox.models.data import pair_rank_mat
+
+    if name == "deephit":
+        pairs = torch.from_numpy(pair_rank_mat(bin.numpy(), event.numpy().astype(np.float32))).to(scores.dtype)
+        return pycox.DeepHitSingleLoss(0.2, 0.1)(scores, bin, event.to(scores.dtype), pairs)
+    if name == "bce":
+        return pycox.bce_surv_loss(-scores, bin, event.to(scores.dtype))
+    function = {"pmf": pycox.nll_pmf, "mtlr": pycox.nll_mtlr, "nll": pycox.nll_logistic_hazard}[name]
+    return function(scores, bin, event.to(scores.dtype), **({} if name == "nll" else {"epsilon": 0.0}))
+
+
+@pytest.mark.parametrize("name", ["nll", "pmf", "mtlr", "deephit", "bce"])
+@pytest.mark.parametrize("seed", range(5))
+def test_losses_and_their_gradients_equal_those_of_pycox(name, seed):
+    pytest.importorskip("pycox", reason="pip install 'milsurv[test]'")
+    generator = torch.Generator().manual_seed(seed)
+    bin, event = torch.randint(4, (20,), generator=generator), torch.rand(20, generator=generator) < 0.6
+    scores = torch.randn(20, 4, generator=generator).requires_grad_()
+    ours = LOSSES[name].loss(scores, bin, torch.rand(20, generator=generator), event, 0.0)
+    expected = theirs(name, scores, bin, event)
+    assert ours.item() == pytest.approx(expected.item(), rel=1e-5)
+    ours, expected = (torch.autograd.grad(loss, scores)[0] for loss in (ours, expected))
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["pmf", "mtlr"])
+def test_survival_is_the_mass_beyond_each_bin(name):
+    time, event = cohort(40)
+    scores = torch.randn(5, 4)
+    curve = LOSSES[name].survival(scores, fit_bins(time, event, 4), scores, time, event)
+    if name == "mtlr":
+        scores = torch.stack([scores[:, k:].sum(1) for k in range(4)], 1)
+    mass = torch.nn.functional.pad(scores, (0, 1)).softmax(1)
+    torch.testing.assert_close(curve, 1 - mass.cumsum(1)[:, :4], rtol=1e-4, atol=1e-6)
+
+
+@given(st.integers(0, 1000))
+def test_the_ranking_loss_is_the_mean_over_pairs_whose_order_is_known(seed):
+    time, event = cohort(12, seed)
+    time = np.ceil(time / 10)  # ties
+    risk = np.random.default_rng(seed).standard_normal(12)
+    pairs = [
+        np.log1p(np.exp(risk[j] - risk[i]))
+        for i in range(12)
+        for j in range(12)
+        if event[i] and (time[i] < time[j] or (time[i] == time[j] and not event[j]))
+    ]
+    args = torch.zeros(12), torch.from_numpy(time), torch.from_numpy(event), 0.0
+    value = rank(torch.from_numpy(risk)[:, None], *args).item()
+    assert value == pytest.approx(np.mean(pairs) if pairs else 0.0, rel=1e-9)
+
+
+def test_a_batch_without_a_comparable_pair_has_no_ranking_loss():
+    scores = torch.randn(3, 1, requires_grad=True)
+    value = rank(scores, torch.zeros(3), torch.ones(3), torch.tensor([False] * 3), 0.0)
+    value.backward()
+    assert value.item() == 0 and scores.grad is not None
+
+
+@pytest.mark.parametrize("name", [name for name, loss in LOSSES.items() if loss.separable])
+def test_a_separable_loss_is_the_mean_of_its_patients(name):
+    scores, bin, event = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 0, 3]), torch.tensor([1, 0, 1, 0, 0, 1]) > 0
+    whole = LOSSES[name].loss(scores, bin, torch.ones(6), event, 0.0)
+    apart = [LOSSES[name].loss(scores[i, None], bin[i, None], torch.ones(1), event[i, None], 0.0) for i in range(6)]
+    torch.testing.assert_close(whole, torch.stack(apart).mean())

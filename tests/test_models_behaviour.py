@@ -78,7 +78,7 @@ def reference_weights(name: str) -> dict[str, torch.Tensor]:
     small = {"embed_dim": 32} if "crossfusion" in name else {}
     case = CASES[name]
     spec = MODELS[case.model]
-    ours = spec.build(24, 4, **{**spec.reference_defaults, **small}).state_dict()
+    ours = spec.build(24, 12, **{**spec.reference_defaults, **case.fixed, **small}).state_dict()
     weights = {}
     for entry, value in ours.items():
         if any(re.search(pattern, entry) for pattern in case.ours_alone):

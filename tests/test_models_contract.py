@@ -16,6 +16,10 @@ SMALL = {
     "attention": 8,
     "embed_dim": 16,
     "num_heads": 2,
+    "global_heads": 2,
+    "fusion_heads": 2,
+    "filter_hidden": 32,
+    "cluster_size": 8,
     "landmarks": 8,
     "regions": 2,
 }
@@ -68,10 +72,11 @@ class Batch:
         return replace(self, features={m: x[rows[m]] for m, x in self.features.items()}, places=places)
 
 
-def batch(sizes: dict[int, list[int]], seed: int = 0) -> Batch:
+def batch(sizes: dict[int, list[int]], seed: int = 0, shared: bool = True) -> Batch:
     """Bags of these sizes with random features; a bag of two or more patches at every scale has two slides.
 
-    Cells are random, as of tissue of any outline on grids of any tool: some are shared, some have no parent.
+    Cells are random, as of tissue of any outline on grids of any tool: some have no parent, and with `shared` several
+    patches may lie in one, as where patches overlap.
     """
     generator = torch.Generator().manual_seed(seed)
     features = {m: torch.randn(sum(n), DIM, generator=generator) for m, n in sizes.items()}
@@ -79,6 +84,9 @@ def batch(sizes: dict[int, list[int]], seed: int = 0) -> Batch:
     for m, counts in sizes.items():
         side = int(max(counts) ** 0.5) + 2
         cells[m] = torch.randint(0, side, (sum(counts), 2), generator=generator, dtype=torch.int32)
+        if not shared:
+            flat = torch.cat([torch.randperm(side**2, generator=generator)[:n] for n in counts])
+            cells[m] = torch.stack([flat % side, flat // side], 1).int()
         numbers, first = [], 0
         for bag, n in enumerate(counts):
             two = all(of[bag] > 1 for of in sizes.values())
@@ -189,7 +197,7 @@ def test_training_is_random_and_follows_the_seed(name: str) -> None:
 @every_model
 def test_the_order_of_the_patches_matters_where_it_is_said_to(name: str) -> None:
     model = build(name).eval()
-    whole = batch({5: [9], 10: [21], 20: [50]})
+    whole = batch({5: [9], 10: [21], 20: [50]}, shared=False)
     generator = torch.Generator().manual_seed(5)
     shuffled = whole.taken({m: torch.randperm(len(x), generator=generator) for m, x in whole.features.items()})
     difference = (whole.into(model, name) - shuffled.into(model, name)).abs().max()

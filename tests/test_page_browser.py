@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from milsurv.leaderboards.publish import render
 
 
 def beside(name):
@@ -29,7 +28,7 @@ def browser():
 
 
 def lines(cohort, synthetic=False, **more):
-    """A cohort with models on two backbones, a control, seeds, and predictions of one line."""
+    """A cohort with models on two backbones, a baseline, seeds, and predictions of one line."""
     shared = dict(cohort=cohort, synthetic=synthetic, patients=120, events=50, **more)
     rows, tables = [], {}
     for model, scales, family, backbone, skill in (
@@ -59,7 +58,7 @@ def board(tmp_path_factory):
     for cohort, synthetic in (("blca", False), ("brca", False), ("planted-fine", True)):
         found, predicted = lines(cohort, synthetic, labels_fingerprint=cohort, folds_fingerprint=cohort)
         rows, tables = rows + found, tables | predicted
-    path = render(rows, tables, tmp_path_factory.mktemp("board"))["html"]
+    path = make.render(rows, tables, tmp_path_factory.mktemp("board"))["html"]
     return rows, path
 
 
@@ -128,7 +127,7 @@ def test_the_keyboard_sorts_and_opens(browser, board):
     [
         ("backbone", "conch", 1),
         ("family", "multi-scale", 1),
-        ("family", "control", 1),
+        ("family", "baseline", 1),
         ("scales", "20\N{MULTIPLICATION SIGN}", 2),
         ("recipe", "default", 4),
         ("cohort", "synthetic", 0),
@@ -226,7 +225,7 @@ def test_names_with_markup_stay_text_and_no_other_script_runs(browser, tmp_path)
     nasty = "</script><img src=x onerror=alert(1)><b>bold</b> 'q' \"p\""
     rows = make.experiment(0.1, model=nasty, backbone=nasty, cohort=nasty, hardware=nasty, command=nasty)
     rows += make.experiment(0.2, model=nasty, cohort="blca", hyperparameters='{"<i>": "<u>"}')
-    path = render(rows, {}, tmp_path)["html"]
+    path = make.render(rows, {}, tmp_path)["html"]
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("</main>", "</main><script>document.title = 'taken'</script>"), encoding="utf-8")
     with opened(browser, path) as page:
@@ -265,7 +264,7 @@ def test_two_thousand_lines_stay_usable(browser, tmp_path):
         changes = {"model": f"model-{number}", "backbone": ("uni", "conch")[number % 2], "experiment": f"e{number}"}
         numbers = {"c_index_selected": 0.5 + number % 997 / 5000, "ibs_selected": 0.2 + number % 89 / 1000}
         rows.append(make.row(n_folds=1, **changes, **numbers))
-    path = render(rows, {}, tmp_path)["html"]
+    path = make.render(rows, {}, tmp_path)["html"]
     with opened(browser, path) as page:
         assert page.locator("tr.main").count() == 100
         took = min(page.evaluate(SORT, column) for column in ("IBS", "Model", "C-index", "IBS"))

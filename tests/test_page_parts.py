@@ -1,4 +1,4 @@
-"""What the views reckon before the page is laid out: addresses, bars, curves, matrices, filters."""
+"""What the views compute before the page is laid out: addresses, bars, curves, matrices, filters."""
 
 import importlib.util
 import re
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from milsurv.leaderboards.ranking.board import boards
 from milsurv.leaderboards.render.page.ablation_views import ablation_view
 from milsurv.leaderboards.render.page.datatables import datatables
 from milsurv.leaderboards.render.page.group_curve_plots import plot
@@ -39,14 +38,14 @@ def test_an_address_is_made_of_letters_digits_and_hyphens(text):
 
 
 def test_the_address_of_a_line_does_not_hang_on_other_lines():
-    (alone,) = boards(make.experiment(0.1))
-    (among,) = boards(make.experiment(0.1) + make.experiment(0.3, model="dsmil"))
+    (alone,) = make.boards(make.experiment(0.1))
+    (among,) = make.boards(make.experiment(0.1) + make.experiment(0.3, model="dsmil"))
     places = {line.model: line_key("blca", line, ()) for line in among.rankings[0].lines}
     assert places["abmil"] == line_key("blca", alone.rankings[0].lines[0], ())
 
 
 def test_two_cohorts_never_share_an_address():
-    one, other = boards(make.experiment(0.1, cohort="a b") + make.experiment(0.1, cohort="a-b"))
+    one, other = make.boards(make.experiment(0.1, cohort="a b") + make.experiment(0.1, cohort="a-b"))
     assert (board_key(one, ()), board_key(other, {board_key(one, ())})) == ("a-b", "a-b-2")
 
 
@@ -54,7 +53,7 @@ def test_two_cohorts_never_share_an_address():
 
 
 def test_everything_that_is_drawn_lies_on_the_axis():
-    (board,) = boards([*make.experiment(0.2, optimism=0.1), *make.experiment(-0.1, model="dsmil")])
+    (board,) = make.boards([*make.experiment(0.2, optimism=0.1), *make.experiment(-0.1, model="dsmil")])
     (ranking,) = board.rankings
     for line in ranking.lines:
         found = bar(line, axis(ranking), {})
@@ -73,7 +72,7 @@ def test_ticks_are_few_and_where_they_say(low, high):
 def test_a_reading_without_all_folds_has_no_bar():
     rows = make.experiment(0.1)
     rows[0] |= {"c_index_last": None}
-    (board,) = boards(rows)
+    (board,) = make.boards(rows)
     (ranking,) = board.rankings
     assert bar(ranking.lines[0], axis(ranking), {}, "last") is None
 
@@ -125,7 +124,7 @@ def test_the_matrix_of_scales_and_backbones_holds_every_line_of_what_was_varied(
     rows = make.experiment(0.1, scales="5") + make.experiment(0.2, scales="20")
     rows += make.experiment(0.3, model="abmil-late", scales="5,10,20", backbone="conch")
     rows += make.experiment(0.1, model="transmil") + make.experiment(0.1, model="random", family="control")
-    found = boards(rows)
+    found = make.boards(rows)
     view = ablation_view(found[0].rankings[0], addresses(found))
     assert view.backbones == ("conch", "uni2-h")
     assert [(model, scales) for model, scales, _ in view.rows] == [
@@ -137,15 +136,15 @@ def test_the_matrix_of_scales_and_backbones_holds_every_line_of_what_was_varied(
 
 
 def test_where_nothing_was_varied_there_is_no_matrix():
-    found = boards(make.experiment(0.1) + make.experiment(0.1, model="transmil"))
+    found = make.boards(make.experiment(0.1) + make.experiment(0.1, model="transmil"))
     assert ablation_view(found[0].rankings[0], addresses(found)) is None
 
 
-def test_models_over_cohorts_have_a_cell_for_every_ranking_and_mark_what_is_below_a_control():
+def test_models_over_cohorts_have_a_cell_for_every_ranking_and_mark_what_is_below_a_baseline():
     rows = [row for cohort in ("blca", "brca") for row in make.experiment(0.1, cohort=cohort)]
     rows += make.experiment(0.3, cohort="blca", model="clinical-cox", family="control")
     rows += make.experiment(0.1, cohort="luad", synthetic=True)
-    found = boards(rows)
+    found = make.boards(rows)
     (view,) = overall_views(found, [board.cohort for board in found], addresses(found))
     assert [column[1] for column in view.columns] == ["blca", "brca"]
     assert [row.name for row in view.rows] == ["abmil", "clinical-cox"]

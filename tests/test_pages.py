@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from milsurv.files import write_whole
-from milsurv.leaderboards.publish import publish, render
-from milsurv.leaderboards.ranking.board import boards
+from milsurv.leaderboards.publish import publish
 from milsurv.leaderboards.render.figures import style
 from milsurv.leaderboards.render.figures.forest import forest
 from milsurv.leaderboards.render.figures.kaplan_meier import kaplan_meier
@@ -76,7 +75,7 @@ def page(published):
 
 
 def one_page(tmp_path, rows, predictions=None):
-    return render(rows, predictions or {}, tmp_path)["html"].read_text(encoding="utf-8")
+    return make.render(rows, predictions or {}, tmp_path)["html"].read_text(encoding="utf-8")
 
 
 def test_publishing_writes_four_files_and_says_what_was_left_out(published):
@@ -99,7 +98,7 @@ def test_publishing_writes_four_files_and_says_what_was_left_out(published):
 def test_the_same_rows_give_the_same_bytes(tmp_path):
     rows = make.experiment(0.1) + make.experiment(0.2, model="dsmil")
     tables = {rows[0]["experiment"]: make.predictions(rows[:5], patients=60)}
-    first, second = render(rows, tables, tmp_path / "a"), render(rows[::-1], tables, tmp_path / "b")
+    first, second = make.render(rows, tables, tmp_path / "a"), make.render(rows[::-1], tables, tmp_path / "b")
     assert all(first[kind].read_bytes() == second[kind].read_bytes() for kind in first)
 
 
@@ -171,7 +170,7 @@ def test_a_line_without_predictions_says_so(tmp_path):
 
 def test_synthetic_boards_are_marked(page):
     assert len(page.all("section", **{"class": "cohort synthetic"})) == 1
-    assert "patients and features were drawn, not measured" in page.text
+    assert "patients and features are simulated, not measured" in page.text
 
 
 def test_incomplete_experiments_and_damaged_files_are_on_the_page(page):
@@ -267,7 +266,7 @@ def test_kaplan_meier_refuses_other_groups():
 
 
 def test_a_figure_in_the_page_follows_the_theme_and_keeps_its_text():
-    (board,) = boards(make.experiment(0.1, model="a<b>$c$") + make.experiment(0.2, model="dsmil"))
+    (board,) = make.boards(make.experiment(0.1, model="a<b>$c$") + make.experiment(0.2, model="dsmil"))
     drawn = forest(board.rankings[0].lines)
     text = str(inline_svg(drawn, "k1", 'a "forest" <plot>'))
     assert "var(--low)" in text

@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from milsurv.benchmark.prepare import Request, UsageError, check_words, strength_of
-from milsurv.benchmark.session import Session
+from milsurv.benchmark.request import Request
+from milsurv.benchmark.resolve import resolve, strength_of
+from milsurv.benchmark.run import Quiet, run
 from milsurv.datasets.bags import Bags
 from milsurv.datasets.features.opening import open_features
 from milsurv.datasets.labels.read import read_labels
 from milsurv.datasets.simulated import planted
 from milsurv.datasets.simulated.cohort import draw_twin
 from milsurv.datasets.simulated.truth import read_truth
-from milsurv.errors import UnknownName
+from milsurv.errors import UnknownName, UsageError
 from milsurv.survival.concordance import c_index
 
 SITES = [f"S{k}" for k in range(12)]
@@ -137,15 +138,15 @@ def test_without_a_planted_hazard_all_risks_are_equal(tmp_path):
 
 def test_a_planted_cohort_needs_no_features_to_be_named(tmp_path):
     request = Request("site-only", "planted-site", patients=80, folds=2, out=tmp_path)
-    result = Session(tmp_path, "none").run(request)
-    assert request.drawn
+    result = run(request, Quiet(), "none")
+    assert request.simulated
     assert result.experiment.synthetic
     assert 0.55 < (result.summary()["mean"]["selected"] or 0) <= 1
 
 
 def test_draws_and_sizes_shape_drawn_cohorts_only():
     with pytest.raises(UsageError, match="--cohort-seed"):
-        check_words(Request("abmil", "brca", cohort_seed=3))
+        resolve(Request("abmil", "brca", cohort_seed=3))
 
 
 @pytest.mark.parametrize("name", ["planted-cross", "Planted-Cross", "PLANTED-CROSS"])
@@ -155,4 +156,4 @@ def test_however_it_is_spelled_a_planted_cohort_has_its_own_hazard(name):
 
 def test_a_misspelled_planted_cohort_is_guessed():
     with pytest.raises(UnknownName, match="Did you mean planted-fine"):
-        check_words(Request("abmil", "planted-fin"))
+        resolve(Request("abmil", "planted-fin"))

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from milsurv.benchmark.prepare import Request, prepare
-from milsurv.benchmark.session import Session
+from milsurv.benchmark.load import load
+from milsurv.benchmark.request import Request
+from milsurv.benchmark.run import Quiet, run
 from milsurv.datasets.labels.read import read_labels
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -48,9 +49,9 @@ def ask(cohort: str, features: Path, **changes) -> Request:
     return Request(
         changes.pop("model", "meanpool"),
         cohort,
-        features=str(features),
-        labels=DATA / TABLES[cohort],
-        splits=DATA / "crossfusion" / "splits" / f"tcga_{cohort}",
+        features_path=str(features),
+        labels_path=DATA / TABLES[cohort],
+        splits_path=DATA / "crossfusion" / "splits" / f"tcga_{cohort}",
         settings={"epochs": "1", "hidden": "16"},
         **changes,
     )
@@ -61,17 +62,17 @@ def test_a_real_cohort_completes_all_official_folds_with_the_published_counts(co
     labels = read_labels(DATA / TABLES[cohort], cohort)
     slides = [slide for patient in labels.patients for slide in patient.slides]
     features = write_reference_features(tmp_path / "features", slides)
-    result = Session(tmp_path / "out", "none").run(ask(cohort, features))
+    result = run(ask(cohort, features), Quiet(), "none")
     patients, n_slides, events = COUNTS[cohort]
     assert result.complete and len(result.rows) == 5
     assert len(slides) == n_slides
-    assert {(row["patients"], row["events"]) for row in result.rows} == {(patients, events)}
-    assert result.rows[0]["folds_name"] == "official" and result.rows[0]["synthetic"] is False
+    assert {(row.patients, row.events) for row in result.rows} == {(patients, events)}
+    assert result.rows[0].folds_name == "official" and result.rows[0].synthetic is False
     if cohort == "blca":
-        assert [row["n_test"] for row in result.rows] == [75, 75, 75, 74, 74]
-        assert [row["events_test"] for row in result.rows] == [34, 34, 34, 34, 33]
+        assert [row.n_test for row in result.rows] == [75, 75, 75, 74, 74]
+        assert [row.events_test for row in result.rows] == [34, 34, 34, 34, 33]
     for row in result.rows:
-        assert 0 < row["c_index_selected"] < 1
+        assert 0 < row.score("c_index_selected") < 1
 
 
 @pytest.mark.parametrize(
@@ -81,8 +82,8 @@ def test_a_real_cohort_completes_all_official_folds_with_the_published_counts(co
 def test_oddities_of_the_public_tables_are_told(cohort, code, count, tmp_path):
     labels = read_labels(DATA / TABLES[cohort], cohort)
     slides = [slide for patient in labels.patients for slide in patient.slides]
-    _, material = prepare(ask(cohort, write_reference_features(tmp_path, slides)))
-    assert {finding.code: finding.count for finding in material.findings}[code] == count
+    _, data = load(ask(cohort, write_reference_features(tmp_path, slides)))
+    assert {finding.code: finding.count for finding in data.findings}[code] == count
 
 
 def test_a_slide_without_features_is_named_before_training(tmp_path):
@@ -92,7 +93,7 @@ def test_a_slide_without_features_is_named_before_training(tmp_path):
     slides = [slide for patient in labels.patients for slide in patient.slides]
     features = write_reference_features(tmp_path, slides[:-1])
     with pytest.raises(DataError, match=slides[-1]):
-        prepare(ask("blca", features))
+        load(ask("blca", features))
 
 
 def test_who_was_left_out_is_kept_beside_the_results(tmp_path):
@@ -100,7 +101,7 @@ def test_who_was_left_out_is_kept_beside_the_results(tmp_path):
 
     labels = read_labels(DATA / TABLES["coad"], "coad")
     slides = [slide for patient in labels.patients for slide in patient.slides]
-    result = Session(tmp_path / "out", "none").run(ask("coad", write_reference_features(tmp_path / "x", slides)))
+    result = run(ask("coad", write_reference_features(tmp_path / "x", slides)), Quiet(), "none")
     folder = tmp_path / "out" / "experiments" / result.experiment.id
     remarks = json.loads((folder / "remarks.json").read_text())
     assert remarks["left_out"] == dict(labels.excluded)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from milsurv.leaderboards.result_row import READINGS, ResultRow, RowError, metric_columns, parse_row
+from milsurv.errors import RowError
+from milsurv.leaderboards.result_row import READINGS, ResultRow, metric_columns, parse_row
 from milsurv.survival import metrics
 from milsurv.survival.metric import Metric
 

@@ -9,11 +9,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from milsurv.benchmark.cross_validate import fold_parts, run
+from milsurv.benchmark.cross_validate import cross_validate, fold_parts
 from milsurv.benchmark.experiment import seed_for
-from milsurv.benchmark.prepare import Request, UsageError, command_of, prepare
+from milsurv.benchmark.load import load
+from milsurv.benchmark.request import Request
 from milsurv.benchmark.results.folder import CannotWrite, ResultFolder
-from milsurv.errors import DataError
+from milsurv.errors import DataError, UsageError
+from milsurv.leaderboards.result_row import parse_row
 from milsurv.models import registry
 from milsurv.models.spec import ModelSpec
 
@@ -44,25 +46,30 @@ class Silent:
 
 def request(twin: Path, **changes) -> Request:
     plain = Request(
-        "abmil", "blca", features=str(twin / "features"), labels=twin / "labels.csv", settings={"epochs": "3"}, folds=3
+        "abmil",
+        "blca",
+        features_path=str(twin / "features"),
+        labels_path=twin / "labels.csv",
+        settings={"epochs": "3"},
+        folds=3,
     )
     return dataclasses.replace(plain, **changes)
 
 
 def run_it(asked: Request, out: Path, watcher: Silent | None = None):
     watcher = watcher or Silent()
-    experiment, material = prepare(asked)
-    return experiment, run(experiment, material, out, command_of(asked), watcher, watcher)
+    experiment, data = load(asked)
+    return experiment, cross_validate(experiment, data, out, asked.command, watcher, watcher)
 
 
 def numbers(rows) -> list[dict]:
     changing = {"seconds", "created", "code_version", "hardware"}
-    return [{key: value for key, value in row.items() if key not in changing} for row in rows]
+    return [{key: value for key, value in row.to_json().items() if key not in changing} for row in rows]
 
 
 def test_the_id_hashes_everything_that_decides_the_numbers(twin):
     ids = {
-        prepare(asked)[0].id
+        load(asked)[0].id
         for asked in (
             request(twin),
             request(twin, seed=1),
@@ -74,12 +81,12 @@ def test_the_id_hashes_everything_that_decides_the_numbers(twin):
         )
     }
     assert len(ids) == 7
-    assert prepare(request(twin))[0].id in ids
+    assert load(request(twin))[0].id in ids
 
 
 def test_the_id_follows_the_content_and_not_the_place(twin, tmp_path):
     copied = shutil.copytree(twin, tmp_path / "elsewhere")
-    assert prepare(request(copied))[0].id == prepare(request(twin))[0].id
+    assert load(request(copied))[0].id == load(request(twin))[0].id
 
 
 def test_seeds_differ_by_fold_and_purpose_and_nothing_else():
@@ -90,7 +97,7 @@ def test_seeds_differ_by_fold_and_purpose_and_nothing_else():
 def test_the_same_experiment_gives_the_same_numbers(twin, tmp_path):
     first, second = (run_it(request(twin), tmp_path / name)[1] for name in ("a", "b"))
     assert numbers(first) == numbers(second)
-    assert all(row["status"] == "finished" for row in first)
+    assert all(row.status == "finished" for row in first)
 
 
 def test_an_interrupted_run_resumes_to_the_same_numbers_and_computes_only_what_is_missing(twin, tmp_path):
@@ -125,11 +132,11 @@ def test_a_fold_whose_files_are_not_whole_is_computed_again(twin, tmp_path, dama
 
 def test_folds_run_in_any_order_give_the_same_numbers(twin, tmp_path):
     _, whole = run_it(request(twin), tmp_path / "whole")
-    experiment, material = prepare(request(twin))
+    experiment, data = load(request(twin))
     apart = [
         row
         for fold in (2, 0, 1)
-        for row in run(experiment, material, tmp_path / "apart", "", Silent(), Silent(), only=[fold])
+        for row in cross_validate(experiment, data, tmp_path / "apart", "", Silent(), Silent(), only=[fold])
     ]
 
     def by_fold(rows) -> dict:
@@ -157,7 +164,7 @@ def test_shuffling_the_labels_of_a_test_part_changes_nothing_about_its_training(
 
     results = []
     for name, labels in (("true", twin / "labels.csv"), ("shuffled", tmp_path / "labels.csv")):
-        asked = request(twin, labels=labels, splits=fold, settings={"epochs": "4", "learning_rate": "0.01"})
+        asked = request(twin, labels_path=labels, splits_path=fold, settings={"epochs": "4", "learning_rate": "0.01"})
         experiment, rows = run_it(asked, tmp_path / name)
         place = ResultFolder(tmp_path / name, experiment).fold(0)
         results.append((rows[0], pd.read_csv(place / "curves.csv"), pd.read_csv(place / "predictions.csv")))
@@ -169,13 +176,13 @@ def test_shuffling_the_labels_of_a_test_part_changes_nothing_about_its_training(
     for reading in ("selected", "last"):
         a, b = (frame[frame.reading == reading][learnt] for frame in (true_risk, shuffled_risk))
         pd.testing.assert_frame_equal(a, b)
-    assert true["epoch_selected"] == shuffled["epoch_selected"]
-    assert true["bin_edges"] == shuffled["bin_edges"]
+    assert true.epoch_selected == shuffled.epoch_selected
+    assert true.bin_edges == shuffled.bin_edges
 
 
 def test_the_best_reading_is_never_below_the_others(twin, tmp_path):
     for row in run_it(request(twin), tmp_path)[1]:
-        assert row["c_index_best"] >= max(row["c_index_selected"], row["c_index_last"])
+        assert row.score("c_index_best") >= max(row.score("c_index_selected"), row.score("c_index_last"))
 
 
 def test_out_of_fold_predictions_are_one_table_that_reproduces_the_rows(twin, tmp_path):
@@ -187,9 +194,9 @@ def test_out_of_fold_predictions_are_one_table_that_reproduces_the_rows(twin, tm
     assert not table.duplicated(["patient", "reading"]).any()
     assert table.patient.nunique() == 60
     for row in rows:
-        part = table[(table.fold == row["fold"]) & (table.reading == "selected")]
+        part = table[(table.fold == row.fold) & (table.reading == "selected")]
         value = c_index(part.time.to_numpy(), part.event.to_numpy() == 1, part.risk.to_numpy())
-        assert value == row["c_index_selected"]
+        assert value == row.score("c_index_selected")
         assert (part[[c for c in part if c.startswith("survival_")]].diff(axis=1).iloc[:, 1:] <= 1e-9).all(axis=None)
     assert (tmp_path / "experiments" / experiment.id / "kaplan-meier.svg").read_text().startswith("<?xml")
 
@@ -199,24 +206,24 @@ def test_out_of_fold_predictions_are_one_table_that_reproduces_the_rows(twin, tm
 def test_every_loss_trains_models_of_both_families(twin, tmp_path, model, loss):
     small = {"epochs": "1", "loss": loss} | ({"embed_dim": "16", "num_heads": "2"} if model == "crossfusion" else {})
     _, rows = run_it(request(twin, model=model, settings=small), tmp_path)
-    assert [row["status"] for row in rows] == ["finished"] * 3
-    assert all(0 <= row["c_index_selected"] <= 1 and 0 < row["ibs_selected"] < 0.5 for row in rows)
+    assert [row.status for row in rows] == ["finished"] * 3
+    assert all(0 <= row.score("c_index_selected") <= 1 and 0 < row.score("ibs_selected") < 0.5 for row in rows)
 
 
 def test_the_reference_recipe_holds_nothing_out_and_selects_the_last_epoch(twin, tmp_path):
     experiment, rows = run_it(request(twin, recipe="reference", settings={"epochs": "7"}), tmp_path)
     assert experiment.hyperparameters == dict(sorted(experiment.hyperparameters.items()))
     for row in rows:
-        assert row["n_val"] == 0 and row["epoch_selected"] == row["epoch_last"] == 7
-        assert row["epoch_best"] > 5  # after five epochs of warm-up, as the reference does
+        assert row.n_val == 0 and row.epoch_selected == row.epoch_last == 7
+        assert row.epoch_best > 5  # after five epochs of warm-up, as the reference does
 
 
 def test_cohort_bins_are_a_fault_that_must_be_asked_for(twin):
     from milsurv.benchmark.cross_validate import fold_parts
 
-    experiment, material = prepare(request(twin, recipe="reference", settings={"faults": "cohort-bins", "epochs": "1"}))
+    experiment, data = load(request(twin, recipe="reference", settings={"faults": "cohort-bins", "epochs": "1"}))
     assert experiment.recipe.faults == ("cohort-bins",)
-    parts = fold_parts(experiment, material, material.splits[0])
+    parts = fold_parts(experiment, data, data.folds.splits[0])
     assert len(parts.cohort.time) == 60 > len(parts.train.followup.time)
 
 
@@ -224,7 +231,7 @@ def test_the_bins_of_each_recipe_come_from_where_it_says(twin, tmp_path):
     edges = {}
     for name, settings in (("train", {}), ("cohort", {"faults": "cohort-bins"})):
         asked = request(twin, recipe="reference", settings={"epochs": "1", **settings})
-        edges[name] = [row["bin_edges"] for row in run_it(asked, tmp_path / name)[1]]
+        edges[name] = [row.bin_edges for row in run_it(asked, tmp_path / name)[1]]
     assert len({tuple(e.split()[:3]) for e in edges["cohort"]}) == 1
     assert len({tuple(e.split()[:3]) for e in edges["train"]}) == 3
 
@@ -232,21 +239,21 @@ def test_the_bins_of_each_recipe_come_from_where_it_says(twin, tmp_path):
 def test_a_fold_that_fails_is_recorded_and_the_others_still_run(twin, tmp_path):
     copied = shutil.copytree(twin, tmp_path / "damaged")
     asked = request(copied)
-    experiment, material = prepare(asked)
-    victim = material.labels.by_id[material.splits[1].test[0]].slides[0]
+    experiment, data = load(asked)
+    victim = data.labels.by_id[data.folds.splits[1].test[0]].slides[0]
     path = next((copied / "features" / "tiny").glob(f"{victim}.*"))
     path.write_bytes(path.read_bytes()[:-500] + b"\xff" * 500)  # float16 NaNs at the end of the last matrix
-    rows = run(experiment, material, tmp_path / "out", "", Silent(), watcher := Silent())
-    assert {row["status"] for row in rows} == {"failed"}  # the slide is in some part of every fold
-    assert all(victim in row["error"] for row in rows)
+    rows = cross_validate(experiment, data, tmp_path / "out", "", Silent(), watcher := Silent())
+    assert {row.status for row in rows} == {"failed"}  # the slide is in some part of every fold
+    assert all(victim in row.error for row in rows)
     assert watcher.ended == ["FAILED"]
     assert "Traceback" in (ResultFolder(tmp_path / "out", experiment).fold(0) / "error.txt").read_text()
 
 
 def test_two_processes_cannot_compute_one_experiment_at_once(twin, tmp_path):
-    experiment, material = prepare(request(twin))
+    experiment, data = load(request(twin))
     with ResultFolder(tmp_path, experiment).claim(), pytest.raises(CannotWrite, match="another process"):
-        run(experiment, material, tmp_path, "", Silent(), Silent())
+        cross_validate(experiment, data, tmp_path, "", Silent(), Silent())
 
 
 def test_patients_without_features_are_an_error_until_dropping_them_is_asked_for(twin, tmp_path):
@@ -255,13 +262,13 @@ def test_patients_without_features_are_an_error_until_dropping_them_is_asked_for
     for path in gone:
         path.unlink()
     with pytest.raises(DataError, match=gone[0].stem):
-        prepare(request(copied))
-    experiment, material = prepare(request(copied, missing="drop"))
+        load(request(copied))
+    experiment, data = load(request(copied, missing="drop"))
     assert experiment.missing == "drop"
-    assert len(material.labels.patients) == 58
-    assert {"patients_without_features"} <= {finding.code for finding in material.findings}
-    assert len(material.left_out) == 2
-    tested = [patient for split in material.splits for patient in split.test]
+    assert len(data.labels.patients) == 58
+    assert {"patients_without_features"} <= {finding.code for finding in data.findings}
+    assert len(data.left_out) == 2
+    tested = [patient for split in data.folds.splits for patient in split.test]
     assert len(tested) == 58
 
 
@@ -278,26 +285,26 @@ def test_patients_without_features_are_an_error_until_dropping_them_is_asked_for
         ({"model": "crossfusion", "settings": {"num_heads": "7"}}, "cannot be built"),
         ({"device": "tpu"}, "unknown device"),
         ({"strength": "strong"}, "or --features synthetic"),
-        ({"features": "synthetic"}, "leave --labels and --splits out"),
-        ({"features": "nowhere"}, "no such file or folder"),
+        ({"features_path": "synthetic"}, "leave --labels and --splits out"),
+        ({"features_path": "nowhere"}, "no such file or folder"),
         ({"settings": {"scale": "7"}}, "the magnifications are 5, 10 and 20"),
         ({"strength": "nan"}, "--strength nan"),
     ],
 )
 def test_a_request_that_cannot_be_understood_says_what_can(twin, changes, message):
     with pytest.raises((UsageError, ValueError), match=message):
-        prepare(request(twin, **changes))
+        load(request(twin, **changes))
 
 
 def test_a_gpu_that_is_not_there_is_a_clear_error(twin):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     with pytest.raises(UsageError, match="torch sees no GPU"):
-        prepare(request(twin, device="cuda"))
+        load(request(twin, device="cuda"))
 
 
 def test_the_command_of_a_request_asks_for_it_again(twin):
-    command = command_of(request(twin, seed=3, settings={"epochs": "2", "loss": "cox"}))
+    command = request(twin, seed=3, settings={"epochs": "2", "loss": "cox"}).command
     assert command.startswith("bench run --model abmil --cohort blca")
     assert "--seeds 3" in command and "--set epochs=2 --set loss=cox" in command and "--out" not in command
 
@@ -305,23 +312,24 @@ def test_the_command_of_a_request_asks_for_it_again(twin):
 def test_the_row_is_flat_json(twin, tmp_path):
     _, rows = run_it(request(twin), tmp_path)
     for row in rows:
-        assert json.loads(json.dumps(row, allow_nan=False)) == row
-        assert all(not isinstance(value, dict) for value in row.values())
+        flat = row.to_json()
+        assert parse_row(json.loads(json.dumps(flat, allow_nan=False))) == row
+        assert all(not isinstance(value, dict) for value in flat.values())
 
 
 def test_folds_whose_files_count_from_one_reach_the_board(twin, tmp_path):
     from milsurv.leaderboards.publish import publish
 
-    _, material = prepare(request(twin))
+    _, data = load(request(twin))
     splits = tmp_path / "splits"
     splits.mkdir()
-    for number, split in enumerate(material.splits, start=1):
+    for number, split in enumerate(data.folds.splits, start=1):
         pairs = [f"{a}," for a in split.train] + [f",{b}" for b in split.test]
         (splits / f"splits_{number}.csv").write_text("\n".join(["train,val", *pairs]) + "\n")
-    asked = request(twin, splits=splits)
+    asked = request(twin, splits_path=splits)
     experiment, rows = run_it(asked, tmp_path / "out")
-    assert [row["fold"] for row in rows] == [0, 1, 2] and experiment.n_folds == 3
-    assert "folds_renumbered" in {finding.code for finding in prepare(asked)[1].findings}
+    assert [row.fold for row in rows] == [0, 1, 2] and experiment.n_folds == 3
+    assert "folds_renumbered" in {finding.code for finding in load(asked)[1].findings}
     assert not publish(tmp_path / "out" / "experiments", tmp_path / "board").problems
 
 
@@ -357,11 +365,11 @@ def placed(monkeypatch):
 
 def test_a_model_prepares_once_a_fold_on_the_training_set_alone(twin, tmp_path, placed):
     asked = request(twin, model="placed", settings={"epochs": "1"})
-    experiment, material = prepare(asked)
+    experiment, data = load(asked)
     _, rows = run_it(asked, tmp_path)
-    assert [row["status"] for row in rows] == ["finished"] * 3
-    for split, (patients, _) in zip(material.splits, placed, strict=True):
-        parts = fold_parts(experiment, material, split)
+    assert [row.status for row in rows] == ["finished"] * 3
+    for split, (patients, _) in zip(data.folds.splits, placed, strict=True):
+        parts = fold_parts(experiment, data, split)
         assert patients == parts.train.patients
         assert not set(patients) & {*parts.val.patients, *parts.test.patients}
     assert len({drawn for _, drawn in placed}) == 3
@@ -375,17 +383,19 @@ def test_what_a_model_prepared_does_not_move_with_the_test_set(twin, tmp_path, p
             lambda self, epoch, line: kept.setdefault(len(kept), self.model.state_dict()["centre"].clone()),
         )
         asked = request(twin, model="placed", settings={"epochs": "1"})
-        experiment, material = prepare(asked)
+        experiment, data = load(asked)
         if out == "shuffled":
-            features = {p: material.bags[p] for s in material.splits[:1] for p in s.test}
+            features = {p: data.bags[p] for s in data.folds.splits[:1] for p in s.test}
             names = list(features)
             moved = dict(zip(names, [features[p] for p in reversed(names)], strict=True))
-            read = type(material.bags).__getitem__
+            read = type(data.bags).__getitem__
             monkeypatch.setattr(
-                type(material.bags), "__getitem__", lambda self, p: moved[p] if p in moved else read(self, p)
+                type(data.bags), "__getitem__", lambda self, p: moved[p] if p in moved else read(self, p)
             )
         watcher = Silent()
-        run(experiment, material, tmp_path / out, command_of(asked), watcher, watcher, only=(material.splits[0].fold,))
+        cross_validate(
+            experiment, data, tmp_path / out, asked.command, watcher, watcher, only=(data.folds.splits[0].fold,)
+        )
         return kept[0]
 
     assert torch.equal(weights("plain"), weights("shuffled"))
@@ -401,7 +411,7 @@ def test_a_model_that_needs_places_refuses_features_without_coordinates_and_says
         write_slide(
             tmp_path / "bare", slide, features, dict.fromkeys(features), backbone="tiny", patch_px=256, synthetic=True
         )
-    asked = request(twin, model="placed", features=str(tmp_path / "bare"))
+    asked = request(twin, model="placed", features_path=str(tmp_path / "bare"))
     with pytest.raises(DataError, match=r"have no patch coordinates .*--coords.*bench list models"):
-        prepare(asked)
-    assert prepare(dataclasses.replace(asked, model="abmil"))
+        load(asked)
+    assert load(dataclasses.replace(asked, model="abmil"))

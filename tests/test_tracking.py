@@ -3,26 +3,27 @@
 import json
 import socket
 import sqlite3
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from milsurv.benchmark.prepare import Request
+from milsurv.benchmark.request import Request
 from milsurv.benchmark.results.tracking import NAME, fetch, local_store
-from milsurv.benchmark.session import Session
+from milsurv.benchmark.run import Quiet, run
 
 
 def request(twin: Path, out: Path, epochs: int = 3) -> Request:
     """A small experiment that trains in a second."""
     features, labels = str(twin / "features"), twin / "labels.csv"
     return Request(
-        "abmil", "blca", features=features, labels=labels, settings={"epochs": str(epochs)}, folds=3, out=out
+        "abmil", "blca", features_path=features, labels_path=labels, settings={"epochs": str(epochs)}, folds=3, out=out
     )
 
 
 @pytest.fixture(scope="module")
 def tracked(twin, with_store, tmp_path_factory) -> Path:
     out = with_store(tmp_path_factory.mktemp("tracked"))
-    Session(out, None).run(request(twin, out=out))
+    run(request(twin, out=out), Quiet())
     return out
 
 
@@ -62,7 +63,7 @@ def test_a_run_holds_parameters_metrics_curves_files_and_provenance(tracked):
 
 
 def test_logging_again_adds_nothing(tracked, twin):
-    Session(tracked, None).run(request(twin, out=tracked))
+    run(request(twin, out=tracked), Quiet())
     assert len(runs(tracked, "fold")[1]) == 3 and len(runs(tracked, "experiment")[1]) == 1
 
 
@@ -76,21 +77,23 @@ def test_a_board_from_the_store_equals_the_board_from_files(tracked, tmp_path):
 
 
 def test_an_interrupted_run_is_marked_and_taken_up_again(twin, with_store, tmp_path, monkeypatch):
-    from milsurv.benchmark import session
-
     with_store(tmp_path)
 
-    class Interrupting(session.console.FoldProgress):
-        def fold(self, fold, row, computed):
-            raise KeyboardInterrupt
+    class Interrupting(Quiet):
+        @contextmanager
+        def training(self, title, folds, epochs):
+            with super().training(title, folds, epochs) as watcher:
+                monkeypatch.setattr(watcher, "fold", stop)
+                yield watcher
 
-    with monkeypatch.context() as patch:
-        patch.setattr(session.console, "FoldProgress", Interrupting)
-        with pytest.raises(KeyboardInterrupt):
-            Session(tmp_path, None).run(request(twin, out=tmp_path))
+    def stop(fold, row, computed):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="interrupted; 0 of 3 folds are kept"):
+        run(request(twin, out=tmp_path), Interrupting())
     assert runs(tmp_path, "experiment")[1][0].info.status == "KILLED"
-    Session(tmp_path, None).run(request(twin, out=tmp_path))
-    assert [run.info.status for run in runs(tmp_path, "experiment")[1]] == ["FINISHED"]
+    run(request(twin, out=tmp_path), Quiet())
+    assert [one.info.status for one in runs(tmp_path, "experiment")[1]] == ["FINISHED"]
     assert len(runs(tmp_path, "fold")[1]) == 3
 
 
@@ -116,28 +119,28 @@ def test_reading_a_store_that_is_not_there_creates_none(tmp_path):
     assert not (tmp_path / "typo.db").exists()
 
 
-def test_a_locked_database_costs_no_result_and_is_caught_up_later(twin, with_store, tmp_path, capsys):
+def test_a_locked_database_costs_no_result_and_is_caught_up_later(twin, with_store, tmp_path):
     with_store(tmp_path)
-    Session(tmp_path, None).run(request(twin, out=tmp_path, epochs=1))
+    run(request(twin, out=tmp_path, epochs=1), Quiet())
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         database.execute("BEGIN EXCLUSIVE")
-        finished = Session(tmp_path, None).run(request(twin, out=tmp_path))
+        with pytest.warns(UserWarning, match="did not take the results"):
+            finished = run(request(twin, out=tmp_path), Quiet())
         assert finished.complete
         database.rollback()
-    assert "did not take the results" in capsys.readouterr().err
     assert len(runs(tmp_path, "fold")[1]) == 3
-    Session(tmp_path, None).run(request(twin, out=tmp_path))
+    run(request(twin, out=tmp_path), Quiet())
     assert len(runs(tmp_path, "fold")[1]) == 6
 
 
-def test_a_server_that_is_gone_costs_no_result(twin, tmp_path, capsys, monkeypatch):
+def test_a_server_that_is_gone_costs_no_result(twin, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    finished = Session(tmp_path, f"http://127.0.0.1:{port}").run(request(twin, out=tmp_path))
+    with pytest.warns(UserWarning, match="did not take the results"):
+        finished = run(request(twin, out=tmp_path), Quiet(), f"http://127.0.0.1:{port}")
     assert finished.complete
-    assert "did not take the results" in capsys.readouterr().err
 
 
 def test_a_store_without_our_experiments_says_so(with_store, tmp_path):
@@ -149,5 +152,5 @@ def test_a_store_without_our_experiments_says_so(with_store, tmp_path):
 
 
 def test_no_tracking_is_possible(twin, tmp_path):
-    assert Session(tmp_path, "none").run(request(twin, out=tmp_path)).complete
+    assert run(request(twin, out=tmp_path), Quiet(), "none").complete
     assert not (tmp_path / "mlflow.db").exists()

@@ -1,12 +1,12 @@
-"""What a verification found: what is wrong, what was held against what, and what could not be checked."""
+"""What a verification found: what is wrong, what was checked, and what could not be checked."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass
-class Report:
-    """`faults` are reasons to refuse the entry; `checked` counts what was held, by kind; `unchecked` says what was not,
-    and why."""
+class Verification:
+    """`faults` are reasons to refuse the entry; `checked` counts what is as it should be, by kind; `unchecked` lists
+    what could not be checked, and why."""
 
     faults: list[str] = field(default_factory=list)
     checked: dict[str, int] = field(default_factory=dict)
@@ -16,11 +16,11 @@ class Report:
         """Something is wrong."""
         self.faults.append(text)
 
-    def held(self, kind: str, times: int = 1) -> None:
+    def passed(self, kind: str, times: int = 1) -> None:
         """`times` things of this kind are as they should be."""
         self.checked[kind] = self.checked.get(kind, 0) + times
 
     def skip(self, text: str) -> None:
-        """Something cannot be checked; each reason is told once."""
+        """Something cannot be checked; each reason is listed once."""
         if text not in self.unchecked:
             self.unchecked.append(text)
