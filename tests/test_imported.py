@@ -13,6 +13,7 @@ from milsurv.benchmark.run import Quiet
 from milsurv.errors import DataError
 from milsurv.leaderboards.publish import gather, publish
 from milsurv.leaderboards.result_row import parse_row
+from milsurv.survival.concordance import c_index
 from typer.testing import CliRunner
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "published"
