@@ -35,7 +35,7 @@ DEFINED_IN = {
 ONE_IMPORTER = {
     "mlflow": {"benchmark/results/tracking.py"},
     "sksurv": {f"survival/{name}.py" for name in ("metrics", "cox", "risk_groups")},
-    "rich": {"benchmark/cli/console.py"},
+    "rich": {"benchmark/console.py"},
     "openslide": {"datasets/slides/slide.py"},
     "skimage": {"datasets/slides/tissue.py"},
 }

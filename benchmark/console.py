@@ -24,13 +24,13 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from ...datasets.findings import Finding
-from ...leaderboards.result_row import ResultRow
-from ...survival.metrics import METRICS
+from ..datasets.findings import Finding
+from ..leaderboards.result_row import ResultRow
+from ..survival.metrics import METRICS
 
 if TYPE_CHECKING:
-    from ...leaderboards.render.text_tables import TextTable
-    from ..verify.verification import Verification
+    from ..leaderboards.render.text_tables import TextTable
+    from .verify.verification import Verification
 
 # Without a terminal there is no width to fit into: tables are written whole.
 OUT = Console(highlight=False, width=None if sys.stdout.isatty() else 220)
