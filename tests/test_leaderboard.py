@@ -206,7 +206,7 @@ def test_other_labels_or_folds_are_another_table_and_a_note_says_why(key, word):
 
 @pytest.mark.parametrize("apart", [{"patients": 372}, {"events": 168}, {"slides": "slide"}, {"slides": "mean-risk"}])
 def test_lines_scored_on_other_patients_or_slides_are_never_ranked_together(apart):
-    (board,) = boards(make.experiment(0.1) + make.experiment(0.2, model="dsmil", **apart))
+    (board,) = make.boards(make.experiment(0.1) + make.experiment(0.2, model="dsmil", **apart))
     assert [len(ranking.lines) for ranking in board.rankings] == [1, 1]
     assert "They are ranked in 2 separate tables" in board.notes[0]
 
