@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import RowError
-from ..survival.group_curves import GroupCurves, group_curves
+from ..survival.risk_groups import GroupCurves, group_curves
 from .result_row import READINGS
 from .rows import Problem
 

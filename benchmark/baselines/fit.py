@@ -14,7 +14,7 @@ from ...datasets.patient import Patient
 from ...errors import DataError, some
 from ...survival.cox import CannotFit, Cox, fit_cox
 from ...survival.followup import FollowUp, Prediction
-from ...survival.kaplan_meier import kaplan_meier_curve
+from ...survival.kaplan_meier import kaplan_meier
 from ...survival.time_bins import fit_bins
 from ..cohort_data import CohortData
 from ..experiment import seed_for
@@ -71,8 +71,7 @@ def fit_baseline(
     if name == "random":
         risk = np.random.default_rng(seed_for(seed, fold, "random")).normal(size=len(test))
         high, parameters, seconds = risk > 0, 0, 0.0
-        curve = kaplan_meier_curve(train_followup.time, train_followup.event)
-        alive = curve.survival[np.searchsorted(curve.times, edges, side="right") - 1]
+        alive = kaplan_meier(train_followup.time, train_followup.event).at(edges)
         survival = np.tile(alive, (len(test), 1))
     else:
         if name == "bag-size":

@@ -19,7 +19,8 @@ from ..resolve import model_settings
 from ..results.folder import table, write
 from ..training.batches import pack
 from ..training.fit import Precision
-from ..training.losses import LOSSES, log_survival
+from ..training.hazards import log_survival
+from ..training.losses import LOSSES
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...leaderboards.result_row import READINGS, ResultRow
+from ...survival.concordance import c_index
 from ...survival.followup import FollowUp, NotComputable, Prediction
-from ...survival.metrics import METRICS, brier_null, c_index, score_all
+from ...survival.metrics import METRICS, brier_null, score_all
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from torch import nn
 
 from ...leaderboards.result_row import READINGS
 from ...models.contract import Prepares
+from ...survival.concordance import c_index
 from ...survival.followup import FollowUp, NotComputable, Prediction
-from ...survival.metrics import c_index
 from ...survival.time_bins import fit_bins
 from ..experiment import Experiment, seed_for
 from ..recipe import Recipe, epochs_of

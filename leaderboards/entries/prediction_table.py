@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ...survival.concordance import concordance
+from ...survival.concordance import c_index
 from ..predictions import COLUMNS, numbered_columns
 from ..result_row import READINGS
 
@@ -76,10 +76,10 @@ def _parts(table: pd.DataFrame):
 
 def _same(part: pd.DataFrame, short: np.ndarray) -> bool:
     try:
-        full = concordance(part["time"], part["event"], part["risk"])
+        full = c_index(part["time"], part["event"], part["risk"])
     except ValueError:
         return True
-    return full == concordance(part["time"], part["event"], short)
+    return full == c_index(part["time"], part["event"], short)
 
 
 def _survival(value: float, exact: bool) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.util import hash_pandas_object
 
-from ...survival.group_curves import GroupCurves
+from ...survival.risk_groups import GroupCurves
 from ..cache.predictions import CachedPredictions
 from ..cache.store import Cache
 from ..predictions import risk_group_curves

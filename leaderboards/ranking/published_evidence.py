@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ...errors import RowError
-from ...survival.comparisons import Estimate
-from ...survival.group_curves import GroupCurves
+from ...survival.comparisons import IntervalEstimate
+from ...survival.risk_groups import GroupCurves
 from ..result_row import READINGS
 
 Members = tuple[str, ...]
@@ -27,8 +27,8 @@ class PublishedEvidence:
     minus the second, with its p-value for this pair alone. curves: by experiment. resamples: the most that were used.
     """
 
-    intervals: Mapping[Members, Mapping[str, Estimate]] = field(default_factory=dict)
-    differences: Mapping[tuple[Members, Members], Estimate] = field(default_factory=dict)
+    intervals: Mapping[Members, Mapping[str, IntervalEstimate]] = field(default_factory=dict)
+    differences: Mapping[tuple[Members, Members], IntervalEstimate] = field(default_factory=dict)
     curves: Mapping[str, GroupCurves] = field(default_factory=dict)
     resamples: int = 0
 
@@ -45,12 +45,12 @@ class PublishedEvidence:
         lines = {*self.intervals, *(line for pair in self.differences for line in pair)}
         return {name for line in lines for name in line} | set(self.curves)
 
-    def difference(self, first: Members, second: Members) -> Estimate | None:
+    def difference(self, first: Members, second: Members) -> IntervalEstimate | None:
         """The difference of two lines in this order, whichever way round it is stored."""
         found, opposite = self.differences.get((first, second)), self.differences.get((second, first))
         if found is not None or opposite is None:
             return found
-        return Estimate(
+        return IntervalEstimate(
             -opposite.value,
             -opposite.high,
             -opposite.low,
@@ -89,8 +89,10 @@ class _Interval(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"{self.p} is no p-value")
 
     @property
-    def estimate(self) -> Estimate:
-        return Estimate(self.value, self.low, self.high, self.standard_error, self.p, self.level, self.undefined)
+    def estimate(self) -> IntervalEstimate:
+        return IntervalEstimate(
+            self.value, self.low, self.high, self.standard_error, self.p, self.level, self.undefined
+        )
 
 
 class _Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,7 +139,7 @@ def parse_evidence(data: bytes, name: str) -> PublishedEvidence:
     )
 
 
-def plain(found: Estimate) -> dict[str, float | int | None]:
+def plain(found: IntervalEstimate) -> dict[str, float | int | None]:
     """An estimate as plain values."""
     numbers = {key: getattr(found, key) for key in ("value", "low", "high", "standard_error", "level", "undefined")}
     return numbers if found.p is None else numbers | {"p": found.p}

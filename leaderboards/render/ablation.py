@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ...errors import RowError
-from ...survival.comparisons import Estimate
+from ...survival.comparisons import IntervalEstimate
 from ..ranking.board import BASELINE, IMPORTED, Board, Line, Ranking
 from ..ranking.comparisons import Resampling
 from ..ranking.evidence import SURVIVES, Pair, how
@@ -32,7 +32,7 @@ class Cell:
     nothing is known; `interval` is that of its own C-index."""
 
     line: Line
-    interval: Estimate | None
+    interval: IntervalEstimate | None
     pair: Pair | None
     is_reference: bool
 

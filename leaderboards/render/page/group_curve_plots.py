@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
-from ....survival.group_curves import GroupCurve, GroupCurves
+from ....survival.risk_groups import GroupCurve, GroupCurves
 from ...cache.store import Cache
 from ...ranking.board import Board
 from ...ranking.cached_evidence import cached_curves
