@@ -8,13 +8,13 @@ from pathlib import Path
 
 from ..datasets import backbones, cohorts
 from ..datasets.bags import Bags
-from ..datasets.cohort import Cohort
+from ..datasets.cohorts import Cohort
 from ..datasets.features.opening import open_features
 from ..datasets.features.reader import Reader
 from ..datasets.folds.read import Folds, Split, read_splits, stratified_folds
 from ..datasets.folds.site_preserving import site_preserving_folds
 from ..datasets.labels.columns import parse_columns
-from ..datasets.labels.link_slides import attach_slides
+from ..datasets.labels.link_slides import link_slides
 from ..datasets.labels.read import Labels, read_labels
 from ..datasets.labels.several_slides import MODES, select_slides
 from ..datasets.layout import find_features, find_labels, find_splits
@@ -230,7 +230,7 @@ def prepare(
     place, labels = read_table(request, choice.cohort, drawing)
     reader = reader_for(request, place.features or Path(), labels)
     if labels.without_slides:
-        labels = attach_slides(labels, reader.slides)
+        labels = link_slides(labels, reader.slides)
     folds = folds_for(request, place, labels)
     units = select_slides(labels, request.slides)
     missing = "drop" if request.missing == "drop" else "error"
@@ -359,14 +359,14 @@ def strength_of(request: Request) -> str | float:
 
 def _draw(request: Request, cohort: Cohort, drawing: Callable[[int, int], None] | None) -> Path:
     """The folder of the drawn cohort; every strength, size and draw has one of its own."""
-    from ..datasets.simulated.cohort import draw_twin
+    from ..datasets.simulated.cohort import simulate_cohort
 
     strength = strength_of(request)
     of_its_own = cohort.planted is not None and request.backbone is None
     backbone = PLANTED_BACKBONE if of_its_own else backbones.get(request.backbone or SYNTHETIC_BACKBONE).name
     name = f"{cohort.name}-{backbone}-{strength}" + (f"-{request.patients}" if request.patients else "")
     name += f"-draw{request.cohort_seed}" if request.cohort_seed else ""
-    return draw_twin(
+    return simulate_cohort(
         cohort,
         backbone,
         request.out / SYNTHETIC / name,

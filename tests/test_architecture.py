@@ -13,12 +13,17 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("benchmark", "datasets", "leaderboards", "models", "survival")
 FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 
+FILES_OF_DATASETS = [path for path in FILES if path.is_relative_to(ROOT / "datasets")]
+
 ONE_IMPORTER = {
     "mlflow": {"benchmark/results/tracking.py"},
     "sksurv": {"survival/metrics.py", "survival/cox.py"},
     "rich": {"benchmark/cli/console.py"},
     "openslide": {"datasets/slides/slide.py"},
     "skimage": {"datasets/slides/tissue.py"},
+    "requests": {"datasets/gdc/search.py"},
+    "tenacity": {"datasets/gdc/search.py"},
+    "cachetools": {"datasets/bags.py"},
 }
 ONE_FOLDER = {
     "h5py": "datasets/features",
@@ -26,6 +31,10 @@ ONE_FOLDER = {
     "timm": "datasets/encoders",
     "transformers": "datasets/encoders",
 }
+DATASETS = (  # folders and files of datasets/, each of which imports only those before it
+    *("findings", "patient", "split", "truth", "cohorts", "backbones", "layout", "worker"),
+    *("slides", "encoders", "features", "bags", "labels", "folds", "gdc", "simulated", "check"),
+)
 UPWARDS = ("cache", "ranking", "entries", "render")  # folders of leaderboards/
 WAYS_IN = ("publish", "committed", "figure_set", "cached_evidence")
 
@@ -61,6 +70,16 @@ def test_a_folder_of_the_leaderboards_imports_only_those_below_it():
         for path in (ROOT / "leaderboards" / folder).rglob("*.py"):
             wrong = {name for name in imports(path) if any(name == o or name.startswith(o + ".") for o in above)}
             assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def test_a_place_in_datasets_imports_only_those_before_it():
+    places = {path.relative_to(ROOT / "datasets").parts[0].removesuffix(".py") for path in FILES_OF_DATASETS}
+    assert places == set(DATASETS)
+    for path in FILES_OF_DATASETS:
+        place = path.relative_to(ROOT / "datasets").parts[0].removesuffix(".py")
+        later = {f"milsurv.datasets.{other}" for other in DATASETS[DATASETS.index(place) + 1 :]}
+        wrong = {name for name in imports(path) if any(name == o or name.startswith(o + ".") for o in later)}
+        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
 
 
 @pytest.mark.parametrize("library", ONE_IMPORTER)

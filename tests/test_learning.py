@@ -7,7 +7,7 @@ import pytest
 from milsurv.benchmark.cross_validate import fold_parts, run
 from milsurv.benchmark.prepare import Request, prepare
 from milsurv.benchmark.session import Finished
-from milsurv.datasets.simulated.cohort import draw_twin
+from milsurv.datasets.simulated.cohort import simulate_cohort
 from milsurv.models.registry import MODELS
 from milsurv.survival.metrics import c_index
 
@@ -31,7 +31,7 @@ class Nobody:
 
 
 def twin_of(strength: float, folder: Path, patients: int) -> Path:
-    return draw_twin("blca", "tiny", folder / "blca", strength=strength, patients=patients, cells=3, dim=64)
+    return simulate_cohort("blca", "tiny", folder / "blca", strength=strength, patients=patients, cells=3, dim=64)
 
 
 def finished(model: str, twin: Path, out: Path, **settings: str):

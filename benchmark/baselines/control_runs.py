@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 from ...datasets import cohorts
 from ...datasets.bags import Bags
-from ...datasets.cohort import Cohort
+from ...datasets.cohorts import Cohort
 from ...datasets.findings import Finding
 from ...datasets.folds.read import Folds
-from ...datasets.labels.link_slides import attach_slides
+from ...datasets.labels.link_slides import link_slides
 from ...datasets.labels.read import Labels
 from ...datasets.labels.several_slides import Units, select_slides
 from ..cross_validate import Material, without
@@ -107,7 +107,7 @@ def prepare_control(
     wanted = counts or request.missing == "drop" or labels.without_slides
     reader = reader_for(request, place.features, labels) if wanted and place.features else None
     if reader is not None and labels.without_slides:
-        labels = attach_slides(labels, reader.slides)
+        labels = link_slides(labels, reader.slides)
     folds = folds_for(request, place, labels)
     units = _units(labels, request.slides)
     findings = (*labels.findings, *folds.findings, *units.findings)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...datasets.folds.split import Folds, Split
 from ...datasets.folds.stratified import fingerprint_of
 from ...datasets.labels.read import Counts, Labels
 from ...datasets.patient import SYNTHETIC_PREFIX, Patient, site_of
+from ...datasets.split import Folds, Split
 from ...errors import DataError, some
 from ...files import fingerprint
 from ..baselines.controls import followup

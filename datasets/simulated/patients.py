@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...survival.oracle_concordance import concordance
-from ..cohort import Cohort
+from ..cohorts import Cohort
 
 SHAPE = 2.0  # of the Weibull baseline; an increasing hazard
 DAYS = 30.44  # days in a month, as in the public tables
