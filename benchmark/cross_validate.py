@@ -19,8 +19,8 @@ from ..datasets.labels.read import Labels
 from ..datasets.labels.several_slides import Units
 from ..errors import DataError
 from ..models import registry
+from ..survival.concordance import c_index
 from ..survival.followup import FollowUp, NotComputable
-from ..survival.metrics import c_index
 from .experiment import Experiment, seed_for
 from .recipe import title as recipe_title
 from .results.folder import CannotWrite, ResultFolder

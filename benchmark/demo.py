@@ -11,7 +11,7 @@ import numpy as np
 from ..datasets.folds.read import read_splits
 from ..datasets.labels.read import Labels, read_labels
 from ..datasets.simulated.rendering.cohort import AREA, render
-from ..survival.comparable_pairs import chance_sd
+from ..survival.concordance import chance_sd
 from .extraction.extract import ExtractionOptions, backbone_folder, extract
 from .prepare import Request
 from .session import Finished
@@ -92,5 +92,5 @@ def _chance(demo: Demo, labels: Labels) -> float:
     sds = []
     for split in read_splits(demo.data / COHORT / "splits", labels).splits:
         test = [labels.by_id[i] for i in split.test]
-        sds.append(chance_sd(np.array([p.event for p in test]), np.array([p.time for p in test])))
+        sds.append(chance_sd(np.array([p.time for p in test]), np.array([p.event for p in test])))
     return 1.96 * math.sqrt(sum(sd**2 for sd in sds)) / len(sds)

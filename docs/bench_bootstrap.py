@@ -12,18 +12,14 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import time as clock  # noqa: E402  # the environment comes first
 
 import numpy as np  # noqa: E402
+from milsurv.survival.bootstrap import draw_counts, resampled, scored_pairs  # noqa: E402
 from milsurv.survival.comparisons import (  # noqa: E402
+    bootstrap_interval,
     corrected_t_test,
     minimum_detectable_difference,
     paired_bootstrap,
 )
-from milsurv.survival.concordance import (  # noqa: E402
-    bootstrap_concordance,
-    concordance,
-    draw_counts,
-    pairs,
-    resampled,
-)
+from milsurv.survival.concordance import c_index  # noqa: E402
 from scipy import stats  # noqa: E402
 from sksurv.metrics import concordance_index_censored  # noqa: E402
 
@@ -39,10 +35,10 @@ def main() -> None:
         time, event = np.round(np.minimum(death, censored) + 0.1, 1), death <= censored
         risk = np.round(truth + rng.normal(size=n), 2)
         started = clock.perf_counter()
-        bootstrap_concordance(time, event, risk, resamples=10_000)
+        bootstrap_interval(time, event, risk, np.zeros(n), resamples=10_000)
         ours = clock.perf_counter() - started
         counts = next(draw_counts(n, 20, rng))
-        mine = resampled(pairs(time, event, risk), counts)
+        mine = resampled(scored_pairs(time, event, risk), counts)
         started = clock.perf_counter()
         places = [np.repeat(np.arange(n), count) for count in counts]
         theirs = [concordance_index_censored(event[at], time[at], risk[at])[0] for at in places]
@@ -74,7 +70,7 @@ def validity() -> None:
             second = truth + 1.5 * rng.normal(size=n)
             estimate = paired_bootstrap(time, event, first, second, fold, resamples=1000, seed=repeat)
             parts = [fold == k for k in range(5)]
-            scores = [[concordance(time[at], event[at], risk[at]) for at in parts] for risk in (first, second)]
+            scores = [[c_index(time[at], event[at], risk[at]) for at in parts] for risk in (first, second)]
             rejected += (estimate.p or 0.0) <= 0.05
             by_t += (corrected_t_test(np.subtract(*scores).tolist(), n / 5, 4 * n / 5).p or 0.0) <= 0.05
             found.append((estimate.value, minimum_detectable_difference(estimate.standard_error)))

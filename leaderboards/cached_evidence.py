@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from pandas.util import hash_pandas_object
 
-from ..survival.comparisons import Estimate
-from ..survival.group_curves import GroupCurves, as_json, curves_of, parse_curves
+from ..survival.comparisons import IntervalEstimate
+from ..survival.risk_groups import GroupCurves
 from .cache.predictions import KeptPredictions
 from .cache.store import Memory
+from .group_curves import as_json, curves_of, parse_curves
 from .ranking.board import Board, Ranking
 from .ranking.comparisons import evidence
 from .ranking.evidence import Evidence, Pair
@@ -101,13 +102,13 @@ def _fingerprint(predictions: Predictions, name: str) -> str:
 
 def _parse(found: dict[str, Any]) -> Evidence:
     """Evidence from plain values."""
-    intervals = tuple({name: Estimate(**one) for name, one in line.items()} for line in found["intervals"])
+    intervals = tuple({name: IntervalEstimate(**one) for name, one in line.items()} for line in found["intervals"])
     pairs = tuple(
-        Pair(**pair | {"difference": Estimate(**pair["difference"]), "t_test": _test(pair["t_test"])})
+        Pair(**pair | {"difference": IntervalEstimate(**pair["difference"]), "t_test": _test(pair["t_test"])})
         for pair in found["pairs"]
     )
     return Evidence(**found | {"intervals": intervals, "pairs": pairs, "left_out": tuple(found["left_out"])})
 
 
-def _test(found: dict[str, Any] | None) -> Estimate | None:
-    return None if found is None else Estimate(**found)
+def _test(found: dict[str, Any] | None) -> IntervalEstimate | None:
+    return None if found is None else IntervalEstimate(**found)

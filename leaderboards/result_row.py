@@ -354,8 +354,8 @@ def _faults(found: Mapping[str, Any]) -> Iterator[str]:
                 yield _expected(found, key, _words(hint))
     for metric in registry.METRICS.values():
         low, high = metric.bounds
-        limits = {key: limit for key, limit in (("ge", low), ("le", high)) if math.isfinite(limit)}
-        hint = Optional[Annotated[float, Meta(**limits)]]  # noqa: UP045  # `|` needs a class, not a form
+        least, most = (limit if math.isfinite(limit) else None for limit in metric.bounds)
+        hint = Optional[Annotated[float, Meta(ge=least, le=most)]]  # noqa: UP045  # `|` needs a class, not a form
         for key in (f"{metric.name}_{reading}" for reading in READINGS):
             try:
                 msgspec.convert(found.get(key), hint)

@@ -69,4 +69,8 @@ SPEC = ModelSpec(
     family="single-scale",
     order_free=True,
     reference="Ilse, Tomczak, Welling: Attention-based Deep Multiple Instance Learning. ICML 2018.",
+    equation="H = ReLU(L(X)); z = sum of softmax(w . (tanh(V h) * sigmoid(U h))) h; out = L(z)",
+    cost="linear in n",
+    repository="RustinS/CrossFusion df5473d",
+    licence="none stated",
 )

@@ -72,4 +72,6 @@ SPEC = ModelSpec(
     order_free=True,
     reference="A control of this benchmark, after Ilse, Tomczak, Welling: Attention-based Deep Multiple Instance "
     "Learning. ICML 2018.",
+    equation="one gated attention pooling a scale, their vectors joined; out = L(joined)",
+    cost="linear in n",
 )

@@ -85,4 +85,10 @@ SPEC = ModelSpec(
     order_free=True,
     reference="A control of this benchmark, after Ilse, Tomczak, Welling: Attention-based Deep Multiple Instance "
     "Learning. ICML 2018.",
+    equation="the mean of the scores of three ABMIL, one a scale",
+    cost="linear in n",
+    defects=(
+        "Raw scores are averaged, before any loss reads them: with Cox the mean log risk, with hazards the mean log "
+        "odds of dying in each bin. Risks averaged after the fact would belong to no survival curve.",
+    ),
 )

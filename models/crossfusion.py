@@ -85,4 +85,14 @@ SPEC = ModelSpec(
     order_free=False,
     reference="CrossFusion: A Multi-Scale Cross-Attention Convolutional Fusion Model for Cancer Survival "
     "Prediction. arXiv:2503.02064, 2025.",
+    equation="The 10x patches attend to the 5x and to the 20x patches; each of the three streams goes through "
+    "transformer blocks with a PPEG between them on the square of the 10x patches; 3-d and 2-d convolutions fuse the "
+    "streams; a class token reads them through another such transformer; out = L(class token)",
+    cost="n_10 (n_5 + n_10 + n_20) operations; memory linear in n (attention in portions)",
+    repository="RustinS/CrossFusion df5473d",
+    licence="none stated",
+    defects=(
+        "The public code leaves its attention dropout on in evaluation, so that two evaluations of one model differ: "
+        "off here, and `attention_dropout_in_eval` brings it back.",
+    ),
 )

@@ -81,4 +81,13 @@ SPEC = ModelSpec(
     order_free=False,
     reference="CrossFusion: A Multi-Scale Cross-Attention Convolutional Fusion Model for Cancer Survival "
     "Prediction. arXiv:2503.02064, 2025.",
+    equation="CrossFusion with its three streams joined along the features and one linear layer in place of the "
+    "convolutions",
+    cost="as CrossFusion",
+    repository="RustinS/CrossFusion df5473d",
+    licence="none stated",
+    defects=(
+        "The public code leaves its attention dropout on in evaluation, so that two evaluations of one model differ: "
+        "off here, and `attention_dropout_in_eval` brings it back.",
+    ),
 )

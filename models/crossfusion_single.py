@@ -93,4 +93,13 @@ SPEC = ModelSpec(
     order_free=False,
     reference="CrossFusion: A Multi-Scale Cross-Attention Convolutional Fusion Model for Cancer Survival "
     "Prediction. arXiv:2503.02064, 2025.",
+    equation="CrossFusion with one stream: transformer blocks with a PPEG between them, convolutions, a class token "
+    "that reads them; out = L(class token)",
+    cost="n^2 operations; memory linear in n (attention in portions)",
+    repository="RustinS/CrossFusion df5473d",
+    licence="none stated",
+    defects=(
+        "The public code leaves its attention dropout on in evaluation, so that two evaluations of one model differ: "
+        "off here, and `attention_dropout_in_eval` brings it back.",
+    ),
 )

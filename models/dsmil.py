@@ -74,4 +74,13 @@ SPEC = ModelSpec(
     order_free=True,
     reference="Li, Li, Eliceiri: Dual-stream Multiple Instance Learning Network for Whole Slide Image Classification "
     "with Self-supervised Contrastive Learning. CVPR 2021.",
+    equation="s_i = W x_i, the patch of largest s of each output is critical; weights softmax(q_i . q_critical / "
+    "sqrt(d)), q two layers with tanh; out = (1 - w) L(weighted means of X) + w max_i s_i",
+    cost="linear in n",
+    repository="RustinS/CrossFusion df5473d",
+    licence="none stated",
+    defects=(
+        "The public CrossFusion code returns the bag stream alone (`instance_weight` 0): its instance classifier gets "
+        "no gradient and picks the critical patches at random. The default averages both, as the paper does.",
+    ),
 )

@@ -45,4 +45,6 @@ SPEC = ModelSpec(
     family="single-scale",
     order_free=True,
     reference="Ilse, Tomczak, Welling: Attention-based Deep Multiple Instance Learning. ICML 2018 (mean operator).",
+    equation="H = ReLU(L(X)); out = L(mean of H)",
+    cost="linear in n",
 )

@@ -1,7 +1,7 @@
 """How the state dict of somebody else's code becomes one of our models: a few rules beside the model, one loader."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -21,7 +21,7 @@ class PublicWeights:
         model: the model of our registry that takes the weights.
         read: state dict -> (width of the features, width of the head, hyperparameters that the shapes tell).
         rules: regular expressions that turn one of our entries into the public one, all applied in order; names in
-            braces, `a.{q,k,v}.weight`, are stacked along the first axis.
+            braces, `a.{q,k,v}.weight`, are stacked along the first axis, and so is what is numbered, `a.*.weight`.
         hyperparameters: published name -> ours, where the two differ.
         fixed: our hyperparameters that this implementation has no choice about.
         constants: published hyperparameters that can only have this value with us.
@@ -90,7 +90,7 @@ class PublicWeights:
             if any(re.search(pattern, entry) for pattern in self.ours_alone):
                 weights[entry] = ours
                 continue
-            names = self.entries(entry)
+            names = [name for pattern in self.entries(entry) for name in _numbered(pattern, given)]
             missing = [n for n in names if n not in given]
             unread -= set(names)
             if missing:
@@ -114,3 +114,12 @@ class PublicWeights:
         for pattern, replacement in self.renamed:
             name = re.sub(pattern, replacement, name)
         return name
+
+
+def _numbered(name: str, given: Iterable[str]) -> list[str]:
+    """The entries that a name with a star stands for, in the order of their numbers; else the name itself."""
+    if "*" not in name:
+        return [name]
+    pattern = re.compile(re.escape(name).replace(r"\*", r"(\d+)"))
+    found = {int(match[1]): match[0] for key in given if (match := pattern.fullmatch(key))}
+    return [found[number] for number in sorted(found)] or [name]

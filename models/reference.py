@@ -4,7 +4,23 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from . import crossfusion_code, deepgraphsurv, registry
+from . import (
+    acmil,
+    clam_mb,
+    clam_sb,
+    crossfusion_code,
+    deepgraphsurv,
+    dtfd,
+    ilra,
+    mambamil,
+    mhim,
+    panther,
+    registry,
+    rrtmil,
+    s4mil,
+    slide_vector,
+    wikg,
+)
 from .public_weights import PublicWeights
 
 CASES: dict[str, PublicWeights] = {
@@ -12,6 +28,18 @@ CASES: dict[str, PublicWeights] = {
     for weights in (
         *crossfusion_code.WEIGHTS,
         deepgraphsurv.WEIGHTS,
+        clam_sb.WEIGHTS,
+        clam_mb.WEIGHTS,
+        dtfd.WEIGHTS,
+        rrtmil.WEIGHTS,
+        wikg.WEIGHTS,
+        ilra.WEIGHTS,
+        acmil.WEIGHTS,
+        mhim.WEIGHTS,
+        s4mil.WEIGHTS,
+        mambamil.WEIGHTS,
+        panther.WEIGHTS,
+        slide_vector.WEIGHTS,
     )
 }
 REFERENCE_NAMES: tuple[str, ...] = tuple(CASES)

@@ -103,4 +103,13 @@ SPEC = ModelSpec(
     order_free=False,
     reference="Shao et al.: TransMIL: Transformer based Correlated Multiple Instance Learning for Whole Slide Image "
     "Classification. NeurIPS 2021.",
+    equation="H = ReLU(L(X)) on the least square, first patches repeated, and a class token; H += Nystrom "
+    "attention(LN(H)); H += PPEG, three depthwise convolutions; H += Nystrom attention(LN(H)); out = L(LN(class "
+    "token))",
+    cost="n m operations for m landmarks; memory linear in n",
+    repository="RustinS/CrossFusion df5473d",
+    licence="none stated",
+    defects=(
+        "Patches lie on the square in the order they come, not where they were on the slide: kept, so order matters.",
+    ),
 )

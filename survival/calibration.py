@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .followup import NotComputable
-from .kaplan_meier import kaplan_meier_curve
+from .kaplan_meier import kaplan_meier
 
 GROUPS = 10
 """Groups of predicted probability in D-calibration, as in its paper."""
@@ -70,8 +70,7 @@ def observed_risk(
         raise NotComputable(f"{died} deaths by {months:.0f} months and {seen} patients alive after them")
     x, x_at = _cloglog(predicted), _cloglog(at)
     if np.ptp(x) < 1e-9:
-        curve = kaplan_meier_curve(time, event)
-        return np.full(len(at), 1 - curve.survival[np.searchsorted(curve.times, months, side="right") - 1])
+        return np.full(len(at), 1 - kaplan_meier(time, event).at(months))
     knots = np.unique(np.quantile(x, _KNOTS))
     columns, columns_at = _spline(x, knots), _spline(x_at, knots)
     centre, spread = columns.mean(axis=0), columns.std(axis=0)

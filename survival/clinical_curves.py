@@ -1,23 +1,23 @@
 """What clinicians read off a model as curves: how well it does at every time, and whether its probabilities hold.
 
-One tidy table, a point a row: `curve`, `fold` (empty where the test parts of all folds are taken together), `x`, `y`.
+One tidy table, a point a row: `curve`, `fold` (empty where the test sets of all folds are taken together), `x`, `y`.
 
-auc, brier, brier_km   x: months, every quarter of a year up to the horizon of the censoring weights; y: the
-                       time-dependent AUC, the Brier score, and that of the training part's Kaplan-Meier curve
+auc, brier, brier_km   x: months, every quarter of a year up to the truncation time of the censoring weights; y: the
+                       time-dependent AUC, the Brier score, and that of the training set's Kaplan-Meier curve
 calibration_12 …       x: the predicted risk of dying by 12 (36, 60) months; y: the risk that came true there
 net_benefit_12 …       x: the risk from which one would treat; y: the net benefit of treating by the model
 treat_all_12 …         the same for treating everyone (treating nobody has none)
 d_calibration          x: upper end of a tenth of predicted survival; y: the share of patients in it, 0.1 if right
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .calibration import GROUPS, observed_risk, probability_counts
 from .followup import FollowUp, NotComputable, Prediction
-from .kaplan_meier import kaplan_meier_curve
+from .kaplan_meier import kaplan_meier
 from .metrics import MONTHS, auc, brier_at, truncation_time
 
 EVERY = 3
@@ -30,7 +30,7 @@ Point = dict[str, object]
 
 @dataclass(frozen=True)
 class ScoredFold:
-    """A fold as its curves need it: follow-up of its training and test part, and what was said of the latter.
+    """A fold as its curves need it: follow-up of its training and test set, and what is predicted for the latter.
 
     `prediction.survival` is None where only risks are known.
     """
@@ -39,23 +39,6 @@ class ScoredFold:
     train: FollowUp
     test: FollowUp
     prediction: Prediction
-
-
-def read_fold(fold: int, train: FollowUp, lines: Sequence[Mapping[str, str]]) -> ScoredFold:
-    """A fold from the lines of its predictions.csv at one reading."""
-    width = sum(name.startswith("edge_") and bool(value) for name, value in lines[0].items())
-
-    def numbers(name: str) -> np.ndarray:
-        return np.array([float(line[name]) for line in lines])
-
-    survival = [numbers(f"survival_{j + 1}") for j in range(width)]
-    prediction = Prediction(
-        risk=numbers("risk"),
-        survival=np.stack(survival, axis=1) if width else None,
-        edges=np.array([float(lines[0][f"edge_{j + 1}"]) for j in range(width)]) if width else None,
-        high=np.array([line["risk_group"] == "high" for line in lines]),
-    )
-    return ScoredFold(fold, train, FollowUp(numbers("time"), numbers("event") == 1), prediction)
 
 
 def clinical_curves(folds: Sequence[ScoredFold]) -> list[Point]:
@@ -68,11 +51,11 @@ def clinical_curves(folds: Sequence[ScoredFold]) -> list[Point]:
 
 def _over_time(one: ScoredFold) -> Iterator[Point]:
     known = one.prediction.survival is not None
-    alive = kaplan_meier_curve(one.train.time, one.train.event)
+    alive = kaplan_meier(one.train.time, one.train.event)
     for months in range(EVERY, int(min(truncation_time(one.train), one.test.time.max())) + 1, EVERY):
         readings = [("auc", lambda m: auc(one.train, one.test, one.prediction, m))]
         if known:
-            null = alive.survival[np.searchsorted(alive.times, months, side="right") - 1]
+            null = float(alive.at(months))
             readings += [
                 ("brier", lambda m: brier_at(one.train, one.test, one.prediction.survival_at(np.array([m]))[:, 0], m)),
                 ("brier_km", lambda m, null=null: brier_at(one.train, one.test, np.full(len(one.test.time), null), m)),
@@ -124,7 +107,6 @@ def net_benefit(
         if not treated.any():
             values.append(0.0)
             continue
-        curve = kaplan_meier_curve(time[treated], event[treated])
-        alive = curve.survival[np.searchsorted(curve.times, months, side="right") - 1]
+        alive = float(kaplan_meier(time[treated], event[treated]).at(months))
         values.append(float(treated.mean() * ((1 - alive) - alive * threshold / (1 - threshold))))
     return np.array(values)

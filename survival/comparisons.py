@@ -2,7 +2,7 @@
 
 Two tests answer two questions. `paired_bootstrap` asks of two trained sets of models, taken as they are, whether their
 ranking of patients like these differs: only the patients are chance. `corrected_t_test` asks whether the difference
-would survive other training data and seeds: it uses the scores of folds and repeats, and allows for training parts
+would survive other training data and seeds: it uses the scores of folds and repeats, and allows for training sets
 that overlap. Give `holm` the p-values of all pairs that were compared. docs/statistics.md tells which to use when.
 """
 
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from .concordance import checked, concordance, draw_counts, pairs, resampled, resampled_pairs
+from .bootstrap import draw_counts, resampled, resampled_pairs, scored_pairs
+from .concordance import c_index, checked
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Draws:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class IntervalEstimate:
     """A number with its interval.
 
     `value` is the estimate itself (not the mean of resamples); `low` and `high` bound the interval at `level`;
@@ -53,7 +54,7 @@ def bootstrap_interval(
     seed: int = 0,
     level: float = 0.95,
     patient: ArrayLike | None = None,
-) -> Estimate:
+) -> IntervalEstimate:
     """Percentile interval of the mean C-index over folds, patients resampled (Efron 1979).
 
     All arrays are (n,): `time`, `event` True = died, `risk`, the test `fold` of each patient, and whose score it is
@@ -76,7 +77,7 @@ def paired_bootstrap(
     seed: int = 0,
     level: float = 0.95,
     patient: ArrayLike | None = None,
-) -> Estimate:
+) -> IntervalEstimate:
     """C-index of `first` minus that of `second`, mean over folds, with percentile interval and p-value.
 
     Both risks (n,) are of the same patients, and every resample draws the same patients for both; so what is hard for
@@ -89,11 +90,13 @@ def paired_bootstrap(
     return percentile(float(found.values[0] - found.values[1]), found.draws[:, 0] - found.draws[:, 1], level, test=True)
 
 
-def corrected_t_test(differences: Sequence[float], n_test: float, n_train: float, level: float = 0.95) -> Estimate:
+def corrected_t_test(
+    differences: Sequence[float], n_test: float, n_train: float, level: float = 0.95
+) -> IntervalEstimate:
     """The corrected resampled t-test on the differences of J folds (of one or more repeats), J >= 2.
 
     The variance of the mean is (1/J + n_test/n_train) s^2, s^2 with ddof = 1, on J - 1 degrees of freedom (Nadeau and
-    Bengio 2003, eq. 9; for repeated cross-validation Bouckaert and Frank 2004). Without the second term, training parts
+    Bengio 2003, eq. 9; for repeated cross-validation Bouckaert and Frank 2004). Without the second term, training sets
     that share patients make the test far too bold. Raises ValueError for fewer than two differences.
     """
     values = np.asarray(differences, dtype=float)
@@ -104,10 +107,10 @@ def corrected_t_test(differences: Sequence[float], n_test: float, n_train: float
     df = len(values) - 1
     mean, error = (float(one) for one in _mean_and_error(values, np.asarray(n_test / n_train)))
     if error == 0:  # every fold says the same: certain where they differ, and no difference at all where not
-        return Estimate(mean, mean, mean, 0.0, 1.0 if mean == 0 else 0.0, level)
+        return IntervalEstimate(mean, mean, mean, 0.0, 1.0 if mean == 0 else 0.0, level)
     reach = float(stats.t.ppf(0.5 + level / 2, df)) * error
     p = float(2 * stats.t.sf(abs(mean) / error, df))
-    return Estimate(mean, mean - reach, mean + reach, error, p, level)
+    return IntervalEstimate(mean, mean - reach, mean + reach, error, p, level)
 
 
 def corrected_t_test_p(differences: NDArray[np.float64], ratio: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -127,15 +130,29 @@ def _mean_and_error(
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """p-values adjusted for their number (Holm 1979): reject those <= alpha and the family-wise error is <= alpha."""
+    """p-values adjusted for their number: reject those <= alpha and the family-wise error is <= alpha.
+
+    Raises
+    ------
+    ValueError
+        For values that are no probabilities.
+
+    References
+    ----------
+    Holm: A simple sequentially rejective multiple test procedure. Scand J Stat 1979.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03, 0.005])
+    array([0.03, 0.06, 0.06, 0.02])
+
+    """
+    from statsmodels.stats.multitest import multipletests
+
     p = np.asarray(p_values, dtype=float)
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
         raise ValueError("p-values lie between 0 and 1")
-    order = np.argsort(p, kind="stable")
-    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(steps, 1.0)
-    return adjusted
+    return np.asarray(multipletests(p, method="holm")[1]) if len(p) else p
 
 
 def minimum_detectable_difference(
@@ -205,10 +222,10 @@ def means_over_folds(
         for name in group:
             mine = fold == name
             try:
-                observed += [concordance(t[mine], e[mine], r[mine]) for t, e, r in arrays]
+                observed += [c_index(t[mine], e[mine], r[mine]) for t, e, r in arrays]
             except ValueError as error:
                 raise ValueError(f"fold {name}: {error}") from error
-            made.append((place[where == name], [pairs(t[mine], e[mine], r[mine]) for t, e, r in arrays]))
+            made.append((place[where == name], [scored_pairs(t[mine], e[mine], r[mine]) for t, e, r in arrays]))
         start = 0
         for counts in draw_counts(len(drawn), resamples, rng):
             for at, of_risks in made:
@@ -220,7 +237,7 @@ def means_over_folds(
     return Draws(observed / len(names), draws / len(names))
 
 
-def percentile(value: float, draws: NDArray[np.float64], level: float = 0.95, test: bool = False) -> Estimate:
+def percentile(value: float, draws: NDArray[np.float64], level: float = 0.95, test: bool = False) -> IntervalEstimate:
     """The percentile interval of `draws` (r,) around `value`; with `test`, the p-value against 0 that inverts it.
 
     NaNs are left out and counted. Raises ValueError where fewer than two draws are defined.
@@ -236,4 +253,6 @@ def percentile(value: float, draws: NDArray[np.float64], level: float = 0.95, te
         # Sums over folds in another order differ in the last bits; that is no difference.
         below, above = (known <= 1e-12).sum(), (known >= -1e-12).sum()
         p = float(min(1.0, 2 * (min(below, above) + 1) / (len(known) + 1)))
-    return Estimate(value, float(low), float(high), float(known.std(ddof=1)), p, level, int(len(draws) - len(known)))
+    return IntervalEstimate(
+        value, float(low), float(high), float(known.std(ddof=1)), p, level, int(len(draws) - len(known))
+    )

@@ -1,129 +1,136 @@
-"""Harrell's C-index, by the matrix of comparable pairs, so that thousands of resamples cost one matrix product.
+"""Harrell's C-index, the pairs that it compares, and how far it strays from one half by chance alone.
 
-C = (concordant + tied / 2) / comparable (Harrell, Lee and Mark 1996). Conventions are those of scikit-survival's
-`concordance_index_censored`: patient i can be compared with j where i died and j was under observation longer, or where
-both times are equal, i died and j was censored; two risks within 1e-8 of each other are tied.
-
-A resample that draws patient i `w_i` times holds the pair (i, j) `w_i * w_j` times. With the 0/1 matrix P of comparable
-pairs and the matrix S of their scores (1, 1/2 or 0), its C-index is w S w / w P w: no resampled array is ever made.
+Conventions are those of scikit-survival's `concordance_index_censored`: patient i can be compared with j where i died
+and j was under observation longer, or where both times are equal, i died and j was censored; two risks within 1e-8 of
+each other are tied, and count one half.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .followup import NotComputable
+
 TIED = 1e-8
-_CHUNK = 512
+"""Risks no further apart than this are tied."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """The comparable pairs of some patients under one set of risks.
+    """Who can be compared with whom.
 
-    Rows are the patients who died (k of n), columns all patients: `comparable` (k, n) holds 0 or 1, `scores` (k, n)
-    holds 1 where the order of the risks is right, 1/2 where they are tied, 0 elsewhere. `died` (k,) are the rows'
-    places among the n. float32: every value is exact in it.
+    Parameters
+    ----------
+    died
+        (k,) the places of those who died among the n patients.
+    comparable
+        (k, n) True where row i, who died, can be compared with column j.
+
     """
 
-    comparable: NDArray[np.float32]
-    scores: NDArray[np.float32]
     died: NDArray[np.intp]
+    comparable: NDArray[np.bool_]
+
+    def scores(self, risk: NDArray[np.float64]) -> NDArray[np.float32]:
+        """What every pair adds to concordance: 1, 1/2 where `risk` (n,) ties, or 0; (k, n), 0 where not comparable."""
+        difference = risk[self.died, None] - risk[None, :]
+        scores = np.where(np.abs(difference) <= TIED, 0.5, difference > 0).astype(np.float32)
+        return scores * self.comparable
 
 
-def pairs(time: ArrayLike, event: ArrayLike, risk: ArrayLike) -> Pairs:
-    """The comparable pairs of `time` (n,), `event` (n,) True = died, `risk` (n,) higher = earlier death.
+def comparable_pairs(time: NDArray[np.float64], event: NDArray[np.bool_]) -> Pairs:
+    """The pairs of patients whose order of death is known (Harrell et al. 1982).
 
-    Raises ValueError for arrays of different lengths, or values that are not finite.
+    Parameters
+    ----------
+    time
+        (n,) months.
+    event
+        (n,) True = died.
+
+    Examples
+    --------
+    >>> comparable_pairs(np.array([1.0, 2.0, 3.0]), np.array([True, False, True])).comparable.sum()
+    np.int64(2)
+
     """
-    time, event, risk = checked(time, event, risk)
     died = np.flatnonzero(event)
     later = time[None, :] > time[died, None]  # (k, n)
     later |= (time[None, :] == time[died, None]) & ~event[None, :]
-    difference = risk[died, None] - risk[None, :]
-    tied = np.abs(difference) <= TIED
-    scores = np.where(tied, 0.5, difference > 0).astype(np.float32)
-    comparable = later.astype(np.float32)
-    return Pairs(comparable, scores * comparable, died)
+    return Pairs(died, later)
 
 
-def concordance(time: ArrayLike, event: ArrayLike, risk: ArrayLike) -> float:
-    """Harrell's C-index of one set of risks. Raises ValueError where no two patients can be compared."""
-    made = pairs(time, event, risk)
-    n_pairs = made.comparable.sum(dtype=np.float64)
-    if n_pairs == 0:
-        raise ValueError("no two patients can be compared: nobody died before another patient's last observation")
-    return float(made.scores.sum(dtype=np.float64) / n_pairs)
+def c_index(time: ArrayLike, event: ArrayLike, risk: ArrayLike) -> float:
+    """Harrell's concordance index: of the pairs whose order is known, the share that the risks put in that order.
 
+    Parameters
+    ----------
+    time
+        (n,) months.
+    event
+        (n,) True = died.
+    risk
+        (n,) higher = earlier death.
 
-def resampled(
-    made: Pairs, counts: NDArray[np.integer], n_pairs: NDArray[np.float64] | None = None
-) -> NDArray[np.float64]:
-    """The C-index of every resample; `counts` (r, n) says how often each resample holds each patient.
+    Raises
+    ------
+    ValueError
+        Where the arrays are not of one length, or an event is neither 0 nor 1.
+    NotComputable
+        Where no two patients can be compared, or a time or a risk is not finite.
 
-    `n_pairs` (r,), from `resampled_pairs`, spares counting the same pairs again for another model's risks.
-    Returns (r,), NaN where a resample has no comparable pair. The products run in float32 over chunks of resamples; the
-    sums they form are halves of whole numbers below 2**23, which float32 holds exactly, and the last sum runs in
-    float64.
+    References
+    ----------
+    Harrell, Califf, Pryor, Lee and Rosati: Evaluating the yield of medical tests. JAMA 1982.
+
+    Examples
+    --------
+    >>> c_index([1, 2, 3], [True, True, False], [0.9, 0.5, 0.1])
+    1.0
+
     """
-    result = np.empty(len(counts))
-    for start in range(0, len(counts), _CHUNK):
-        weights = counts[start : start + _CHUNK].astype(np.float32)  # (c, n)
-        mine = weights[:, made.died]  # (c, k)
-        chunk = slice(start, start + _CHUNK)
-        here = _totals(mine, weights, made.comparable) if n_pairs is None else n_pairs[chunk]
-        with np.errstate(invalid="ignore"):
-            result[chunk] = _totals(mine, weights, made.scores) / here
-    return result
+    time, event, risk = checked(time, event, risk)
+    pairs = comparable_pairs(time, event)
+    count = int(pairs.comparable.sum())
+    if not count:
+        raise NotComputable(
+            f"no comparable pair among {len(time)} patients: nobody died before another patient's last observation"
+        )
+    return float(pairs.scores(risk).sum(dtype=np.float64) / count)
 
 
-def resampled_pairs(made: Pairs, counts: NDArray[np.integer]) -> NDArray[np.float64]:
-    """How many comparable pairs every resample holds, (r,): the same for all risks of the same patients."""
-    result = np.empty(len(counts))
-    for start in range(0, len(counts), _CHUNK):
-        weights = counts[start : start + _CHUNK].astype(np.float32)
-        result[start : start + _CHUNK] = _totals(weights[:, made.died], weights, made.comparable)
-    return result
+def chance_sd(time: NDArray[np.float64], event: NDArray[np.bool_]) -> float:
+    """The standard deviation of Harrell's C-index of risks that know nothing of these outcomes; NaN without pairs.
 
+    Exact, given the outcomes, for independent risks without ties: with P comparable pairs, of which patient i is the
+    earlier in a_i and the later in b_i, Var(C) = (P + sum_i (a_i - b_i)^2) / (12 P^2). Two pairs that share the
+    earlier (or the later) patient agree with probability 1/3, a chain of two with 1/6, and a pair by itself has
+    variance 1/4; summing these covariances gives the formula. Without censoring it is the variance of Kendall's tau,
+    (2n + 5) / (18 n (n - 1)) on the scale of C.
 
-def _totals(
-    mine: NDArray[np.float32], weights: NDArray[np.float32], matrix: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    # (c, k) x (k, n) -> (c, n), then a row-wise dot product with the weights
-    product = mine @ matrix
-    return np.einsum("cn,cn->c", product, weights, dtype=np.float64)
+    References
+    ----------
+    Kendall: A new measure of rank correlation. Biometrika 1938.
 
-
-def draw_counts(n: int, resamples: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Bootstrap resamples of n patients as counts, in chunks (c, n) that add up to `resamples` rows."""
-    for start in range(0, resamples, _CHUNK):
-        size = min(_CHUNK, resamples - start)
-        draws = rng.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
-        yield np.bincount(draws.ravel(), minlength=size * n).reshape(size, n)
-
-
-def bootstrap_concordance(
-    time: ArrayLike, event: ArrayLike, risk: ArrayLike, resamples: int = 10_000, seed: int = 0
-) -> NDArray[np.float64]:
-    """C-indices of `resamples` bootstrap resamples of the patients (Efron 1979); (resamples,), NaN where undefined."""
-    made = pairs(time, event, risk)
-    rng = np.random.default_rng(seed)
-    n = made.comparable.shape[1]
-    return np.concatenate([resampled(made, counts) for counts in draw_counts(n, resamples, rng)])
+    """
+    pairs = comparable_pairs(time, event)
+    count = int(pairs.comparable.sum())
+    difference = -pairs.comparable.sum(axis=0)
+    difference[pairs.died] += pairs.comparable.sum(axis=1)
+    return float(np.sqrt(count + np.square(difference, dtype=float).sum()) / (np.sqrt(12) * count)) if count else np.nan
 
 
 def checked(
     time: ArrayLike, event: ArrayLike, risk: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:
-    """The three arrays (n,) as float, bool, float. Raises ValueError for other shapes, values or an event that is no
-    0/1."""
+    """The three arrays (n,) as float, bool, float. Raises as `c_index` for other shapes and values."""
     time, risk = np.asarray(time, dtype=float), np.asarray(risk, dtype=float)
     event = np.asarray(event)
     if time.ndim != 1 or not time.shape == event.shape == risk.shape:
         raise ValueError(f"time {time.shape}, event {event.shape} and risk {risk.shape} must be of one length")
     if not (np.isfinite(time).all() and np.isfinite(risk).all()):
-        raise ValueError("times and risks must be finite numbers")
+        raise NotComputable("times and risks must be finite numbers")
     if not np.isin(event, (0, 1)).all():
         raise ValueError("event must be True (died) or False (censored)")
     return time, event.astype(bool), risk

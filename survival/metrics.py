@@ -5,14 +5,16 @@ a fold raises `NotComputable` with the reason, and never becomes 0. scikit-survi
 that the names of the metrics cost nothing.
 """
 
-import warnings
 from collections.abc import Iterable
 
 import numpy as np
 
 from ..plugins import registered
+from .calibration import calibration_index, d_calibration_p
+from .concordance import c_index
 from .followup import FollowUp, NotComputable, Prediction
 from .metric import Metric
+from .risk_groups import logrank_p
 
 ENTRY_POINTS = "milsurv.metrics"
 """The entry-point group through which other packages add metrics."""
@@ -23,16 +25,6 @@ MONTHS = (12, 36, 60)
 def harrell_c(train: FollowUp | None, test: FollowUp, prediction: Prediction) -> float:
     """Harrell's concordance index (Harrell et al. 1982); tied risks count one half."""
     return c_index(test.time, test.event, prediction.risk)
-
-
-def c_index(time: np.ndarray, event: np.ndarray, risk: np.ndarray) -> float:
-    """Harrell's concordance index of `risk` `(n,)`. Errors: `NotComputable` without a comparable pair."""
-    from sksurv.metrics import concordance_index_censored
-
-    try:
-        return float(concordance_index_censored(event, time, risk)[0])
-    except (ValueError, ZeroDivisionError) as error:
-        raise NotComputable(f"no comparable pair among {len(time)} patients: {error}") from error
 
 
 def truncation_time(train: FollowUp) -> float:
@@ -51,7 +43,7 @@ def uno_c(train: FollowUp, test: FollowUp, prediction: Prediction, months: float
 
     tau = truncation_time(train) if months is None else months
     if not (test.event & (test.time < tau)).any():
-        raise NotComputable(f"nobody in the test part died in the first {tau:.0f} months")
+        raise NotComputable(f"nobody in the test set died in the first {tau:.0f} months")
     try:
         return float(concordance_index_ipcw(_table(train), _table(test), prediction.risk, tau=tau)[0])
     except (ValueError, ZeroDivisionError) as error:
@@ -67,7 +59,7 @@ def auc(train: FollowUp, test: FollowUp, prediction: Prediction, months: float) 
     if not cases or not controls:
         raise NotComputable(f"{cases} deaths by {months} months and {controls} patients alive after them")
     if months >= train.time.max():
-        raise NotComputable(f"nobody in the training part was followed for {months} months")
+        raise NotComputable(f"nobody in the training set was followed for {months} months")
     watched = test.censored_after(np.nextafter(train.time.max(), 0))
     try:
         return float(cumulative_dynamic_auc(_table(train), _table(watched), prediction.risk, [months])[0][0])
@@ -76,10 +68,10 @@ def auc(train: FollowUp, test: FollowUp, prediction: Prediction, months: float) 
 
 
 def brier_times(train: FollowUp, test: FollowUp) -> np.ndarray:
-    """100 months, evenly spread over what both parts observe, on which the Brier score is integrated."""
+    """100 months, evenly spread over what both sets observe, on which the Brier score is integrated."""
     start, stop = test.time.min(), min(test.time.max(), truncation_time(train))
     if not start < stop:
-        raise NotComputable("no time range is observed in both the training and the test part")
+        raise NotComputable("no time range is observed in both the training and the test set")
     return np.linspace(start, stop, 102)[1:-1]
 
 
@@ -114,47 +106,39 @@ def brier(train: FollowUp, test: FollowUp, prediction: Prediction) -> float:
 
 def brier_null(train: FollowUp, test: FollowUp) -> float:
     """The integrated Brier score of the training set's Kaplan-Meier curve, which knows nothing about a patient."""
-    from sksurv.nonparametric import kaplan_meier_estimator
+    from sksurv.nonparametric import SurvivalFunctionEstimator
 
     times = brier_times(train, test)
-    months, alive = kaplan_meier_estimator(train.event, train.time)[:2]
-    at = np.concatenate([[1.0], alive])[np.searchsorted(months, times, side="right")]
-    return integrated_brier(train, test, np.tile(at, (len(test.time), 1)), times)
+    # scikit-survival's own null model: `kaplan_meier` differs from it in the last bit, and rows keep their last digit.
+    alive = SurvivalFunctionEstimator().fit(_table(train)).predict_proba(times)
+    return integrated_brier(train, test, np.tile(alive, (len(test.time), 1)), times)
 
 
 def calibration(train: FollowUp | None, test: FollowUp, prediction: Prediction, months: float) -> float:
     """The integrated calibration index at `months` (Austin et al. 2020): how far predicted risks are from those that
     came true, on average; 0 is right.
     """
-    from .calibration import calibration_index
-
     dead = 1 - prediction.survival_at(np.array([months], dtype=float))[:, 0]
     return calibration_index(dead, test.time, test.event, months)
 
 
 def d_calibration(train: FollowUp | None, test: FollowUp, prediction: Prediction) -> float:
     """p of D-calibration (Haider et al. 2020); a small one says that the survival curves are wrong."""
-    from .calibration import d_calibration_p
-
     return d_calibration_p(prediction.survival_when_last_seen(test), test.event)
 
 
-def logrank_p(train: FollowUp | None, test: FollowUp, prediction: Prediction) -> float:
-    """p of the log-rank test between the groups above and below the training set's median risk."""
-    from sksurv.compare import compare_survival
-
+def logrank(train: FollowUp | None, test: FollowUp, prediction: Prediction) -> float:
+    """p of the log-rank test between the groups above and below the training set's median risk (Mantel 1966)."""
     groups = prediction.high_risk()
     high = int(groups.sum())
     if high in (0, len(groups)):
-        raise NotComputable(f"{high} of {len(groups)} test patients are above the training part's median risk")
+        raise NotComputable(f"{high} of {len(groups)} test patients are above the training set's median risk")
     if not test.event.any():
-        raise NotComputable("nobody in the test part died")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a singular variance shows as a p that is not finite
-        p = compare_survival(_table(test), groups)[1]
-    if not np.isfinite(p):
+        raise NotComputable("nobody in the test set died")
+    p = logrank_p(test.time, test.event, groups)
+    if p is None:
         raise NotComputable("the log-rank statistic is not finite: too few deaths")
-    return float(p)
+    return p
 
 
 def _table(followup: FollowUp) -> np.ndarray:
@@ -187,7 +171,7 @@ METRICS: dict[str, Metric] = registered(
             for months in MONTHS
         ),
         Metric("d_calibration_p", "D-calibration p", True, d_calibration, needs=("survival",)),
-        Metric("logrank_p", "log-rank p", False, logrank_p, needs=("risk_groups",)),
+        Metric("logrank_p", "log-rank p", False, logrank, needs=("risk_groups",)),
     ),
 )
 """Every metric by its name, in the order of columns: ours, then those of other packages."""

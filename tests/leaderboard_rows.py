@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from milsurv.survival.concordance import concordance
+from milsurv.survival.concordance import c_index
 
 READINGS = ("selected", "last", "best")
 METRICS = (
@@ -107,8 +107,7 @@ def agreeing(rows, table):
         mine = table[table["fold"] == item["fold"]]
         parts = {reading: mine[mine["reading"] == reading] for reading in READINGS}
         scores = {
-            f"c_index_{reading}": concordance(part["time"], part["event"], part["risk"])
-            for reading, part in parts.items()
+            f"c_index_{reading}": c_index(part["time"], part["event"], part["risk"]) for reading, part in parts.items()
         }
         result.append(item | scores)
     return result

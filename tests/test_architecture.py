@@ -17,7 +17,7 @@ FILES_OF_DATASETS = [path for path in FILES if path.is_relative_to(ROOT / "datas
 
 ONE_IMPORTER = {
     "mlflow": {"benchmark/results/tracking.py"},
-    "sksurv": {"survival/metrics.py", "survival/cox.py"},
+    "sksurv": {f"survival/{name}.py" for name in ("metrics", "cox", "risk_groups")},
     "rich": {"benchmark/cli/console.py"},
     "openslide": {"datasets/slides/slide.py"},
     "skimage": {"datasets/slides/tissue.py"},

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from milsurv.benchmark.results.scored_fold import read_fold
 from milsurv.survival.calibration import calibration_index
-from milsurv.survival.clinical_curves import ScoredFold, clinical_curves, net_benefit, read_fold
+from milsurv.survival.clinical_curves import ScoredFold, clinical_curves, net_benefit
 from milsurv.survival.followup import FollowUp, Prediction
 from milsurv.survival.metrics import truncation_time
 from sksurv.metrics import brier_score, cumulative_dynamic_auc

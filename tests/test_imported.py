@@ -13,7 +13,7 @@ from milsurv.benchmark.results.score_predictions import keep
 from milsurv.errors import DataError
 from milsurv.leaderboards.publish import gather, publish
 from milsurv.leaderboards.rows import check as check_row
-from milsurv.survival.concordance import concordance
+from milsurv.survival.concordance import c_index
 from typer.testing import CliRunner
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "published"
@@ -55,7 +55,7 @@ def test_a_file_that_carries_everything_needs_nothing_else(tmp_path):
     made = taken(write(tmp_path / "p.csv", rows))
     for fold in made.summary()["folds"]:
         mine = [row for row in rows if row["fold"] == fold["fold"]]
-        expected = concordance(*([row[key] for row in mine] for key in ("time", "event", "risk")))
+        expected = c_index(*([row[key] for row in mine] for key in ("time", "event", "risk")))
         assert fold["c_index"] == pytest.approx(expected, abs=1e-12)
         assert (fold["patients"], fold["events"]) == (len(mine), sum(row["event"] for row in mine))
     assert made.summary()["mean"] == pytest.approx(np.mean([f["c_index"] for f in made.summary()["folds"]]))

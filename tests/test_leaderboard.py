@@ -203,6 +203,13 @@ def test_other_labels_or_folds_are_another_table_and_a_note_says_why(key, word):
     assert f"do not share the same {word} " in board.notes[0]
 
 
+@pytest.mark.parametrize("apart", [{"patients": 372}, {"events": 168}, {"slides": "slide"}, {"slides": "mean-risk"}])
+def test_lines_scored_on_other_patients_or_slides_are_never_ranked_together(apart):
+    (board,) = boards(make.experiment(0.1) + make.experiment(0.2, model="dsmil", **apart))
+    assert [len(ranking.lines) for ranking in board.rankings] == [1, 1]
+    assert "They are ranked in 2 separate tables" in board.notes[0]
+
+
 def test_the_hyperparameters_that_differ_tell_lines_apart():
     rows = make.experiment(0.1, hyperparameters='{"dropout": 0.25, "embed_dim": 64}')
     rows += make.experiment(0.2, hyperparameters='{"embed_dim": 64, "dropout": 0.5}')
@@ -300,6 +307,14 @@ def test_markdown_keeps_names_as_text():
     assert len({line.replace(r"\|", "").count("|") for line in lines}) == 1  # every row has as many cells
     assert "<b>" not in text
     assert escape("x_y|z") == r"x\_y\|z"
+    assert escape("a<b>&c") == "a&lt;b&gt;&amp;c"
+
+
+@given(st.text())
+def test_no_text_opens_a_tag_or_a_cell_of_markdown(text):
+    shown = escape(text)
+    assert not {"<", ">", "\n"} & set(shown)
+    assert "|" not in shown.replace("\\\\", "").replace(r"\|", "")
 
 
 def test_latex_keeps_names_as_text():

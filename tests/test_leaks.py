@@ -30,18 +30,18 @@ def outcome(twin) -> pd.DataFrame:
 
 @pytest.fixture
 def predicted(bench, twin, tmp_path):
-    """Train on `train`, test on `test`: the row, and the predictions at `selected` and `last`."""
+    """Train on `train`, test on `test`: the row, the predictions at `selected` and `last`, and the curves."""
 
-    def call(name: str, train: list[str], test: list[str], loss: str, labels: Path | None = None):
+    def call(name: str, train: list[str], test: list[str], loss: str, labels: Path | None = None, model=("abmil",)):
         splits, out = write_fold(tmp_path / f"splits-{name}", train, test), tmp_path / name
         words = ["--cohort", "blca", "--labels", labels or twin / "labels.csv", "--splits", splits]
         words += ["--features", twin / "features", "--recipe", "reference", "--loss", loss]
         words += ["--set", "epochs=3", "--set", "learning_rate=0.01", "--out", out, "--tracking", "none"]
-        status, _, err = bench("run", "--model", "abmil", *words)
+        status, _, err = bench("run", "--model", *model, *words)
         assert status == 0, err
         (place,) = out.glob("experiments/*/fold-0")
         table = pd.read_csv(place / "predictions.csv").set_index(["reading", "patient"]).loc[READINGS].sort_index()
-        return json.loads((place / "result.json").read_text()), table
+        return json.loads((place / "result.json").read_text()), table, pd.read_csv(place / "curves.csv")
 
     return call
 
@@ -54,11 +54,11 @@ def said(table: pd.DataFrame) -> pd.DataFrame:
 @pytest.mark.parametrize("loss", ["nll", "cox"])
 def test_what_is_said_of_a_patient_does_not_depend_on_who_else_is_tested(predicted, outcome, loss):
     ids = list(outcome.index)
-    _, many = predicted("many", ids[:40], ids[40:], loss)
+    _, many, _ = predicted("many", ids[:40], ids[40:], loss)
     risk = many.loc["last"]["risk"]
     few = sorted(risk.index[risk < risk.median()])
     assert many.loc["last"]["risk_group"].nunique() == 2
-    _, alone = predicted("few", ids[:40], few, loss)
+    _, alone, _ = predicted("few", ids[:40], few, loss)
     pd.testing.assert_frame_equal(said(alone), said(many.loc[(slice(None), few), :]))
 
 
@@ -77,8 +77,8 @@ def test_labels_of_the_test_set_do_not_move_what_is_said_of_it(predicted, outcom
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(moved)
-    true_row, true = predicted("true", ids[:40], test, loss)
-    moved_row, shuffled = predicted("shuffled", ids[:40], test, loss, tmp_path / "moved.csv")
+    true_row, true, _ = predicted("true", ids[:40], test, loss)
+    moved_row, shuffled, _ = predicted("shuffled", ids[:40], test, loss, tmp_path / "moved.csv")
     pd.testing.assert_frame_equal(said(true), said(shuffled))
     assert true_row["bin_edges"] == moved_row["bin_edges"]
     assert true_row["c_index_last"] != moved_row["c_index_last"], "the scores do follow the labels"
@@ -86,7 +86,7 @@ def test_labels_of_the_test_set_do_not_move_what_is_said_of_it(predicted, outcom
 
 def test_censoring_weights_are_those_of_the_training_set(predicted, outcome):
     ids = list(outcome.index)
-    row, table = predicted("one", ids[:40], ids[40:], "nll")
+    row, table, _ = predicted("one", ids[:40], ids[40:], "nll")
     train, test = (Surv.from_dataframe("event", "time", outcome.loc[part]) for part in (ids[:40], ids[40:]))
     risk = table.loc["last"].loc[ids[40:]]["risk"].to_numpy()
     # Uno's C is cut where a tenth of the training set is still under observation.
@@ -98,3 +98,13 @@ def test_censoring_weights_are_those_of_the_training_set(predicted, outcome):
     for months in (12, 36):
         auc = cumulative_dynamic_auc(train, watched, risk, [months])[0][0]
         assert row[f"auc_{months}_last"] == pytest.approx(auc, abs=1e-12)
+
+
+def test_watching_the_test_set_moves_no_dropout_of_training(predicted, outcome):
+    """The reference draws dropout in evaluation too; what it draws there must not be missing in the next epoch."""
+    ids = list(outcome.index)
+    drawing = ["crossfusion", "--set", "embed_dim=16", "--set", "num_heads=2", "--set", "faults=dropout-in-eval"]
+    curves = [predicted(str(n), ids[:40], ids[40 : 40 + n], "nll", model=drawing)[2] for n in (20, 7)]
+    for curve in curves:
+        assert len(curve) == 3
+    pd.testing.assert_series_equal(curves[0]["train_loss"], curves[1]["train_loss"])

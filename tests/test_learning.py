@@ -9,7 +9,7 @@ from milsurv.benchmark.prepare import Request, prepare
 from milsurv.benchmark.session import Finished
 from milsurv.datasets.simulated.cohort import simulate_cohort
 from milsurv.models.registry import MODELS
-from milsurv.survival.metrics import c_index
+from milsurv.survival.concordance import c_index
 
 pytestmark = pytest.mark.slow
 

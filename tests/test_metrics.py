@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from milsurv.survival.concordance import c_index
 from milsurv.survival.followup import FollowUp, NotComputable, Prediction
-from milsurv.survival.metrics import METRICS, brier_null, c_index, score_all, truncation_time
+from milsurv.survival.metrics import METRICS, brier_null, score_all, truncation_time
 
 
 def draw(n: int, seed: int, scale: float = 40.0):
@@ -61,10 +62,10 @@ def test_kaplan_meier_as_an_estimate_scores_as_the_null():
     ("test", "metric", "why"),
     [
         (FollowUp(np.array([5.0, 6.0]), np.array([False, False])), "c_index", "no comparable pair"),
-        (FollowUp(np.array([5.0, 6.0]), np.array([False, False])), "logrank_p", "nobody in the test part died"),
+        (FollowUp(np.array([5.0, 6.0]), np.array([False, False])), "logrank_p", "nobody in the test set died"),
         (FollowUp(np.array([500.0, 600.0]), np.array([True, True])), "auc_12", "0 deaths by 12 months"),
         (FollowUp(np.array([500.0, 600.0]), np.array([True, True])), "ibs", "no time range"),
-        (FollowUp(np.array([500.0, 600.0]), np.array([True, True])), "uno_c", "nobody in the test part died"),
+        (FollowUp(np.array([500.0, 600.0]), np.array([True, True])), "uno_c", "nobody in the test set died"),
     ],
 )
 def test_a_metric_without_a_value_says_why_and_is_not_zero(test, metric, why):

@@ -17,6 +17,7 @@ SMALL = {
     "embed_dim": 16,
     "num_heads": 2,
     "landmarks": 8,
+    "regions": 2,
 }
 every_model = pytest.mark.parametrize("name", MODELS)
 

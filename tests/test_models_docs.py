@@ -1,23 +1,38 @@
 """The page on models names every model and hyperparameter, and its examples run."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from milsurv.models import registry
 
-PAGE = (Path(__file__).resolve().parents[1] / "docs" / "models.md").read_text()
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGE = (DOCS / "models.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
 @pytest.mark.parametrize("spec", registry.SPECS, ids=lambda s: s.name)
 def test_the_page_names_the_model_and_its_hyperparameters(spec) -> None:
-    row = next(line for line in PAGE.splitlines() if line.startswith(f"| `{spec.name}` | "))
+    row = next(line for line in PAGE.splitlines() if line.startswith(f"| [`{spec.name}`](models/{spec.name}.md) | "))
     for hyperparameters in (spec.defaults, spec.reference_defaults):
         millions = sum(p.numel() for p in spec.build(1536, 4, **hyperparameters).parameters()) / 1e6
         assert f"| {millions:.2f} M |" in row
-    assert all(f"`{name}`" in PAGE for name in spec.defaults)
+    own = (DOCS / "models" / f"{spec.name}.md").read_text()
+    assert all(f"| `{name}` |" in own for name in spec.defaults)
+
+
+@pytest.mark.parametrize("spec", registry.SPECS, ids=lambda s: s.name)
+def test_a_spec_says_what_the_model_computes_and_costs(spec) -> None:
+    assert spec.equation and spec.cost
+    assert bool(spec.repository) == bool(spec.licence)
+
+
+def test_the_pages_follow_the_registry() -> None:
+    done = subprocess.run([sys.executable, DOCS / "write_models.py", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_example_of_use_runs() -> None:

@@ -13,7 +13,7 @@ from milsurv.datasets.simulated import planted
 from milsurv.datasets.simulated.cohort import simulate_cohort
 from milsurv.datasets.truth import read_truth
 from milsurv.errors import UnknownName
-from milsurv.survival.oracle_concordance import concordance
+from milsurv.survival.concordance import c_index
 
 SITES = [f"S{k}" for k in range(12)]
 
@@ -116,7 +116,7 @@ def test_a_planted_cohort_is_drawn_whole_with_its_oracle(tmp_path):
     assert (labels.counts.patients, labels.counts.events) == (60, 36)
     risk = np.array([truth.risk[p.id] for p in labels.patients])
     time, event = np.array([p.time for p in labels.patients]), np.array([p.event for p in labels.patients])
-    assert truth.oracle_c_index == pytest.approx(concordance(event, time, risk))
+    assert truth.oracle_c_index == pytest.approx(c_index(time, event, risk))
     assert Bags(open_features(folder), labels.patients, (5, 10, 20)).check() == ()
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from milsurv.survival.bootstrap import draw_counts, resampled, scored_pairs
 from milsurv.survival.comparisons import (
     bootstrap_interval,
     corrected_t_test,
@@ -12,14 +13,9 @@ from milsurv.survival.comparisons import (
     minimum_detectable_difference,
     paired_bootstrap,
 )
-from milsurv.survival.concordance import (
-    bootstrap_concordance,
-    concordance,
-    draw_counts,
-    pairs,
-    resampled,
-)
-from milsurv.survival.kaplan_meier import at_risk, hazard_ratio, kaplan_meier_curve, logrank_p
+from milsurv.survival.concordance import c_index
+from milsurv.survival.kaplan_meier import at_risk, kaplan_meier
+from milsurv.survival.risk_groups import hazard_ratio, logrank_p
 from scipy import stats
 from sksurv.compare import compare_survival
 from sksurv.metrics import concordance_index_censored
@@ -53,10 +49,10 @@ def test_c_index_is_scikit_survivals_with_every_kind_of_tie(rows):
     time = time.astype(float)
     order = [(t, not died) for t, died in zip(time, event, strict=True)]  # a death comes before a censoring that ties
     if any(died and rank < other for died, rank in zip(event, order, strict=True) for other in order):
-        assert concordance(time, event, risk) == pytest.approx(theirs(time, event, risk), abs=1e-12)
+        assert c_index(time, event, risk) == pytest.approx(theirs(time, event, risk), abs=1e-12)
     else:
-        with pytest.raises(ValueError, match="no two patients can be compared"):
-            concordance(time, event, risk)
+        with pytest.raises(ValueError, match="no comparable pair"):
+            c_index(time, event, risk)
 
 
 @given(patients, st.integers(0, 2**32 - 1))
@@ -64,14 +60,14 @@ def test_c_index_is_scikit_survivals_with_every_kind_of_tie(rows):
 def test_a_resample_scores_as_if_its_patients_were_written_out(rows, seed):
     time, event, risk = (np.array(column) for column in zip(*rows, strict=True))
     counts = next(draw_counts(len(rows), 5, np.random.default_rng(seed)))
-    scores = resampled(pairs(time, event, risk), counts)
+    scores = resampled(scored_pairs(time, event, risk), counts)
     for score, count in zip(scores, counts, strict=True):
         at = np.repeat(np.arange(len(rows)), count)
         if np.isnan(score):
-            with pytest.raises(ValueError, match="no two patients"):
-                concordance(time[at], event[at], risk[at])
+            with pytest.raises(ValueError, match="no comparable pair"):
+                c_index(time[at], event[at], risk[at])
         else:
-            assert score == pytest.approx(concordance(time[at], event[at], risk[at]), abs=1e-12)
+            assert score == pytest.approx(c_index(time[at], event[at], risk[at]), abs=1e-12)
 
 
 def test_resamples_of_a_thousand_patients_equal_scikit_survival():
@@ -80,7 +76,7 @@ def test_resamples_of_a_thousand_patients_equal_scikit_survival():
     counts = np.concatenate(list(draw_counts(1000, 530, np.random.default_rng(2))))
     assert counts.shape == (530, 1000)
     assert (counts.sum(axis=1) == 1000).all()
-    scores = resampled(pairs(time, event, risk), counts)
+    scores = resampled(scored_pairs(time, event, risk), counts)
     for index in (0, 1, 511, 512, 529):  # both sides of a chunk's border
         at = np.repeat(np.arange(1000), counts[index])
         assert abs(scores[index] - theirs(time[at], event[at], risk[at])) < 1e-7
@@ -88,7 +84,7 @@ def test_resamples_of_a_thousand_patients_equal_scikit_survival():
 
 def test_reversing_the_risks_mirrors_the_c_index():
     truth, time, event, _ = cohort(100)
-    assert concordance(time, event, truth) + concordance(time, event, -truth) == pytest.approx(1.0)
+    assert c_index(time, event, truth) + c_index(time, event, -truth) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
@@ -98,19 +94,19 @@ def test_reversing_the_risks_mirrors_the_c_index():
         ([1, np.nan], [1, 0], [0, 1], "finite"),
         ([1, 2], [1, 0], [0, np.inf], "finite"),
         ([1, 2], [1, 2], [0, 1], "True .died. or False"),
-        ([1, 2], [0, 0], [0, 1], "no two patients can be compared"),
+        ([1, 2], [0, 0], [0, 1], "no comparable pair"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(time, event, risk, message):
     with pytest.raises(ValueError, match=message):
-        concordance(time, event, risk)
+        c_index(time, event, risk)
 
 
 def test_bootstrap_finds_the_standard_error_that_new_cohorts_show():
-    drawn = [concordance(time, event, truth) for truth, time, event, _ in (cohort(150, seed) for seed in range(300))]
+    drawn = [c_index(time, event, truth) for truth, time, event, _ in (cohort(150, seed) for seed in range(300))]
     truth, time, event, _ = cohort(150, seed=1000)
-    resamples = bootstrap_concordance(time, event, truth, resamples=2000)
-    assert resamples.std(ddof=1) == pytest.approx(np.std(drawn, ddof=1), rel=0.25)
+    found = bootstrap_interval(time, event, truth, np.zeros(150), resamples=2000)
+    assert found.standard_error == pytest.approx(np.std(drawn, ddof=1), rel=0.25)
 
 
 def test_paired_bootstrap_of_a_model_with_itself_finds_nothing():
@@ -157,7 +153,7 @@ def test_p_value_and_interval_of_the_bootstrap_tell_the_same_story():
 def test_a_fold_without_deaths_is_named():
     truth, time, event, fold = cohort(50)
     event[fold == 3] = False
-    with pytest.raises(ValueError, match="fold 3: no two patients"):
+    with pytest.raises(ValueError, match="fold 3: no comparable pair"):
         bootstrap_interval(time, event, truth, fold)
 
 
@@ -175,8 +171,7 @@ def test_equally_good_models_are_called_different_at_most_one_time_in_twenty():
         first, second = truth + 1.5 * np.random.default_rng([seed, 9]).normal(size=(2, 200))
         rejected["bootstrap"] += paired_bootstrap(time, event, first, second, fold, resamples=400, seed=seed).p <= 0.05
         scores = [
-            [concordance(time[at], event[at], risk[at]) for at in (fold == k for k in range(5))]
-            for risk in (first, second)
+            [c_index(time[at], event[at], risk[at]) for at in (fold == k for k in range(5))] for risk in (first, second)
         ]
         rejected["t"] += corrected_t_test(np.subtract(*scores), n_test=40, n_train=160).p <= 0.05
     for count in rejected.values():  # 300 comparisons cannot tell this rate from one above 5 %
@@ -252,7 +247,7 @@ def test_the_minimum_detectable_difference_is_detected_with_the_promised_power()
 
 def test_kaplan_meier_is_scikit_survivals():
     _, time, event, _ = cohort(200)
-    curve = kaplan_meier_curve(time, event)
+    curve = kaplan_meier(time, event)
     times, survival, limits = kaplan_meier_estimator(event, time, conf_type="log-log")
     assert curve.times[1:] == pytest.approx(times)
     assert curve.survival[1:] == pytest.approx(survival)

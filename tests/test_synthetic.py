@@ -18,7 +18,7 @@ from milsurv.datasets.simulated.patients import follow, size_of, slides_per_pati
 from milsurv.datasets.simulated.tissue import SIDE, draw_tissue
 from milsurv.datasets.truth import read_truth
 from milsurv.errors import DataError
-from milsurv.survival.oracle_concordance import concordance
+from milsurv.survival.concordance import c_index
 from sksurv.linear_model import CoxPHSurvivalAnalysis
 from sksurv.metrics import concordance_index_censored
 
@@ -54,7 +54,7 @@ def pooled_cox(labels: Labels, bags: Bags, magnification: int) -> float:
         x = (means - centre) @ axes.T
         x /= x[train].std(axis=0)
         risk = CoxPHSurvivalAnalysis(alpha=1).fit(x[train], outcome[train]).predict(x[test])
-        scores.append(concordance(event[test], time[test], risk))
+        scores.append(c_index(time[test], event[test], risk))
     return float(np.mean(scores))
 
 
@@ -241,7 +241,7 @@ def test_tissue_is_connected_and_holds_what_it_says(seed: int, tendency: float, 
 def test_the_concordance_is_that_of_scikit_survival(rows: list[tuple[bool, int, int]]) -> None:
     event, time, risk = (np.array(column) for column in zip(*rows, strict=True))
     expected = concordance_index_censored(event.astype(bool), time.astype(float), risk.astype(float))[0]
-    assert concordance(event.astype(bool), time, risk.astype(float)) == pytest.approx(expected)
+    assert c_index(time, event.astype(bool), risk.astype(float)) == pytest.approx(expected)
 
 
 def test_the_truth_says_how_it_was_drawn(strong: tuple[Path, Labels, Bags]) -> None:

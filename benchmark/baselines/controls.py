@@ -22,10 +22,10 @@ from ...datasets.folds.read import Folds, Split
 from ...datasets.labels.read import Labels
 from ...datasets.patient import Patient
 from ...errors import DataError, some
+from ...survival.concordance import c_index
 from ...survival.cox import CannotFit, fit_cox
 from ...survival.followup import FollowUp, NotComputable
-from ...survival.kaplan_meier import kaplan_meier_curve
-from ...survival.metrics import c_index
+from ...survival.kaplan_meier import kaplan_meier
 from ...survival.time_bins import fit_bins
 from ..experiment import seed_for
 from ..results.score_predictions import Entry, Said, entry, versions
@@ -148,8 +148,7 @@ def _fold(
     if name == "random":
         rng = np.random.default_rng(seed_for(seed, split.fold, "random"))
         risk = rng.normal(size=len(test))
-        curve = kaplan_meier_curve(known.time, known.event)
-        alive = curve.survival[np.searchsorted(curve.times, edges, side="right") - 1]
+        alive = kaplan_meier(known.time, known.event).at(edges)
         survival = np.tile(alive, (len(test), 1))
         return Said(split.fold, split.test, known, asked, risk, survival, edges, risk > 0, 0, 0.0, oracle)
     if name == "bag-size":

@@ -22,10 +22,11 @@ from filelock import FileLock, Timeout
 from ...errors import CannotWrite
 from ...files import write_whole
 from ...leaderboards.rows import RowError, read_row
-from ...survival.clinical_curves import clinical_curves, read_fold
+from ...survival.clinical_curves import clinical_curves
 from ...survival.followup import FollowUp
 from ..experiment import Experiment
 from ..training.fold import FoldOutcome
+from .scored_fold import read_fold
 
 
 def write(path: Path, data: str | bytes) -> None:

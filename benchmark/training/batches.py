@@ -129,7 +129,7 @@ def epoch_batches(
     """One epoch of optimizer steps, each a list of patients.
 
     sampling: `shuffle`, `classes` or `events`, as `Recipe` says.
-    bin, event: `(n,)` of the training part, in the order of `patients`.
+    bin, event: `(n,)` of the training set, in the order of `patients`.
     """
     n = len(patients)
     count = max(1, -(-n // size))

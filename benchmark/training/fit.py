@@ -1,6 +1,6 @@
 """The training loop: one, visible, for every model, loss and recipe.
 
-It is given a training part and a validation part and nothing else. What happens on the test part is watched from
+It is given a training set and a validation split and nothing else. What happens on the test fold is watched from
 outside through `watch`, which is shown the model and cannot answer.
 """
 
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ...models.contract import Steps, Trained
+from ...survival.concordance import c_index
 from ...survival.followup import FollowUp, NotComputable
-from ...survival.metrics import c_index
 from ...survival.time_bins import TimeBins
 from ..recipe import Recipe, epochs_of
 from .batches import BagSource, Packed, epoch_batches, pack, pieces, prefetched
@@ -40,8 +40,8 @@ class Fitted:
     """What training leaves behind.
 
     curve: one dict per epoch: epoch (from 1), learning_rate, train_loss, val_loss, val_c_index (None without a
-        validation part).
-    selected: the epoch chosen on the validation part, or the last one without it; `weights` are its state dict.
+        validation split).
+    selected: the epoch chosen on the validation split, or the last one without it; `weights` are its state dict.
     """
 
     curve: list[dict[str, float | int | None]] = field(default_factory=list)
@@ -284,7 +284,7 @@ def fit(
             if not scores.isfinite().all():
                 raise Diverged(f"scores are not finite after epoch {epoch + 1}; a lower learning_rate may help")
             line["val_loss"] = loss.loss(scores, *val_targets.of(val.patients), 0.0).item()
-            with suppress(NotComputable):  # stays None where no pair of the validation part can be compared
+            with suppress(NotComputable):  # stays None where no pair of the validation split can be compared
                 line["val_c_index"] = c_index(val.followup.time, val.followup.event, loss.risk(scores).numpy())
         fitted.curve.append(line)
         watch(epoch + 1, line)
@@ -301,7 +301,7 @@ def fit(
 
 
 def _preference(recipe: Recipe, line: dict[str, float | int | None]) -> float:
-    """How much the validation part likes an epoch; more is better."""
+    """How much the validation split likes an epoch; more is better."""
     if recipe.select_by == "c_index":
         return -1.0 if line["val_c_index"] is None else float(line["val_c_index"])
     return -float(line["val_loss"] or 0.0)

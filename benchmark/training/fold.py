@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from ...models.contract import Prepares
+from ...survival.concordance import c_index
 from ...survival.followup import FollowUp, NotComputable, Prediction
-from ...survival.metrics import METRICS, brier_null, c_index, score_all
+from ...survival.metrics import METRICS, brier_null, score_all
 from ...survival.time_bins import fit_bins
 from ..experiment import Experiment, seed_for
 from ..recipe import Recipe, epochs_of

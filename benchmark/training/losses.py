@@ -79,7 +79,7 @@ def _discrete_survival(logits: Tensor, bins: TimeBins, *_: object) -> Tensor:
 def breslow_survival(
     scores: Tensor, bins: TimeBins, train_scores: Tensor, train_time: np.ndarray, train_event: np.ndarray
 ) -> Tensor:
-    """Survival at the end of every bin from Cox scores, with Breslow's baseline hazard of the training part.
+    """Survival at the end of every bin from Cox scores, with Breslow's baseline hazard of the training set.
 
     Breslow 1972. (n, 1) -> (n, bins).
     """

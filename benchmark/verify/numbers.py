@@ -12,8 +12,9 @@ from ...errors import DataError
 from ...leaderboards.ranking.board import IMPORTED
 from ...leaderboards.rows import Row
 from ...leaderboards.schema import READINGS
+from ...survival.concordance import c_index
 from ...survival.followup import FollowUp, NotComputable, Prediction
-from ...survival.metrics import METRICS, brier_null, c_index
+from ...survival.metrics import METRICS, brier_null
 from ...survival.time_bins import fit_bins
 from ..experiment import seed_for
 from .agreement import check_agreement

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError
-from ...survival.comparable_pairs import chance_sd, comparable_pairs
+from ...survival.concordance import chance_sd, comparable_pairs
 from ..bags import Bags
 from ..cohorts import Cohort
 from ..features.nesting import check_nesting
@@ -159,8 +159,8 @@ def _folds(
 def _check(fold: int, by_id: Mapping[str, Patient], train: Sequence[str], test: Sequence[str]) -> FoldCheck:
     event = np.array([by_id[i].event for i in test], dtype=bool)
     time = np.array([by_id[i].time for i in test], dtype=float)
-    pairs, _ = comparable_pairs(event, time)
-    return FoldCheck(fold, len(train), len(test), int(event.sum()), pairs, chance_sd(event, time) if pairs else None)
+    pairs = int(comparable_pairs(time, event).comparable.sum())
+    return FoldCheck(fold, len(train), len(test), int(event.sum()), pairs, chance_sd(time, event) if pairs else None)
 
 
 def _open(

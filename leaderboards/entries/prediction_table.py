@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from ...survival.concordance import concordance
+from ...survival.concordance import c_index
 from ..schema import READINGS
 
 _DIGITS = (6, 9, 17)
@@ -75,10 +75,10 @@ def _parts(table: pd.DataFrame):
 
 def _same(part: pd.DataFrame, short: np.ndarray) -> bool:
     try:
-        full = concordance(part["time"], part["event"], part["risk"])
+        full = c_index(part["time"], part["event"], part["risk"])
     except ValueError:
         return True
-    return full == concordance(part["time"], part["event"], short)
+    return full == c_index(part["time"], part["event"], short)
 
 
 def _survival(value: float, exact: bool) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from ...survival.group_curves import as_json, curves_of
 from ..experiments import Attempt, Incomplete, attempts
+from ..group_curves import as_json, curves_of
 from ..predictions import predictions_of
 from ..ranking.board import boards
 from ..ranking.comparisons import Resampling

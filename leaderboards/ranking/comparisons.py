@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ...survival.comparisons import (
-    Estimate,
+    IntervalEstimate,
     corrected_t_test,
     holm,
     means_over_folds,
@@ -82,7 +82,7 @@ class Resampling:
         self.derived = derived
         self.left_out: list[str] = []
         self.resamples = 0
-        self._kept: dict[int, Mapping[str, Estimate]] = {}
+        self._kept: dict[int, Mapping[str, IntervalEstimate]] = {}
         self._draws: dict[tuple[int, str], tuple[float, NDArray[np.float64]]] = {}
         names = names_of(ranking.lines)
         patients: pd.DataFrame | None = None
@@ -146,9 +146,9 @@ class Resampling:
         """The lines that were resampled at `selected`, here or elsewhere, by place."""
         return tuple(sorted({place for place, reading in self._draws if reading == "selected"} | set(self._kept)))
 
-    def intervals(self) -> tuple[dict[str, Estimate], ...]:
+    def intervals(self) -> tuple[dict[str, IntervalEstimate], ...]:
         """By line, the interval of its C-index at each reading that has one."""
-        found: list[dict[str, Estimate]] = []
+        found: list[dict[str, IntervalEstimate]] = []
         for place in range(len(self.ranking.lines)):
             mine = {reading: self._draws.get((place, reading)) for reading in READINGS}
             here = {reading: percentile(*drawn) for reading, drawn in mine.items() if drawn is not None}
@@ -195,7 +195,7 @@ class Resampling:
             if difference is not None
         ]
 
-    def difference(self, first: int, second: int) -> Estimate | None:
+    def difference(self, first: int, second: int) -> IntervalEstimate | None:
         """The difference of two lines, by place; None where it is not known."""
         one, other = self._draws.get((first, "selected")), self._draws.get((second, "selected"))
         if one is not None and other is not None:
@@ -250,7 +250,7 @@ def _affordable(event: NDArray[np.bool_], fold: NDArray[np.float64], risks: int)
     return next((count for count in RESAMPLES if count * size * (risks + 1) <= WORK), RESAMPLES[-1])
 
 
-def _t_test(first: Line, second: Line) -> Estimate | None:
+def _t_test(first: Line, second: Line) -> IntervalEstimate | None:
     if first.n_folds < 2:
         return None
     differences = np.subtract(first.folds["selected"], second.folds["selected"])

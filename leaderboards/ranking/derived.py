@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ...survival.comparisons import Estimate
-from ...survival.group_curves import GroupCurves, parse_curves
+from ...survival.comparisons import IntervalEstimate
+from ...survival.risk_groups import GroupCurves
+from ..group_curves import parse_curves
 from ..rows import RowError
 from ..schema import READINGS
 
@@ -28,8 +29,8 @@ class Derived:
     minus the second, with its p-value for this pair alone. curves: by experiment. resamples: the most that were drawn.
     """
 
-    intervals: Mapping[Members, Mapping[str, Estimate]] = field(default_factory=dict)
-    differences: Mapping[tuple[Members, Members], Estimate] = field(default_factory=dict)
+    intervals: Mapping[Members, Mapping[str, IntervalEstimate]] = field(default_factory=dict)
+    differences: Mapping[tuple[Members, Members], IntervalEstimate] = field(default_factory=dict)
     curves: Mapping[str, GroupCurves] = field(default_factory=dict)
     resamples: int = 0
 
@@ -46,12 +47,12 @@ class Derived:
         lines = {*self.intervals, *(line for pair in self.differences for line in pair)}
         return {name for line in lines for name in line} | set(self.curves)
 
-    def difference(self, first: Members, second: Members) -> Estimate | None:
+    def difference(self, first: Members, second: Members) -> IntervalEstimate | None:
         """The difference of two lines in this order, whichever way it was kept."""
         found, turned = self.differences.get((first, second)), self.differences.get((second, first))
         if found is not None or turned is None:
             return found
-        return Estimate(
+        return IntervalEstimate(
             -turned.value, -turned.high, -turned.low, turned.standard_error, turned.p, turned.level, turned.undefined
         )
 
@@ -84,20 +85,20 @@ def parse_derived(found: Any, name: str) -> Derived:
         raise RowError(f"{name}: is no evidence ({type(error).__name__}: {error}); write the entry again") from error
 
 
-def plain(found: Estimate) -> dict[str, float | int | None]:
+def plain(found: IntervalEstimate) -> dict[str, float | int | None]:
     """An estimate as plain values."""
     numbers = {key: getattr(found, key) for key in ("value", "low", "high", "standard_error", "level", "undefined")}
     return numbers if found.p is None else numbers | {"p": found.p}
 
 
-def _estimate(found: Mapping[str, Any]) -> Estimate:
+def _estimate(found: Mapping[str, Any]) -> IntervalEstimate:
     value, low, high, error, level = (float(found[key]) for key in ("value", "low", "high", "standard_error", "level"))
     p = None if found.get("p") is None else float(found["p"])
     if not (np.isfinite([value, low, high, error]).all() and low <= high and error >= 0 and 0 < level < 1):
         raise ValueError(f"{value} [{low}, {high}] is no estimate")
     if p is not None and not 0 <= p <= 1:
         raise ValueError(f"{p} is no p-value")
-    return Estimate(value, low, high, error, p, level, int(found["undefined"]))
+    return IntervalEstimate(value, low, high, error, p, level, int(found["undefined"]))
 
 
 def _members(found: Any) -> Members:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...survival.comparisons import Estimate
+from ...survival.comparisons import IntervalEstimate
 
 ALPHA = 0.05
 SURVIVES, AS_TRAINED, NOT_SHOWN = "survives", "as trained", "not shown"
@@ -22,8 +22,8 @@ class Pair:
 
     first: int
     second: int
-    difference: Estimate
-    t_test: Estimate | None
+    difference: IntervalEstimate
+    t_test: IntervalEstimate | None
     p_bootstrap: float
     p_t: float | None
     detectable: float
@@ -47,7 +47,7 @@ class Evidence:
     """
 
     resamples: int
-    intervals: tuple[Mapping[str, Estimate], ...]
+    intervals: tuple[Mapping[str, IntervalEstimate], ...]
     pairs: tuple[Pair, ...]
     detectable: float | None
     verdict: str

@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pandas as pd
 
-from ...survival.comparisons import Estimate
+from ...survival.comparisons import IntervalEstimate
 from ..rows import RowError
 from .board import Board, Line, Ranking, names_of
 from .comparisons import Resampling
@@ -55,7 +55,7 @@ class Compared:
         }
 
 
-def _t_test(test: Estimate | None) -> dict[str, object] | None:
+def _t_test(test: IntervalEstimate | None) -> dict[str, object] | None:
     return None if test is None else {"low": test.low, "high": test.high, "p": test.p}
 
 

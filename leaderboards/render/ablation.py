@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from ...survival.comparisons import Estimate
+from ...survival.comparisons import IntervalEstimate
 from ..ranking.board import CONTROL, IMPORTED, Board, Line, Ranking
 from ..ranking.comparisons import Resampling
 from ..ranking.derived import NOTHING_KEPT, Derived
@@ -32,7 +32,7 @@ class Cell:
     nothing is known; `interval` is that of its own C-index."""
 
     line: Line
-    interval: Estimate | None
+    interval: IntervalEstimate | None
     pair: Pair | None
     is_baseline: bool
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...survival.comparisons import Estimate
+from ...survival.comparisons import IntervalEstimate
 from ..ranking.across import Across, across
 from ..ranking.board import CONTROL, IMPORTED, Board, Line, Ranking, Spread, names_of
 from ..ranking.evidence import Evidence, Pair, how
@@ -176,7 +176,7 @@ def _sheet(title: str, columns: list[tuple[str, bool, list[str]]], notes: tuple[
     return Sheet(title, names, numeric, tuple(zip(*cells, strict=True)), notes)
 
 
-def interval(found: Estimate | None, digits: int = 3, sign: bool = False) -> str:
+def interval(found: IntervalEstimate | None, digits: int = 3, sign: bool = False) -> str:
     """`[0.571, 0.650]`; nothing where there is none. With `sign`, both ends carry theirs."""
     if found is None:
         return ""

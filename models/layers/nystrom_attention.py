@@ -1,5 +1,6 @@
 """Nystrom attention as TransMIL uses it, without the work spent on padding."""
 
+from dataclasses import dataclass
 from math import log
 
 import torch
@@ -8,6 +9,23 @@ from torch.nn import functional as F
 
 from .dropout import Dropout
 from .pseudo_inverse import pseudo_inverse
+
+
+@dataclass(frozen=True)
+class _Landmarked:
+    """What is computed on the way: `keys` and `values` have a padded one in front, m landmarks likewise if `same`."""
+
+    q: Tensor  # (g, h, n, d)
+    v: Tensor  # (g, h, n, d)
+    ql: Tensor  # (g, h, m, d)
+    kl: Tensor  # (g, h, m, d)
+    keys: Tensor
+    values: Tensor
+    key_many: Tensor | None  # log of the keys' multiplicities, (1, n + 1)
+    many: Tensor  # log of the landmarks' multiplicities, (m,)
+    root: Tensor  # their square roots, (m,)
+    inverse: Tensor  # (g, h, m, m)
+    same: bool
 
 
 class NystromAttention(nn.Module):
@@ -52,6 +70,26 @@ class NystromAttention(nn.Module):
 
     def forward(self, x: Tensor, first_only: bool = False) -> Tensor:
         """Attend over bags of equal length, x (g, n, c): -> (g, n, c), or the first tokens' (g, 1, c)."""
+        parts = self._landmarked(x)
+        scores = parts.many[None] if parts.same else None
+        seen = F.scaled_dot_product_attention(parts.ql, parts.keys, parts.values, attn_mask=parts.key_many, scale=1.0)
+        spread = parts.inverse @ (parts.root[:, None] * seen) / parts.root[:, None]  # (g, h, m, d)
+        queries = parts.q[:, :, :1] if first_only else parts.q
+        out = F.scaled_dot_product_attention(queries, parts.kl, spread, attn_mask=scores, scale=1.0)
+        out = out.transpose(1, 2).flatten(2) + self._convolve(parts.v, first_only)  # (g, n, c)
+        return self.dropout(self.out(out))
+
+    def first_weights(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """How the first token attends to all n, and their values: (g, h, n) and (g, h, n, d)."""
+        parts = self._landmarked(x)
+        front = torch.softmax(parts.q[:, :, :1] @ parts.kl.transpose(-1, -2) + parts.many, -1)  # (g, h, 1, m)
+        back = parts.ql @ parts.keys.transpose(-1, -2)  # (g, h, m, n), in front a padded key if there is one
+        back = torch.softmax(back if parts.key_many is None else back + parts.key_many, -1)
+        weights = ((front / parts.root) @ parts.inverse * parts.root) @ back
+        return weights[:, :, 0, -x.shape[1] :], parts.v
+
+    def _landmarked(self, x: Tensor) -> "_Landmarked":
+        """Queries, keys, values, their landmarks and the inverse between these, of x (g, n, c)."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (g, h, n, d) each
         q = q * q.shape[-1] ** -0.5
         n = q.shape[2]
@@ -68,7 +106,6 @@ class NystromAttention(nn.Module):
             keys, values = F.pad(k, (0, 0, 1, 0)), F.pad(v, (0, 0, 1, 0))
             key_many = q.new_zeros(1, n + 1)
             key_many[0, 0] = log(padded)
-        seen = F.scaled_dot_product_attention(ql, keys, values, attn_mask=key_many, scale=1.0)  # (g, h, m, d)
         middle = torch.softmax(ql @ kl.transpose(-1, -2) + many, -1)  # (g, h, m, m)
         middle = root[:, None] * middle / root
         # The first guess is divided by the largest row and column sum of the full matrix, over all heads of the bag.
@@ -76,12 +113,7 @@ class NystromAttention(nn.Module):
         columns = (root @ middle / root).amax((1, 2))
         start = middle.transpose(-1, -2) / (rows * columns)[:, None, None, None]
         inverse = pseudo_inverse(middle, start, self.iterations)
-        spread = inverse @ (root[:, None] * seen) / root[:, None]  # (g, h, m, d)
-        queries = q[:, :, :1] if first_only else q
-        scores = many[None] if same else None
-        out = F.scaled_dot_product_attention(queries, kl, spread, attn_mask=scores, scale=1.0)
-        out = out.transpose(1, 2).flatten(2) + self._convolve(v, first_only)  # (g, n, c)
-        return self.dropout(self.out(out))
+        return _Landmarked(q, v, ql, kl, keys, values, key_many, many, root, inverse, same > 0)
 
     def _convolve(self, v: Tensor, first_only: bool) -> Tensor:
         """Convolve the values (g, h, n, d) along the tokens, one kernel per head: -> (g, n, h * d)."""

@@ -7,7 +7,8 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 from numpy.typing import ArrayLike
 
-from ....survival.kaplan_meier import at_risk, hazard_ratio, kaplan_meier_curve, logrank_p
+from ....survival import kaplan_meier as km
+from ....survival.risk_groups import hazard_ratio, logrank_p
 from . import style
 
 
@@ -35,7 +36,7 @@ def kaplan_meier(
             died = int(event[mine].sum())
             axes.plot([], [], color=colour, lw=2, label=f"{name} risk: {died} of {mine.sum()} died")
             axes.text(-0.045, height, name, color=colour, transform=axes.transAxes, ha="right", fontsize=8)
-            for moment, count in zip(moments, at_risk(time[mine], moments), strict=True):
+            for moment, count in zip(moments, km.at_risk(time[mine], moments), strict=True):
                 axes.text(moment, height, str(count), transform=axes.get_xaxis_transform(), ha="center", fontsize=8)
         axes.text(-0.045, -0.26, "at risk", transform=axes.transAxes, color=style.SOFT, fontsize=8, ha="right")
         p = logrank_p(time, event, group == "high")
@@ -64,7 +65,7 @@ def p_text(p: float) -> str:
 
 
 def _curve(axes: Axes, time: np.ndarray, event: np.ndarray, colour: str) -> None:
-    curve = kaplan_meier_curve(time, event)
+    curve = km.kaplan_meier(time, event)
     axes.plot(curve.times, curve.survival, color=colour, lw=1.7, drawstyle="steps-post")
     axes.fill_between(curve.times, curve.lower, curve.upper, step="post", color=colour, alpha=0.12, lw=0)
     censored = np.unique(time[~event])

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
-from ....survival.group_curves import GroupCurve, GroupCurves
+from ....survival.risk_groups import GroupCurve, GroupCurves
 from ..figures import style
 from ..figures.kaplan_meier import p_text
 from .inline_svg import content

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ....survival.comparisons import Estimate
+from ....survival.comparisons import IntervalEstimate
 from ...ranking.board import Line, Ranking
 from ...ranking.evidence import Evidence
 
@@ -56,7 +56,7 @@ def _drawn(evidence: Evidence | None) -> list[float]:
     return [end for estimate in found for end in (estimate.low, estimate.high)]
 
 
-def bar(line: Line, axis: Axis, intervals: Mapping[str, Estimate], reading: str = "selected") -> Bar | None:
+def bar(line: Line, axis: Axis, intervals: Mapping[str, IntervalEstimate], reading: str = "selected") -> Bar | None:
     """The bar of a line at `reading`; None where a fold has no value. Values off the axis stop at its ends."""
     spread, drawn = line.spreads[f"c_index_{reading}"], intervals.get(reading)
     if spread.mean is None or spread.n < spread.of:
