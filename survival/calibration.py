@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
+from .cox import CannotFit, fit_cox
 from .followup import NotComputable
 from .kaplan_meier import kaplan_meier
 
@@ -18,11 +19,28 @@ _SEPARATED = (
 
 
 def probability_counts(alive: NDArray[np.float64], event: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How many patients fall into each tenth of predicted survival at the end of their own follow-up; (10,).
+    """How many patients fall into each tenth of predicted survival at the end of their own follow-up.
 
-    alive: (n,) the predicted probability of surviving as long as the patient was seen; event: (n,) True = died.
-    The first count is of probabilities from 0 to 0.1. A censored patient would have died at some probability below
-    `alive`, at each with equal chance if the prediction is right, and is divided accordingly.
+    A censored patient would have died at some probability below `alive`, at each with equal chance if the prediction
+    is right, and is divided accordingly.
+
+    Parameters
+    ----------
+    alive
+        (n,) the predicted probability of surviving as long as the patient was seen.
+    event
+        (n,) True = died.
+
+    Returns
+    -------
+    NDArray
+        (10,); the first count is of probabilities from 0 to 0.1.
+
+    Examples
+    --------
+    >>> probability_counts(np.array([0.95, 0.2]), np.array([True, False]))
+    array([0.5, 0.5, 0. , 0. , 0. , 0. , 0. , 0. , 0. , 1. ])
+
     """
     lower = np.arange(GROUPS) / GROUPS
     alive = np.clip(alive, 0, 1)
@@ -34,11 +52,25 @@ def probability_counts(alive: NDArray[np.float64], event: NDArray[np.bool_]) -> 
 
 
 def d_calibration_p(alive: NDArray[np.float64], event: NDArray[np.bool_]) -> float:
-    """p of the test that predicted survival at death is spread evenly over 0 to 1 (Haider et al. 2020).
+    """p of the test that predicted survival at death is spread evenly over 0 to 1 (D-calibration).
 
-    alive, event: as in `probability_counts`. A small p says that the probabilities are wrong; the censored are divided
-    evenly, so that with many of them the test seldom finds anything.
-    Errors: `NotComputable` for fewer than 50 patients, where the chi-square distribution does not hold.
+    A small p says that the probabilities are wrong. The censored are divided evenly, so that with many of them the
+    test seldom finds anything.
+
+    Parameters
+    ----------
+    alive, event
+        As in `probability_counts`.
+
+    Raises
+    ------
+    NotComputable
+        For fewer than 50 patients, where the chi-square distribution does not hold.
+
+    References
+    ----------
+    Haider, Hoehn, Davis and Greiner: Effective ways to build and evaluate individual survival distributions. JMLR 2020.
+
     """
     if len(alive) < _EXPECTED * GROUPS:
         raise NotComputable(f"{len(alive)} patients; {GROUPS} groups of {_EXPECTED} are the least it is tested on")
@@ -54,16 +86,41 @@ def observed_risk(
     months: float,
     at: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """The calibration curve at `months` (Austin et al. 2020): how often those die by then who are given a risk of `at`.
+    """The calibration curve at `months`: how often those die by then who are given a risk of `at`.
 
-    predicted: (n,) probabilities of dying by `months`; time, event: (n,) follow-up. at: (k,) probabilities -> (k,).
     A Cox model of the complementary log-log of `predicted`, as a restricted cubic spline of three knots (a straight
     line where so few values differ that knots coincide; the Kaplan-Meier estimate where none do).
-    Errors: `NotComputable` where nobody died by then, nobody was seen for longer, or the Cox model has no solution.
+
+    Parameters
+    ----------
+    predicted
+        (n,) probabilities of dying by `months`.
+    time
+        (n,) months.
+    event
+        (n,) True = died.
+    months
+        When the curve is read.
+    at
+        (k,) probabilities.
+
+    Returns
+    -------
+    NDArray
+        (k,) observed probabilities, all finite.
+
+    Raises
+    ------
+    NotComputable
+        Where nobody died by then, nobody was seen for longer, or the Cox model has no finite solution.
+
+    References
+    ----------
+    Austin, Harrell and van Klaveren: Graphical calibration curves and the integrated calibration index (ICI) for
+    survival models. Statistics in Medicine 2020.
+
     """
     from sklearn.exceptions import ConvergenceWarning
-
-    from .cox import CannotFit, fit_cox
 
     died, seen = int((event & (time <= months)).sum()), int((time > months).sum())
     if not died or not seen:
@@ -77,12 +134,12 @@ def observed_risk(
     spread = np.where(spread > 0, spread, 1)  # a spline may be bent where no prediction lies
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
-        warnings.simplefilter("ignore", RuntimeWarning)  # an overflow ends in an error of the fit
+        warnings.simplefilter("ignore", RuntimeWarning)  # an overflow ends in NotComputable
         try:
             cox = fit_cox((columns - centre) / spread, time, event, alpha=0.0)
         except (CannotFit, ConvergenceWarning) as error:
             raise NotComputable(_SEPARATED) from error
-    observed = 1 - cox.survival((columns_at - centre) / spread, np.array([months], dtype=float))[:, 0]
+        observed = 1 - cox.survival((columns_at - centre) / spread, np.array([months], dtype=float))[:, 0]
     if not np.isfinite(observed).all():
         raise NotComputable(_SEPARATED)
     return observed
@@ -91,8 +148,9 @@ def observed_risk(
 def calibration_index(
     predicted: NDArray[np.float64], time: NDArray[np.float64], event: NDArray[np.bool_], months: float
 ) -> float:
-    """The integrated calibration index at `months` (Austin et al. 2020): the mean distance between the probability of
-    dying by then that a patient was given and the calibration curve there. Arguments and errors as `observed_risk`.
+    """The integrated calibration index at `months`: the mean distance between the probability of dying by then that a
+    patient was given, `predicted` (n,), and the calibration curve there. Arguments, errors and source as
+    `observed_risk`.
     """
     return float(np.abs(observed_risk(predicted, time, event, months, predicted) - predicted).mean())
 

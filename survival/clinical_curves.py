@@ -30,10 +30,7 @@ Point = dict[str, object]
 
 @dataclass(frozen=True)
 class ScoredFold:
-    """A fold as its curves need it: follow-up of its training and test set, and what is predicted for the latter.
-
-    `prediction.survival` is None where only risks are known.
-    """
+    """A fold as its curves need it: follow-up of its training and test set, and what is predicted for the latter."""
 
     fold: int
     train: FollowUp
@@ -50,11 +47,11 @@ def clinical_curves(folds: Sequence[ScoredFold]) -> list[Point]:
 
 
 def _over_time(one: ScoredFold) -> Iterator[Point]:
-    known = one.prediction.survival is not None
+    with_survival = one.prediction.survival is not None
     alive = kaplan_meier(one.train.time, one.train.event)
     for months in range(EVERY, int(min(truncation_time(one.train), one.test.time.max())) + 1, EVERY):
         readings = [("auc", lambda m: auc(one.train, one.test, one.prediction, m))]
-        if known:
+        if with_survival:
             null = float(alive.at(months))
             readings += [
                 ("brier", lambda m: brier_at(one.train, one.test, one.prediction.survival_at(np.array([m]))[:, 0], m)),
@@ -95,11 +92,33 @@ def _points(curve: str, x: np.ndarray, y: np.ndarray) -> Iterator[Point]:
 def net_benefit(
     dead: np.ndarray, time: np.ndarray, event: np.ndarray, months: float, thresholds: np.ndarray
 ) -> np.ndarray:
-    """Net benefit at `months` of treating whoever's risk reaches a threshold (Vickers et al. 2008): (k,).
+    """Net benefit at `months` of treating whoever's risk reaches a threshold (decision curve).
 
-    dead: (n,) predicted risk of dying by `months`; time, event: (n,) follow-up. Per patient of the cohort, deaths that
-    were treated minus survivors that were treated, the latter weighed by the odds of the threshold; the share that died
-    among the treated is Kaplan and Meier's.
+    Per patient of the cohort, deaths that were treated minus survivors that were treated, the latter weighed by the
+    odds of the threshold; the share that died among the treated is Kaplan and Meier's.
+
+    Parameters
+    ----------
+    dead
+        (n,) predicted risk of dying by `months`.
+    time
+        (n,) months.
+    event
+        (n,) True = died.
+    months
+        When deaths are counted.
+    thresholds
+        (k,) risks from which one would treat, between 0 and 1.
+
+    Returns
+    -------
+    ndarray
+        (k,).
+
+    References
+    ----------
+    Vickers, Cronin, Elkin and Gonen: Extensions to decision curve analysis. BMC Med Inform Decis Mak 2008.
+
     """
     values = []
     for threshold in thresholds:

@@ -1,14 +1,13 @@
-"""A ridge Cox model of a few columns: what the controls are fitted with.
-
-The partial likelihood is penalised by `alpha / 2 * |beta|^2` (Verweij and Van Houwelingen 1994); ties are Breslow's.
-"""
+"""Cox's proportional hazards model of a few columns with a ridge penalty: what the baselines are fitted with."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from sksurv.linear_model import CoxPHSurvivalAnalysis
-from sksurv.util import Surv
+
+if TYPE_CHECKING:
+    from sksurv.linear_model import CoxPHSurvivalAnalysis
 
 
 class CannotFit(ValueError):
@@ -17,19 +16,26 @@ class CannotFit(ValueError):
 
 @dataclass(frozen=True)
 class Cox:
-    """A fitted model: `coefficients` (d,) are log hazard ratios per unit of a column."""
+    """A fitted model.
+
+    Parameters
+    ----------
+    coefficients
+        (d,) log hazard ratios per unit of a column.
+
+    """
 
     coefficients: NDArray[np.float64]
-    _fitted: CoxPHSurvivalAnalysis
+    _fitted: "CoxPHSurvivalAnalysis"
 
     def risk(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
         """The linear predictor of `columns` (n, d), as (n,): higher = earlier death."""
         return np.asarray(self._fitted.predict(columns), dtype=float)
 
     def survival(self, columns: NDArray[np.float64], months: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The probability of being alive at `months` (m,), with Breslow's baseline; (n, m).
+        """The probability that those with `columns` (n, d) are alive at `months` (m,), with Breslow's baseline; (n, m).
 
-        Before the first time of the training part it is 1, after the last one what it was there.
+        Before the first time of the training set it is 1, after the last one what it was there.
         """
         steps = self._fitted.predict_survival_function(columns, return_array=True)  # (n, k)
         at = np.searchsorted(self._fitted.unique_times_, months, side="right")
@@ -39,11 +45,33 @@ class Cox:
 def fit_cox(
     columns: NDArray[np.float64], time: NDArray[np.float64], event: NDArray[np.bool_], alpha: float = 1.0
 ) -> Cox:
-    """Fit on `columns` (n, d), `time` (n,) in months and `event` (n,) True = died.
+    """Fit a Cox model by the partial likelihood with Breslow's ties.
 
-    Errors: `CannotFit` where the optimiser leaves the finite numbers, as it may with `alpha` 0 and columns that
-    determine each other.
+    Parameters
+    ----------
+    columns
+        (n, d) what the hazard depends on.
+    time
+        (n,) months.
+    event
+        (n,) True = died.
+    alpha
+        Weight of the ridge penalty `alpha / 2 * |coefficients|^2`.
+
+    Raises
+    ------
+    CannotFit
+        Where the optimiser leaves the finite numbers, as it may with `alpha` 0 and columns that determine each other.
+
+    References
+    ----------
+    Cox: Regression models and life-tables. JRSS B 1972.
+    Verweij and Van Houwelingen: Penalized likelihood in Cox regression. Statistics in Medicine 1994.
+
     """
+    from sksurv.linear_model import CoxPHSurvivalAnalysis
+    from sksurv.util import Surv
+
     try:
         model = CoxPHSurvivalAnalysis(alpha=alpha)  # pyright: ignore[reportArgumentType]  # it takes fractions too
         fitted = model.fit(columns, Surv.from_arrays(event, time))

@@ -1,4 +1,4 @@
-"""Time bins for discrete-time survival: where they lie is learnt from the training part alone."""
+"""Time bins for discrete-time survival: where they lie is learnt from the training set alone."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,18 @@ import numpy as np
 class TimeBins:
     """Left-closed intervals `[edges[j], edges[j + 1])` in months that cover every time.
 
-    edges: `n_bins + 1` increasing times; the first is 0 and the last infinity.
-    horizon: the end of the follow-up on which the bins were fitted, in months; it stands in for infinity where a
-        survival curve needs a last time.
+    Parameters
+    ----------
+    edges
+        `count + 1` increasing times; the first is 0 and the last infinity.
+    end
+        The end of the follow-up on which the bins were fitted, in months; it stands in for infinity where a survival
+        curve needs a last time.
+
     """
 
     edges: tuple[float, ...]
-    horizon: float
+    end: float
 
     @property
     def count(self) -> int:
@@ -24,23 +29,46 @@ class TimeBins:
 
     @property
     def upper(self) -> tuple[float, ...]:
-        """The time in months at which each bin ends; the last bin ends at the horizon."""
-        return (*self.edges[1:-1], max(self.horizon, self.edges[-2] + 1e-3))
+        """The time in months at which each bin ends; the last bin ends with the follow-up."""
+        return (*self.edges[1:-1], max(self.end, self.edges[-2] + 1e-3))
 
     def assign(self, time: np.ndarray) -> np.ndarray:
-        """The bin of each time, `(n,)` integers in `[0, count)`."""
+        """The bin of each time (n,) in months: integers in `[0, count)`, (n,)."""
         return np.searchsorted(np.asarray(self.edges[1:-1]), time, side="right")
 
 
 def fit_bins(time: np.ndarray, event: np.ndarray, count: int) -> TimeBins:
     """Bins between the quantiles of the times at which patients died, as MCAT and the literature after it bin them.
 
-    time, event: of the training part, `(n,)`, months and bool.
-    count: how many bins; fewer come back when quantiles coincide, as they do when deaths share a few months.
-    Errors: `ValueError` when nobody died.
+    Parameters
+    ----------
+    time
+        (n,) months, of the training set.
+    event
+        (n,) True = died.
+    count
+        How many bins; fewer come back when quantiles coincide, as they do when deaths share a few months.
+
+    Raises
+    ------
+    ValueError
+        When nobody died.
+
+    References
+    ----------
+    Chen, Lu, Weng, et al.: Multimodal co-attention transformer for survival prediction. ICCV 2021.
+
+    Examples
+    --------
+    >>> bins = fit_bins(np.array([5.0, 10.0, 20.0, 40.0]), np.array([True, True, True, False]), 2)
+    >>> bins.upper
+    (10.0, 40.0)
+    >>> bins.assign(np.array([3.0, 10.0, 99.0]))
+    array([0, 1, 1])
+
     """
     if not event.any():
-        raise ValueError("time bins need at least one death in the training part")
+        raise ValueError("time bins need at least one death in the training set")
     inner = np.quantile(time[event], np.linspace(0, 1, count + 1)[1:-1])
     inner = np.unique(inner[inner > 0])
     return TimeBins((0.0, *inner.tolist(), float("inf")), float(time.max()))

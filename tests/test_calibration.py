@@ -114,6 +114,16 @@ def test_what_cannot_be_calibrated_says_why(time, event, why):
         calibration_index(dead, np.array(time), np.array(event), 12)
 
 
+@pytest.mark.parametrize("seed", [39, 59, 79])
+def test_a_fit_that_ends_at_infinity_has_no_index(seed):
+    """Here the optimiser says that it converged; the curve is NaN or infinite all the same."""
+    rng = np.random.default_rng(seed)
+    time, event = np.round(rng.exponential(30, 20) + 1), rng.random(20) < 0.5
+    foreseen = np.clip(1 / time, 0.001, 0.999)  # the order of deaths, exactly
+    with pytest.raises(NotComputable, match="part the dead from the living"):
+        calibration_index(foreseen, time, event, 36)
+
+
 def test_a_small_fold_has_no_d_calibration_and_says_why():
     time, event, alive = draw(40, 7)
     edges = np.array([10.0, 30.0, 60.0, 100.0])

@@ -55,7 +55,7 @@ def test_curves_over_time_are_those_of_scikit_survival(drawn):
     assert (score[3:] < curve(points, "brier_km", 0)[1][3:]).all()
 
 
-def test_they_are_read_every_quarter_up_to_the_horizon(drawn):
+def test_they_are_read_every_quarter_up_to_the_truncation_time(drawn):
     folds, points = drawn
     for one in folds:
         months = curve(points, "auc", one.fold)[0]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from milsurv.survival.concordance import c_index
 from milsurv.survival.followup import FollowUp, NotComputable, Prediction
+from milsurv.survival.metric import Metric
 from milsurv.survival.metrics import METRICS, brier_null, score_all, truncation_time
 
 
@@ -80,13 +81,47 @@ def test_an_auc_beyond_the_training_follow_up_has_no_value():
     assert "was followed for 60 months" in str(score_all(train, test, estimate_of(z))["why_auc_60"])
 
 
+@pytest.mark.parametrize(
+    ("needs", "prediction", "train", "why"),
+    [
+        ("survival", Prediction(np.zeros(2)), draw(9, 0)[0], "no survival probabilities were given"),
+        ("risk_groups", Prediction(np.zeros(2)), draw(9, 0)[0], "no risk groups were given"),
+        ("train_followup", estimate_of(np.zeros(2)), None, "follow-up of the training set is not known"),
+    ],
+)
+def test_a_metric_without_what_it_needs_is_not_called_and_says_why(needs, prediction, train, why):
+    metric = Metric("brier_24", "Brier score", False, lambda *_: pytest.fail("it was called"), needs=(needs,))
+    row = score_all(train, draw(2, 1)[0], prediction, [metric])
+    assert row["brier_24"] is None and why in str(row["why_brier_24"])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1.01, -0.1])
+def test_a_value_that_is_no_number_or_out_of_bounds_is_none_with_the_reason(value):
+    metric = Metric("mine", "mine", False, lambda *_: value)
+    row = score_all(None, draw(2, 1)[0], Prediction(np.zeros(2)), [metric])
+    assert row["mine"] is None and "no number between 0 and 1" in str(row["why_mine"])
+
+
+def test_a_metric_that_is_read_at_a_time_is_given_it():
+    metric = Metric("month", "month", False, lambda train, test, prediction, months: months / 100, months=24.0)
+    assert score_all(None, draw(2, 1)[0], Prediction(np.zeros(2)), [metric]) == {"month": 0.24}
+
+
+@pytest.mark.parametrize(
+    ("name", "needs", "why"), [("Brier 24", (), "small letters"), ("x", ("slides",), "it may need")]
+)
+def test_a_metric_that_no_row_could_hold_is_refused(name, needs, why):
+    with pytest.raises(ValueError, match=why):
+        Metric(name, "title", False, lambda *_: 0.0, needs=needs)
+
+
 def test_one_risk_group_has_no_log_rank():
     (train, _), (test, z) = draw(100, 0), draw(50, 1)
     everyone_high = Prediction(z, estimate_of(z).survival, estimate_of(z).edges, np.ones(50, bool))
     assert "50 of 50" in str(score_all(train, test, everyone_high)["why_logrank_p"])
 
 
-def test_the_horizon_is_learnt_from_the_training_part():
+def test_the_truncation_time_is_learnt_from_the_training_set():
     train = FollowUp(np.arange(1.0, 102.0), np.ones(101, bool))
     assert truncation_time(train) == 91.0
 

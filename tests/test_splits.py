@@ -113,6 +113,21 @@ def test_a_split_cannot_be_made_with_a_patient_on_two_sides() -> None:
         Split(3, ("a", "b"), (), ("c", "c"))
 
 
+@pytest.mark.parametrize("name", ["train", "val", "test"])
+def test_a_patient_twice_in_a_part_is_refused_by_name(name):
+    parts = {"train": ("a", "b"), "val": ("c", "d"), "test": ("e", "f")}
+    Split(3, **parts)
+    with pytest.raises(DataError, match=f"fold 3: patients twice in {name}: {parts[name][0]}"):
+        Split(3, **parts | {name: parts[name] + parts[name][:1]})
+
+
+@pytest.mark.parametrize(("one", "other"), [("train", "test"), ("train", "val"), ("val", "test")])
+def test_a_patient_in_two_parts_is_refused_by_name(one, other):
+    parts = {"train": ("a", "b"), "val": ("c", "d"), "test": ("e", "f")}
+    with pytest.raises(DataError, match=f"fold 3: 1 patients are in {one} and in {other}: {parts[one][0]}"):
+        Split(3, **parts | {other: parts[other] + parts[one][:1]})
+
+
 cohorts = st.lists(st.tuples(st.floats(0.1, 200), st.booleans()), min_size=20, max_size=120).filter(
     lambda rows: sum(e for _, e in rows) >= 5
 )
