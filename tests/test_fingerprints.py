@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from milsurv.datasets.folds.split import Split
+from milsurv.datasets.split import Split
 from milsurv.datasets.folds.stratified import fingerprint_of
 from milsurv.files import fingerprint
 
