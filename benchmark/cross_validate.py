@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from ..datasets.folds.read import cut_validation
-from ..datasets.folds.split import Split
 from ..datasets.patient import Patient
+from ..datasets.split import Split
 from ..errors import CannotWrite, DataError
 from ..leaderboards.result_row import ResultRow
 from ..models import registry

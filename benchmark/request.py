@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
+from typing import get_args
 
 from ..datasets import cohorts
 from ..errors import UsageError
@@ -139,15 +140,11 @@ def parse_command(command: str) -> Request:
 
 def _value(option: "Field[object]", text: str) -> object:
     """An option's text as its field holds it. Errors: `UsageError`."""
-    kind = str(option.type)
+    kinds = get_args(option.type) or (option.type,)
     try:
-        return (
-            int(text)
-            if kind.startswith("int")
-            else Path(text)
-            if kind.startswith(("Path", "<class 'pathlib"))
-            else text
-        )
+        if int in kinds:
+            return int(text)
+        return Path(text) if Path in kinds else text
     except ValueError as error:
         raise UsageError(f"--{option_name(option.name)} {text}: expected a whole number") from error
 

@@ -38,6 +38,9 @@ ONE_IMPORTER = {
     "rich": {"benchmark/console.py"},
     "openslide": {"datasets/slides/slide.py"},
     "skimage": {"datasets/slides/tissue.py"},
+    "requests": {"datasets/gdc/search.py"},
+    "tenacity": {"datasets/gdc/search.py"},
+    "cachetools": {"datasets/bags.py"},
 }
 ONE_FOLDER = {
     "h5py": "datasets/features",
