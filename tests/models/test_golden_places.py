@@ -123,7 +123,7 @@ def test_protosurv_with_the_public_types_gives_the_public_risk_and_penalties() -
         (gradient,) = torch.autograd.grad(logits.sum(), [features[20]], retain_graph=True)
         assert [gradient.norm().item()] == near(bag["input_grad_norms_of_log_risk"], 1e-3)
         types, x = torch.tensor(bag["types"]), features[20]
-        back = model.back(model.read(x, model.embed(x).new_zeros(len(x), 12), types)[0])
+        back = model.back(model.prototypes_of(x, types, [len(x)])[0])
         assert protosurv.compatibility(x, types, back).item() == near(bag["compatibility_loss"])
         assert protosurv.orthogonality(back).item() == near(bag["orthogonality_loss"])
         model.train()
