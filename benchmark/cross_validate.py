@@ -12,15 +12,14 @@ import numpy as np
 import torch
 
 from ..datasets.folds.read import cut_validation
-from ..datasets.folds.split import Split
 from ..datasets.patient import Patient
+from ..datasets.split import Split
 from ..errors import CannotWrite, DataError
 from ..leaderboards.result_row import ResultRow
 from ..models import registry
 from .baselines.fit import fit_baseline, followup
-from .baselines.registry import FAMILY
 from .cohort_data import CohortData
-from .experiment import IMPORTED, Experiment, seed_for
+from .experiment import FAMILY, IMPORTED, Experiment, seed_for
 from .recipe import title as recipe_title
 from .results.fold_predictions import FoldOutcome, c_index_or_none
 from .results.folder import ResultFolder

@@ -119,6 +119,19 @@ def test_training_twice_gives_the_same_numbers():
     assert run_fit(recipe)[1].curve == run_fit(recipe)[1].curve
 
 
+def test_gradients_are_clipped_where_the_recipe_says_so():
+    # A norm below Adam's epsilon stops its steps; without a limit the same recipe learns.
+    start, held, free = (
+        [p.detach().clone() for p in model.parameters()]
+        for model in (
+            model_of("meanpool"),
+            *(run_fit(Recipe(epochs=2, weight_decay=0.0, max_norm=norm))[0] for norm in (1e-13, 0.0)),
+        )
+    )
+    assert max(float((a - b).abs().max()) for a, b in zip(start, held, strict=True)) < 1e-6
+    assert max(float((a - b).abs().max()) for a, b in zip(start, free, strict=True)) > 1e-4
+
+
 def test_training_lowers_the_loss():
     curve = run_fit(Recipe(epochs=12, learning_rate=3e-3))[1].curve
     assert curve[-1]["train_loss"] < 0.9 * curve[0]["train_loss"]
