@@ -13,8 +13,8 @@ Rows = list[dict[str, object]]
 
 
 def models() -> Rows:
-    """Every model of the registry, and every control."""
-    from .baselines.controls import CONTROLS, FAMILY
+    """Every model of the registry, and every baseline."""
+    from .baselines.registry import BASELINES, FAMILY
 
     trained: Rows = [
         {
@@ -29,14 +29,14 @@ def models() -> Rows:
     ]
     return trained + [
         {
-            "name": control.name,
-            "title": control.title,
+            "name": baseline.name,
+            "title": baseline.title,
             "scales": "none",
             "family": FAMILY,
             "needs": "",
-            "reference": "docs/controls.md",
+            "reference": "docs/baselines.md",
         }
-        for control in CONTROLS.values()
+        for baseline in BASELINES.values()
     ]
 
 

@@ -13,8 +13,8 @@ from ..datasets.labels.read import Labels, read_labels
 from ..datasets.simulated.rendering.cohort import AREA, render
 from ..survival.concordance import chance_sd
 from .extraction.extract import ExtractionOptions, backbone_folder, extract
-from .prepare import Request
-from .session import Finished
+from .request import Request
+from .run import Finished
 
 COHORT, BACKBONE = "demo", "efficientnet-lite0"
 MODELS = ("abmil", "crossfusion")

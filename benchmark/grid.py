@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
+from ..errors import UsageError
 from ..models import registry
-from .baselines.controls import CONTROLS
-from .prepare import Request, UsageError, command_of, known
+from ..names import check_choice
+from .baselines.registry import BASELINES
+from .request import Request
+from .resolve import check_model
 
 
 def values_of(option: str, text: str) -> tuple[str, ...]:
@@ -25,12 +28,12 @@ def seeds_of(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(word) for word in words))
 
 
-def seeded(request: Request, seeds: str) -> list[Request]:
-    """The request once by seed; a control in which nothing is drawn, once. Errors: `UsageError`."""
-    known("model", request.model, (*registry.MODELS, *CONTROLS))
-    of = seeds_of(seeds)
-    drawn = request.model not in CONTROLS or CONTROLS[request.model].drawn
-    return [replace(request, seed=seed) for seed in (of if drawn else (0,))]
+def by_seed(request: Request, seeds: str) -> list[Request]:
+    """The request once by seed; a baseline in which nothing is drawn at random, once. Errors: `UsageError`."""
+    check_model(request.model)
+    chosen = seeds_of(seeds)
+    seeded = request.model not in BASELINES or BASELINES[request.model].seeded
+    return [replace(request, seed=seed) for seed in (chosen if seeded else (0,))]
 
 
 def grid(
@@ -45,8 +48,9 @@ def grid(
     """All combinations of comma-separated values, on top of `first`; `loss` and `scale` become settings.
 
     A model takes no part in an axis that it does not have: only single-scale models are multiplied by `scale`, and a
-    control is fitted once by cohort, by seed where it is drawn. With models and controls in one grid, settings and
-    covariates go to those who know them. Errors: `UsageError` for unknown models and values that cannot be.
+    baseline is fitted once by cohort, and by seed where it depends on one. With models and baselines in one grid,
+    settings and covariates go to those who know them.
+    Errors: `UsageError` for unknown models and values that cannot be.
     """
 
     def axis(option: str, text: str | None) -> Sequence[str | None]:
@@ -54,8 +58,8 @@ def grid(
 
     models = values_of("model", model)
     for name in models:
-        known("model", name, (*registry.MODELS, *CONTROLS))
-    trained = [registry.get(name) for name in models if name not in CONTROLS]
+        check_model(name)
+    trained = [registry.get(name) for name in models if name not in BASELINES]
     if scale is not None and not any("scale" in spec.defaults for spec in trained):
         raise UsageError("--scale is for single-scale models, and none of these is one")
     mixed = 0 < len(trained) < len(models)
@@ -64,34 +68,36 @@ def grid(
     axes = (values_of("cohort", cohort), backbones, models, axis("loss", loss), axis("scale", scale), seeds_of(seeds))
     for of, encoder, name, by, at, seed in product(*axes):
         varied = {"loss": by, "scale": at}
-        if name in CONTROLS:
-            # Of several backbones the first is drawn, or counted: a control reads none.
-            cell = _control(replace(first, model=name, cohort=of, backbone=backbones[0], seed=seed), mixed)
+        if name in BASELINES:
+            # Of several backbones the first is drawn, or counted: a baseline reads none.
+            cell = _baseline(replace(first, model=name, cohort=of, backbone=backbones[0], seed=seed), mixed)
         else:
             one = replace(first, model=name, cohort=of, backbone=encoder, seed=seed)
             cell = _trained(one, {key: value for key, value in varied.items() if value is not None}, mixed)
-        cells.setdefault(command_of(cell), cell)  # an axis that a model does not have gives the same cell again
+        cells.setdefault(cell.command, cell)  # an axis that a model does not have gives the same cell again
     return list(cells.values())
 
 
-def check_baseline(baseline: str) -> None:
-    """Errors: `UsageError` where what a grid is to be held against cannot be a model, or a line's label, of ours."""
+def check_compared_with(baseline: str) -> None:
+    """Errors: `UsageError` where what a grid is compared with cannot be a model, or a line's label, of ours."""
     model = baseline.partition("@")[0]
-    known("model", model.partition(" (")[0], registry.MODELS)  # a label is the model, then what varies in brackets
+    check_choice(
+        "model", model.partition(" (")[0], registry.MODELS
+    )  # a label is the model, then what varies in brackets
 
 
-def _control(request: Request, mixed: bool) -> Request:
-    control = CONTROLS[request.model]
-    seed = request.seed if control.drawn else 0
+def _baseline(request: Request, mixed: bool) -> Request:
+    baseline = BASELINES[request.model]
+    seed = request.seed if baseline.seeded else 0
     if not mixed:
         return replace(request, seed=seed)
-    own = {} if control.penalty is None else {k: v for k, v in (request.settings or {}).items() if k == "penalty"}
+    own = {} if baseline.penalty is None else {k: v for k, v in request.settings.items() if k == "penalty"}
     covariates = request.covariates if request.model == "clinical-cox" else None
     return replace(request, seed=seed, settings=own, covariates=covariates, recipe="default")
 
 
 def _trained(request: Request, varied: Mapping[str, str], mixed: bool) -> Request:
-    settings = {**(request.settings or {}), **varied}
+    settings = {**request.settings, **varied}
     if registry.get(request.model).family != "single-scale":
         settings.pop("scale", None)
     if mixed:

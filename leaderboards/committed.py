@@ -1,7 +1,7 @@
-"""The pages that are committed with milsurv, all of which follow from `leaderboards/published/`: written, or proven.
+"""The pages that are committed with milsurv, all of which follow from `leaderboards/published/`: written, or checked.
 
 README.md                                 the top of the board, between two markers
-leaderboards/README.md                    all boards at a glance, and the entries they rest on
+leaderboards/README.md                    an overview of all boards, and the entries they rest on
 leaderboards/published/boards/COHORT.md   one board in full
 leaderboards/published/leaderboard.html   the page
 """
@@ -9,17 +9,18 @@ leaderboards/published/leaderboard.html   the page
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..errors import RowError
 from ..files import file_names, write_whole
-from .cached_evidence import plots
+from .cache.store import NO_CACHE
 from .entries.entry import PREDICTIONS, Entry
 from .entries.joined import read_entries
-from .publish import NOTHING, Gathered, gather
-from .ranking.board import CONTROL, Board, Ranking
-from .render.ablation import STAR, Ablation, ablation_sheet, ablations
+from .publish import Gathered, gather
+from .ranking.board import BASELINE, Board, Ranking
+from .render.ablation import STAR, Ablation, ablation_table, ablations
 from .render.markdown import HOW_TO_READ, escape, table
+from .render.page.group_curve_plots import plots
 from .render.page.html import html
-from .render.text_tables import NONE, Sheet, board_sheets, interval, mean
-from .rows import RowError
+from .render.text_tables import NONE, TextTable, board_tables, interval, mean
 
 START, END = "<!-- board: `bench leaderboard --update` writes this -->", "<!-- end of board -->"
 _PUBLISHED = Path("leaderboards/published")
@@ -35,18 +36,20 @@ def committed(root: Path) -> dict[str, str]:
         raise RowError(f"{place}: no such folder; give the checkout whose pages are meant with --root")
     found, sent = gather(place), read_entries([place])
     if found.problems:
-        told = [f"{problem.where}: {problem.message}" for problem in found.problems]
-        raise RowError(f"{place}: {'. '.join(told)}")
+        faults = [f"{problem.where}: {problem.message}" for problem in found.problems]
+        raise RowError(f"{place}: {'. '.join(faults)}")
     names = file_names(board.title for board in found.boards)
     pages = {
-        "README.md": _with_block(root / "README.md", _glance(found.boards, names, f"{_PUBLISHED.as_posix()}/boards/")),
+        "README.md": _with_block(
+            root / "README.md", _overview(found.boards, names, f"{_PUBLISHED.as_posix()}/boards/")
+        ),
         "leaderboards/README.md": _index(found, sent.entries, names),
         f"{_PUBLISHED.as_posix()}/leaderboard.html": html(
-            found.boards, plots(found.boards, found.predictions, NOTHING, found.derived.curves), found.problems
+            found.boards, plots(found.boards, found.predictions, NO_CACHE, found.published.curves), found.problems
         ),
     }
     for board in found.boards:
-        varied = ablations([board], found.predictions, derived=found.derived)
+        varied = ablations([board], found.predictions, published=found.published)
         pages[f"{_PUBLISHED.as_posix()}/boards/{names[board.title]}.md"] = _board(board, varied)
     return pages
 
@@ -72,9 +75,9 @@ def stale(root: Path) -> list[str]:
         if found is None:
             faults.append(f"{name} is missing")
         elif found != text.encode("utf-8"):
-            lines, wanted = found.decode("utf-8", "replace").splitlines(), text.splitlines()
-            pairs = enumerate(zip(lines, wanted, strict=False), 1)
-            at = next((number for number, (one, other) in pairs if one != other), min(len(lines), len(wanted)) + 1)
+            lines, expected = found.decode("utf-8", "replace").splitlines(), text.splitlines()
+            pairs = enumerate(zip(lines, expected, strict=False), 1)
+            at = next((number for number, (one, other) in pairs if one != other), min(len(lines), len(expected)) + 1)
             faults.append(f"{name} does not follow from the rows: line {at} differs")
     return faults + [f"{path.relative_to(root)} is of no published cohort" for path in _strays(root, pages)]
 
@@ -95,28 +98,28 @@ def _with_block(readme: Path, block: str) -> str:
     return text[: text.index(START) + len(START)] + f"\n{block}\n" + text[text.index(END) :]
 
 
-def _glance(boards: Sequence[Board], names: dict[str, str], folder: str) -> str:
+def _overview(boards: Sequence[Board], names: dict[str, str], folder: str) -> str:
     """All boards in one table: who leads, how surely, and over what."""
     rows = [_row(board, ranking, f"{folder}{names[board.title]}.md") for board in boards for ranking in board.rankings]
     if not rows:
         return "No results are published yet."
-    columns = ("Board", "Patients (died)", "Folds", "First", "C-index", "95 % interval", "Lead shown over", "Control")
+    columns = ("Board", "Patients (died)", "Folds", "First", "C-index", "95 % interval", "Lead shown over", "Baseline")
     numeric = (False, True, False, False, True, True, True, True)
-    head = table(Sheet("", columns, numeric, ()))
+    head = table(TextTable("", columns, numeric, ()))
     return "\n".join([head, *rows])
 
 
 def _row(board: Board, ranking: Ranking, link: str) -> str:
-    first, evidence, control = ranking.lines[0], ranking.evidence, ranking.control
-    drawn = None if evidence is None else evidence.intervals[0].get("selected")
-    best = f"{escape(control.label)} {mean(control.selected)}" if control is not None else NONE
+    first, evidence, baseline = ranking.lines[0], ranking.evidence, ranking.baseline
+    bounds = None if evidence is None else evidence.intervals[0].get("selected")
+    best = f"{escape(baseline.label)} {mean(baseline.selected)}" if baseline is not None else NONE
     cells = [
         f"[{escape(board.title)}]({link})",
         f"{first.patients} ({first.events})",
         escape(ranking.folds_name),
-        escape(first.label) + " (control)" * (first.family == CONTROL),
+        escape(first.label) + " (baseline)" * (first.family == BASELINE),
         mean(first.selected),
-        interval(drawn) or NONE,
+        interval(bounds) or NONE,
         (evidence and evidence.lead_shown) or NONE,
         best,
     ]
@@ -124,11 +127,11 @@ def _row(board: Board, ranking: Ranking, link: str) -> str:
 
 
 def _index(found: Gathered, entries: Sequence[Entry], names: dict[str, str]) -> str:
-    told = (
+    notes = (
         "C-index is the mean over folds at `selected`: no epoch is chosen on the fold that is reported. The interval "
         "is a bootstrap of the patients. *Lead shown over* counts the lines that the first is ahead of by both paired "
-        "tests, adjusted for all pairs; over the others its lead may be chance. *Control* is the best of what is said "
-        "without looking at a slide. Synthetic cohorts are drawn, with a truth that is known."
+        "tests, adjusted for all pairs; over the others its lead may be chance. *Baseline* is the best of the "
+        "models that see no slide. Synthetic cohorts are simulated, with a known truth."
     )
     rows = [
         (
@@ -136,26 +139,26 @@ def _index(found: Gathered, entries: Sequence[Entry], names: dict[str, str]) -> 
             entry.head.title,
             entry.head.who,
             entry.head.when,
-            str(len({row["experiment"] for row in entry.rows})),
+            str(len({row.experiment for row in entry.rows})),
             "with patients" if PREDICTIONS in entry.head.files else "evidence only",
         )
         for entry in entries
     ]
     columns = ("Entry", "What", "Who", "When", "Experiments", "Holds")
-    sheet = Sheet("", columns, (False, False, False, False, True, False), tuple(rows))
+    one = TextTable("", columns, (False, False, False, False, True, False), tuple(rows))
     return (
         "\n\n".join(
             [
                 "# Published results",
-                "Every number follows from the rows in [published/](published/): `bench leaderboard --check` proves "
+                "Every number follows from the rows in [published/](published/): `bench leaderboard --check` checks "
                 "it, `bench leaderboard verify leaderboards/published` scores the predictions again. "
                 "[How to read a board](../docs/leaderboard.md), "
                 "[how to add a row](../docs/leaderboard.md#publish-and-verify); "
                 "[the page](published/leaderboard.html) shows all of it.",
-                _glance(found.boards, names, "published/boards/"),
-                told,
+                _overview(found.boards, names, "published/boards/"),
+                notes,
                 "## Entries",
-                table(sheet),
+                table(one),
             ]
         )
         + "\n"
@@ -164,9 +167,9 @@ def _index(found: Gathered, entries: Sequence[Entry], names: dict[str, str]) -> 
 
 def _board(board: Board, varied: Sequence[Ablation]) -> str:
     parts = [f"# {escape(board.title)}", f"[All boards](../../README.md). {HOW_TO_READ}"]
-    for sheet in board_sheets(board, wide=True):
-        parts += [f"## {escape(sheet.title)}", *(f"> {escape(note)}" for note in sheet.notes)]
-        parts += [table(sheet)] if sheet.rows else []
-    for sheet in map(ablation_sheet, varied):
-        parts += [f"## {escape(sheet.title)}", *(f"> {escape(note)}" for note in (STAR, *sheet.notes)), table(sheet)]
+    for one in board_tables(board, wide=True):
+        parts += [f"## {escape(one.title)}", *(f"> {escape(note)}" for note in one.notes)]
+        parts += [table(one)] if one.rows else []
+    for one in map(ablation_table, varied):
+        parts += [f"## {escape(one.title)}", *(f"> {escape(note)}" for note in (STAR, *one.notes)), table(one)]
     return "\n\n".join(parts) + "\n"

@@ -1,34 +1,27 @@
-"""Rows gathered to experiments, and each experiment judged: complete, or incomplete with what is missing and why."""
+"""Rows gathered to experiments: each is complete, or incomplete with what is missing and why."""
 
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .rows import Row
+from .result_row import ResultRow
 
 # What all folds of one experiment share.
 _SHARED = (
     "model", "family", "scales", "cohort", "synthetic", "backbone", "loss", "recipe", "slides", "folds_name", "n_folds",
     "seed", "hyperparameters",
 )  # fmt: skip
-_COMPARED = ("labels_fingerprint", "folds_fingerprint", "patients", "events")
+_SHARED_BY_FINISHED = ("labels_fingerprint", "folds_fingerprint", "patients", "events")
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """A complete experiment: every fold is finished and has a C-index at `selected`. `rows` are sorted by fold."""
+class CompleteExperiment:
+    """Every fold is finished and has a C-index at `selected`. `rows` are sorted by fold."""
 
-    experiment: str
-    cohort: str
-    synthetic: bool
-    seed: int
-    n_folds: int
-    labels_fingerprint: str
-    folds_fingerprint: str
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
 
     @property
-    def row(self) -> Row:
+    def row(self) -> ResultRow:
         """The first fold's row: what all folds share is read from it."""
         return self.rows[0]
 
@@ -36,105 +29,61 @@ class Attempt:
     def line_key(self) -> tuple:
         """What experiments of one line share: everything but the seed."""
         row = self.row
-        hyperparameters = json.dumps(json.loads(row["hyperparameters"]), sort_keys=True)
-        features = tuple(row.get("features_fingerprint") for row in self.rows)
-        named = tuple(
-            row[key] for key in ("model", "scales", "backbone", "loss", "recipe", "slides", "folds_name", "n_folds")
-        )
-        return (*named, hyperparameters, features)
+        features = tuple(row.features_fingerprint for row in self.rows)
+        settings = (row.model, row.scales, row.backbone, row.loss, row.recipe, row.slides, row.folds_name, row.n_folds)
+        return (*settings, json.dumps(row.settings, sort_keys=True), features)
 
 
 @dataclass(frozen=True)
-class Incomplete:
-    """An experiment that is not ranked: how many folds are finished, which are `missing`, and the `reasons`."""
+class IncompleteExperiment:
+    """An experiment that is not ranked: how many folds are finished, which are `missing`, and the `reasons`.
 
-    experiment: str
-    model: str
-    scales: str | None
-    backbone: str | None
-    loss: str | None
-    recipe: str | None
-    cohort: str
-    synthetic: bool
-    seed: int
+    row: its first row; what all folds share is read from it.
+    """
+
+    row: ResultRow
     finished: int
-    n_folds: int
     missing: tuple[int, ...]
     reasons: tuple[str, ...]
-    command: str | None
 
 
-def attempts(rows: Iterable[Row]) -> tuple[list[Attempt], list[Incomplete]]:
+def gather_experiments(rows: Iterable[ResultRow]) -> tuple[list[CompleteExperiment], list[IncompleteExperiment]]:
     """Complete and incomplete experiments among the rows, each sorted by experiment id."""
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[ResultRow]] = {}
     for row in rows:
-        groups.setdefault(row["experiment"], []).append(row)
-    done, open_ = [], []
-    for experiment, group in sorted(groups.items()):
-        group.sort(key=lambda row: row["fold"])
+        groups.setdefault(row.experiment, []).append(row)
+    complete, incomplete = [], []
+    for _, group in sorted(groups.items()):
+        group.sort(key=lambda row: row.fold)
         missing, reasons = _lacks(group)
-        first = group[0]
-        if not reasons:
-            done.append(
-                Attempt(
-                    experiment,
-                    first["cohort"],
-                    first["synthetic"],
-                    first["seed"],
-                    first["n_folds"],
-                    first["labels_fingerprint"],
-                    first["folds_fingerprint"],
-                    tuple(group),
-                )
-            )
-            continue
-        open_.append(
-            Incomplete(
-                experiment=experiment,
-                **{
-                    key: first[key]
-                    for key in (
-                        "model",
-                        "scales",
-                        "backbone",
-                        "loss",
-                        "recipe",
-                        "cohort",
-                        "synthetic",
-                        "seed",
-                    )
-                },
-                finished=first["n_folds"] - len(missing),
-                n_folds=first["n_folds"],
-                missing=missing,
-                reasons=reasons,
-                command=first.get("command"),
-            )
-        )
-    return done, open_
+        if reasons:
+            finished = group[0].n_folds - len(missing)
+            incomplete.append(IncompleteExperiment(group[0], finished, missing, reasons))
+        else:
+            complete.append(CompleteExperiment(tuple(group)))
+    return complete, incomplete
 
 
-def _lacks(group: Sequence[Row]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def _lacks(group: Sequence[ResultRow]) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Folds that have no usable row, and what is wrong, in words. Both are empty for a complete experiment."""
-    first = group[0]
     missing: list[int] = []
     reasons: list[str] = []
-    mixed = [key for key in _SHARED if len({row[key] for row in group}) > 1]
-    finished = [row for row in group if row["status"] == "finished"]
-    mixed += [key for key in _COMPARED if len({row[key] for row in finished}) > 1]
+    mixed = [key for key in _SHARED if len({getattr(row, key) for row in group}) > 1]
+    finished = [row for row in group if row.finished]
+    mixed += [key for key in _SHARED_BY_FINISHED if len({getattr(row, key) for row in finished}) > 1]
     if mixed:
         reasons.append(f"folds of one experiment disagree on {', '.join(mixed)}; delete them and run it again")
-    by_fold = {row["fold"]: row for row in group}
-    for fold in range(first["n_folds"]):
+    by_fold = {row.fold: row for row in group}
+    for fold in range(group[0].n_folds):
         row = by_fold.get(fold)
         if row is None:
             reasons.append(f"fold {fold}: not run")
-        elif row["status"] == "running":
+        elif row.status == "running":
             reasons.append(f"fold {fold}: still running, or interrupted")
-        elif row["status"] == "failed":
-            reasons.append(f"fold {fold}: failed: {row.get('error') or 'no error was recorded'}")
-        elif row["c_index_selected"] is None:
-            why = row.get("why_c_index_selected") or "no reason was recorded"
+        elif row.status == "failed":
+            reasons.append(f"fold {fold}: failed: {row.error or 'no error was recorded'}")
+        elif row.score("c_index_selected") is None:
+            why = row.reasons.get("c_index_selected") or "no reason was recorded"
             reasons.append(f"fold {fold}: finished without a C-index: {why}")
         else:
             continue

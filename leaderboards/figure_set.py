@@ -27,7 +27,7 @@ MONTHS = (12, 36, 60)
 
 
 @dataclass(frozen=True)
-class Asked:
+class FigureOptions:
     """Which figures: of which `kinds` (all where empty), `cohorts` and `models`; `baseline` is that of the ablation."""
 
     kinds: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenFigures:
     """The files of the figures, and what could not be drawn, with the reason."""
 
     paths: tuple[Path, ...]
@@ -45,32 +45,34 @@ class Written:
 
 
 def write_figures(
-    found: Gathered, clinical: Mapping[str, pd.DataFrame], out: Path, asked: Asked, formats: Sequence[str]
-) -> Written:
-    """Draw what is asked for and write it into `out`.
+    found: Gathered, clinical: Mapping[str, pd.DataFrame], out: Path, options: FigureOptions, formats: Sequence[str]
+) -> WrittenFigures:
+    """Draw the figures and write them into `out`.
 
     clinical: tables of clinical curves by experiment. Raises RowError for a baseline that is on no board, OSError where
     `out` cannot be written.
     """
-    every = dict(figures(found, clinical, asked))
+    every = dict(figures(found, clinical, options))
     drawn = {key: figure for key, figure in every.items() if not isinstance(figure, str)}
     names = file_names(drawn)
     paths = [style.save(figure, out / f"{names[key]}.{kind}") for key, figure in drawn.items() for kind in formats]
-    return Written(tuple(paths), tuple(f"{key}: {why}" for key, why in every.items() if isinstance(why, str)))
+    return WrittenFigures(tuple(paths), tuple(f"{key}: {why}" for key, why in every.items() if isinstance(why, str)))
 
 
-def figures(found: Gathered, clinical: Mapping[str, pd.DataFrame], asked: Asked) -> Iterator[tuple[str, Figure | str]]:
+def figures(
+    found: Gathered, clinical: Mapping[str, pd.DataFrame], options: FigureOptions
+) -> Iterator[tuple[str, Figure | str]]:
     """The figures by what they are called; in place of one that the rows cannot give, the reason."""
-    kinds = asked.kinds or KINDS
-    boards = [board for board in found.boards if not asked.cohorts or board.cohort in asked.cohorts]
+    kinds = options.kinds or KINDS
+    boards = [board for board in found.boards if not options.cohorts or board.cohort in options.cohorts]
     for board in boards:
         for number, ranking in enumerate(board.rankings):
             place = board.title + (f"-{number + 1}" if number else "")
-            for kind, figure in _of_ranking(board, ranking, found, clinical, asked):
+            for kind, figure in _of_ranking(board, ranking, found, clinical, options):
                 if kind.split(" ")[0] in kinds:
                     yield f"{place} {kind}", figure
     if "ablation" in kinds:
-        tables = ablations(boards, found.predictions, asked.baseline, found.derived)
+        tables = ablations(boards, found.predictions, options.baseline, found.published)
         for number, one in enumerate(tables):
             yield f"{one.title.split(':')[0]} ablation{f'-{number + 1}' if number else ''}", ablation(one)
         if not tables:
@@ -80,17 +82,17 @@ def figures(found: Gathered, clinical: Mapping[str, pd.DataFrame], asked: Asked)
         for one in shared:
             yield f"{'synthetic' if one.synthetic else 'cohorts'} cd", critical_difference(one)
         if not shared:
-            yield "cd", "three cohorts that share three models are needed, real or drawn"
+            yield "cd", "three cohorts that share three models are needed, real or simulated"
 
 
 def _of_ranking(
-    board: Board, ranking: Ranking, found: Gathered, clinical: Mapping[str, pd.DataFrame], asked: Asked
+    board: Board, ranking: Ranking, found: Gathered, clinical: Mapping[str, pd.DataFrame], options: FigureOptions
 ) -> Iterator[tuple[str, Figure | str]]:
     title = f"{board.title}, {ranking.lines[0].n_folds} folds"
     yield "forest", forest(ranking.lines, title)
     known = any(line.gap is not None for line in ranking.lines)
     yield "optimism", optimism(ranking.lines, title) if known else "no line was read at `best`"
-    chosen = _chosen(ranking, asked.models)
+    chosen = _chosen(ranking, options.models)
     for name, line in chosen.items():
         yield f"km {name}", _risk_groups(found.predictions.get(line.experiments[0]), f"{name} on {board.title}")
     tables = {name: clinical[line.experiments[0]] for name, line in chosen.items() if line.experiments[0] in clinical}
@@ -107,7 +109,7 @@ def _of_ranking(
 
 def _risk_groups(table: pd.DataFrame | None, title: str) -> Figure | str:
     if table is None:
-        return "its predictions are not here; it was published without patients, or they were not kept"
+        return "its predictions are not here; it was published without patients, or the file is missing"
     mine = np.asarray(table["reading"] == "selected")
     time, event, group = (np.asarray(table[column])[mine] for column in ("time", "event", "risk_group"))
     if not mine.any() or not np.isin(group, ("high", "low")).all():

@@ -1,4 +1,4 @@
-"""Out-of-fold predictions, as the board needs them: `experiments/<id>/predictions.csv`."""
+"""Out-of-fold predictions as a table: what `experiments/<id>/predictions.csv` and entries hold."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -7,10 +7,26 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .rows import Problem, RowError
-from .schema import READINGS
+from ..errors import RowError
+from ..survival.risk_groups import GroupCurves, group_curves
+from .result_row import READINGS
+from .rows import Problem
 
 COLUMNS = ("patient", "fold", "reading", "time", "event", "risk", "risk_group")
+"""What every line has. Where slides are scored, `patient` is a slide and a column `owner` says whose it is. Survival
+probabilities, where they are known, are in `survival_1`, `survival_2`, … at the months `edge_1`, `edge_2`, …"""
+
+
+def numbered_columns(table: pd.DataFrame, kind: str) -> list[str]:
+    """The columns of one `kind` (`survival` or `edge`) in the order of their numbers."""
+    names = [str(c) for c in table.columns if str(c).startswith(f"{kind}_") and str(c).rpartition("_")[2].isdecimal()]
+    return sorted(names, key=lambda name: int(name.rpartition("_")[2]))
+
+
+def risk_group_curves(table: pd.DataFrame) -> GroupCurves | None:
+    """The Kaplan-Meier curves of the risk groups at `selected`; None where there are no two groups."""
+    selected = table[table["reading"] == "selected"]
+    return group_curves(selected["time"], selected["event"], selected["risk_group"])
 
 
 def read_predictions(path: Path, name: str | None = None) -> pd.DataFrame:

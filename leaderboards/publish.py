@@ -1,31 +1,42 @@
-"""The one entry: folders of results in, a rendered leaderboard out."""
+"""Folders of results in, a rendered leaderboard out."""
 
 from collections import ChainMap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from ..files import write_whole
-from .cache.predictions import KeptPredictions
-from .cache.store import Memory
-from .cached_evidence import judged, plots
+from .cache.predictions import CachedPredictions
+from .cache.store import NO_CACHE, Cache
 from .entries.entry import Head
 from .entries.joined import read_entries
-from .ranking.board import Board, Ranking, boards
-from .ranking.comparisons import evidence
-from .ranking.derived import NOTHING_KEPT, Derived
-from .ranking.evidence import Evidence
+from .ranking.board import Board, boards
+from .ranking.cached_evidence import with_cached_evidence
+from .ranking.published_evidence import NO_EVIDENCE, PublishedEvidence
 from .render.csv_file import table_csv
 from .render.latex import latex
 from .render.markdown import markdown
+from .render.page.group_curve_plots import plots
 from .render.page.html import html
-from .render.text_tables import Sheet, tables
-from .rows import Problem, Row, read_rows
+from .render.text_tables import TextTable, tables
+from .rows import Problem, read_rows
 
-NOTHING = Memory()
-"""Remembers nothing: everything is reckoned."""
+
+@dataclass(frozen=True)
+class Gathered:
+    """Boards with their evidence, the predictions it rests on by experiment, and what was left out.
+
+    `published` is what entries without patients hold instead of predictions; `origins` gives the head of the entry that
+    an experiment was published in.
+    """
+
+    boards: tuple[Board, ...]
+    predictions: Mapping[str, pd.DataFrame]
+    problems: tuple[Problem, ...]
+    published: PublishedEvidence = NO_EVIDENCE
+    origins: Mapping[str, Head] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -34,92 +45,53 @@ class Published:
     was made from."""
 
     paths: dict[str, Path]
-    tables: tuple[Sheet, ...]
+    tables: tuple[TextTable, ...]
     problems: tuple[Problem, ...]
-    gathered: "Gathered"
+    gathered: Gathered
 
 
-@dataclass(frozen=True)
-class Gathered:
-    """Boards with their evidence, the predictions it rests on by experiment, and what was left out.
-
-    `derived` is what entries without patients say instead of predictions; `origins` gives the head of the entry that an
-    experiment was published in.
-    """
-
-    boards: tuple[Board, ...]
-    predictions: Mapping[str, pd.DataFrame]
-    problems: tuple[Problem, ...]
-    derived: Derived = NOTHING_KEPT
-    origins: Mapping[str, Head] = field(default_factory=dict)
-
-
-def publish(results: Path | Sequence[Path], out: Path, memory: Memory = NOTHING) -> Published:
+def publish(results: Path | Sequence[Path], out: Path, cache: Cache = NO_CACHE) -> Published:
     """Read all results below `results`, write leaderboard.{md,csv,tex,html} into `out`.
 
-    The files follow from the rows alone: the same rows give the same bytes, with and without a `memory` of what was
-    reckoned before. Raises RowError where a results folder does not exist, OSError where `out` cannot be written.
+    The files follow from the rows alone: the same rows give the same bytes, with and without a `cache` of what was
+    computed before. Raises RowError where a results folder does not exist, OSError where `out` cannot be written.
     """
-    found = gather(results, memory=memory)
-    paths = write(found.boards, found.predictions, Path(out), found.problems, memory, found.derived)
-    memory.forget()
+    found = gather(results, cache=cache)
+    paths = write(found, Path(out), cache)
+    cache.remove_old()
     return Published(paths, tables(found.boards), found.problems, found)
 
 
-def gather(results: Path | Sequence[Path], judge: bool = True, memory: Memory = NOTHING) -> Gathered:
-    """All boards of the results and entries below `results`, with evidence for every ranking unless `judge` is False.
+def gather(results: Path | Sequence[Path], evidence: bool = True, cache: Cache = NO_CACHE) -> Gathered:
+    """All boards of the results and entries below `results`, with evidence for every ranking where `evidence` is True.
 
     Raises RowError where a folder does not exist.
     """
     roots = [Path(results)] if isinstance(results, str | Path) else [Path(folder) for folder in results]
     sent = read_entries(roots)
-    none = not sent.entries and not sent.problems
-    read = read_rows(roots, None if none else {entry.name: entry.rows for entry in sent.entries})
+    no_entries = not sent.entries and not sent.problems
+    read = read_rows(roots, None if no_entries else {entry.name: entry.rows for entry in sent.entries})
     ranked = boards(read.rows)
-    wanted = [
+    names = [
         name for board in ranked for ranking in board.rankings for line in ranking.lines for name in line.experiments
     ]
-    kept = KeptPredictions(read.folders, wanted, memory)
+    own = CachedPredictions(read.folders, names, cache)
     # A chain is only ever read here, and so may be of mappings that cannot be written.
-    predictions = ChainMap(kept, *(entry.predictions for entry in sent.entries))  # pyright: ignore[reportArgumentType]
-    origins = {row["experiment"]: entry.head for entry in sent.entries for row in entry.rows}
-    problems = (*read.problems, *sent.problems, *kept.problems)
-    found = _judged(ranked, predictions, memory, sent.derived) if judge else ranked
-    return Gathered(found, predictions, problems, sent.derived, origins)
+    predictions = ChainMap(own, *(entry.predictions for entry in sent.entries))  # pyright: ignore[reportArgumentType]
+    origins = {row.experiment: entry.head for entry in sent.entries for row in entry.rows}
+    problems = (*read.problems, *sent.problems, *own.problems)
+    if evidence:
+        ranked = with_cached_evidence(ranked, predictions, sent.published, cache)
+    return Gathered(ranked, predictions, problems, sent.published, origins)
 
 
-def _judged(
-    ranked: Sequence[Board], predictions: Mapping[str, pd.DataFrame], memory: Memory, derived: Derived
-) -> tuple[Board, ...]:
-    def judge(ranking: Ranking, predictions: Mapping[str, pd.DataFrame]) -> Evidence:
-        return evidence(ranking, predictions, derived)
-
-    return judged(ranked, predictions, memory, judge, derived.text)
-
-
-def render(
-    rows: Iterable[Row],
-    predictions: Mapping[str, pd.DataFrame],
-    folder: Path,
-    problems: Sequence[Problem] = (),
-) -> dict[str, Path]:
-    """Write the boards of `rows` into `folder`; `predictions` maps experiment ids to their out-of-fold predictions."""
-    return write(judged(boards(rows), predictions, NOTHING), predictions, folder, problems)
-
-
-def write(
-    ranked: Sequence[Board],
-    predictions: Mapping[str, pd.DataFrame],
-    folder: Path,
-    problems: Sequence[Problem] = (),
-    memory: Memory = NOTHING,
-    derived: Derived = NOTHING_KEPT,
-) -> dict[str, Path]:
+def write(found: Gathered, folder: Path, cache: Cache = NO_CACHE) -> dict[str, Path]:
     """Write boards into `folder`. Everything is rendered before the first file is written, each is replaced whole."""
+    curves = plots(found.boards, found.predictions, cache, found.published.curves)
     texts = {
-        "md": markdown(ranked, problems),
-        "csv": table_csv(ranked),
-        "tex": latex(ranked),
-        "html": html(ranked, plots(ranked, predictions, memory, derived.curves), problems, memory),
+        "md": markdown(found.boards, found.problems),
+        "csv": table_csv(found.boards),
+        "tex": latex(found.boards),
+        "html": html(found.boards, curves, found.problems, cache),
     }
     return {kind: write_whole(folder / f"leaderboard.{kind}", text) for kind, text in texts.items()}

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from types import NoneType
-from typing import Annotated, Any, Literal, Optional, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -324,7 +324,7 @@ def parse_row(found: object, name: str = "row", remedy: str = "Delete this file 
         raise RowError(f"{name}: {known}. {remedy}")
     if faults := list(_faults(found)):
         raise RowError(f"{name}: {'; '.join(faults)}. {remedy}")
-    return msgspec.convert(_nested(found), ResultRow)
+    return ResultRow(**_nested(found))
 
 
 def _nested(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -335,7 +335,7 @@ def _nested(found: Mapping[str, Any]) -> dict[str, Any]:
         if key in fixed_fields():
             nested[key] = value
         elif key in columns:
-            nested["scores"][key] = value
+            nested["scores"][key] = None if value is None else float(value)
         elif key.startswith("why_") and isinstance(value, str):
             nested["reasons"][key.removeprefix("why_")] = value
         elif key != "schema":
@@ -353,13 +353,9 @@ def _faults(found: Mapping[str, Any]) -> Iterator[str]:
             except msgspec.ValidationError:
                 yield _expected(found, key, _words(hint))
     for metric in registry.METRICS.values():
-        low, high = metric.bounds
-        least, most = (limit if math.isfinite(limit) else None for limit in metric.bounds)
-        hint = Optional[Annotated[float, Meta(ge=least, le=most)]]  # noqa: UP045  # `|` needs a class, not a form
         for key in (f"{metric.name}_{reading}" for reading in READINGS):
-            try:
-                msgspec.convert(found.get(key), hint)
-            except msgspec.ValidationError:
+            if not _is_score(found.get(key), *metric.bounds):
+                low, high = metric.bounds
                 yield _expected(found, key, f"a number between {low:g} and {high:g}, or null")
     fold, n_folds = found.get("fold"), found.get("n_folds")
     if isinstance(fold, int) and isinstance(n_folds, int) and fold >= n_folds:
@@ -401,6 +397,14 @@ def _words(hint: Any) -> str:
 
 def _expected(found: Mapping[str, Any], key: str, what: str) -> str:
     return f"{key} is {found[key]!r}; expected {what}" if key in found else f"{key} is missing; expected {what}"
+
+
+def _is_score(value: object, low: float, high: float) -> bool:
+    if value is None:
+        return True
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high and math.isfinite(value)
+    )
 
 
 def _is_object_text(text: str) -> bool:

@@ -1,19 +1,17 @@
-"""Rows of results as they lie on disk: one `result.json`, one flat row, one fold of one experiment.
+"""Rows of results as they lie on disk: one `result.json` is one row, one fold of one experiment.
 
 Results are written by whoever trains and read here as plain data. A row that cannot be trusted is never ranked and
 never dropped in silence: it becomes a `Problem`, which every board lists.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from ..errors import RowError
-from .schema import faults
-
-Row = dict[str, Any]
+from .result_row import ResultRow, parse_row
 
 
 @dataclass(frozen=True)
@@ -28,60 +26,54 @@ class Problem:
 class Rows:
     """What lies below the result folders.
 
-    `rows` are checked flat rows sorted by experiment and fold; `folders` gives the folder of each experiment (where its
-    predictions lie); `problems` lists every file that was not taken.
+    `rows` are sorted by experiment and fold; `folders` gives the folder of each experiment (where its predictions lie);
+    `problems` lists every file that was left out.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
     folders: Mapping[str, Path]
     problems: tuple[Problem, ...]
 
 
-def read_row(path: Path, name: str | None = None) -> Row:
-    """One `result.json` as a checked row.
+def read_row(path: Path, name: str | None = None) -> ResultRow:
+    """One `result.json`.
 
     `name` is what messages call the file (its path by default). Raises RowError for a file that is no JSON object or
-    does not follow the schema.
+    does not hold a row.
     """
     name = name or str(path)
     try:
-        row = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+        found = msgspec.json.decode(path.read_bytes())
     except OSError as error:
         raise RowError(f"{name}: cannot be read ({error.strerror or error}); check the file's permissions") from error
-    except (ValueError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise RowError(f"{name}: is not JSON ({error}); delete it and run this fold again") from error
-    return check(row, name)
+    return parse_row(found, name)
 
 
-def check(row: object, name: str = "row") -> Row:
-    """The same row if it follows the schema (see `schema.py`); otherwise RowError with every fault in it."""
-    found = faults(row)
-    if found:
-        raise RowError(f"{name}: {'; '.join(found)}. Delete this file and run the fold again")
-    assert isinstance(row, dict)
-    return row
-
-
-def read_rows(folders: Path | Sequence[Path], published: Mapping[str, Sequence[Row]] | None = None) -> Rows:
+def read_rows(folders: Path | Sequence[Path], published: Mapping[str, Sequence[ResultRow]] | None = None) -> Rows:
     """All rows below one or several folders (`.../experiments/<id>/fold-<k>/result.json`), and those of entries.
 
-    published: checked rows by the name of the entry they come from. The same row found twice counts once; two different
-    rows for one fold of one experiment are a problem, and the one created last is kept. Raises RowError only where a
-    folder does not exist: a damaged file is a `Problem` instead.
+    published: rows by the name of the entry they come from. The same row found twice counts once; two different rows
+    for one fold of one experiment are a problem, and the one created last is used. Raises RowError only where a folder
+    does not exist: a damaged file is a `Problem` instead.
     """
     roots = [Path(folders)] if isinstance(folders, str | Path) else [Path(folder) for folder in folders]
-    taken: dict[tuple[str, int], tuple[Row, str]] = {}
+    found: dict[tuple[str, int], tuple[ResultRow, str]] = {}
     places: dict[str, Path] = {}
     problems: list[Problem] = []
 
-    def take(row: Row, name: str) -> None:
-        key = (row["experiment"], row["fold"])
-        earlier = taken.setdefault(key, (row, name))
-        if _numbers(earlier[0]) != _numbers(row):
-            kept = max((earlier, (row, name)), key=lambda pair: str(pair[0].get("created") or ""))
-            message = f"a second, different row of experiment {key[0]} fold {key[1]}; {kept[1]} is kept (created last)"
+    def add(row: ResultRow, name: str) -> None:
+        key = (row.experiment, row.fold)
+        earlier = found.setdefault(key, (row, name))
+        # Commands may differ: entries are sent with file names where results have whole paths.
+        if replace(earlier[0], command=None) != replace(row, command=None):
+            latest = max((earlier, (row, name)), key=lambda pair: pair[0].created or "")
+            message = (
+                f"a second, different row of experiment {key[0]} fold {key[1]}; {latest[1]} is used (created last)"
+            )
             problems.append(Problem(name, message))
-            taken[key] = kept
+            found[key] = latest
 
     for root in roots:
         if not root.is_dir():
@@ -97,18 +89,12 @@ def read_rows(folders: Path | Sequence[Path], published: Mapping[str, Sequence[R
             except RowError as error:
                 problems.append(Problem(name, str(error).removeprefix(f"{name}: ")))
                 continue
-            take(row, name)
-            places.setdefault(row["experiment"], path.parent.parent)
+            add(row, name)
+            places.setdefault(row.experiment, path.parent.parent)
     for name, rows in (published or {}).items():
         for row in rows:
-            take(row, name)
-    rows = tuple(row for _, (row, _) in sorted(taken.items()))
-    return Rows(rows, places, tuple(problems))
-
-
-def _numbers(row: Row) -> Row:
-    """A row without its command: entries are sent with file names where results have whole paths."""
-    return {key: value for key, value in row.items() if key != "command"}
+            add(row, name)
+    return Rows(tuple(row for _, (row, _) in sorted(found.items())), places, tuple(problems))
 
 
 def _without_rows(root: Path, files: Iterable[Path]) -> list[Problem]:
@@ -118,7 +104,3 @@ def _without_rows(root: Path, files: Iterable[Path]) -> list[Problem]:
     begun = sorted(path.parent for path in root.rglob("experiments/*/experiment.json"))
     message = "this experiment was begun and no fold of it has a result; run it again"
     return [Problem(folder.relative_to(root).as_posix(), message) for folder in begun if folder not in with_rows]
-
-
-def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is no JSON number; a metric that cannot be computed is null")

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from .contract import Places
 from .layers.dropout import Dropout
 from .layers.gated_attention import GatedAttentionPool
-from .layers.neighbours import edges_from, nearest
-from .layers.scatter import scatter_sum
+from .layers.messages import Edges, edges_from, message_sum
+from .layers.neighbours import nearest
 from .layers.similar import most_similar
 from .public_weights import PublicWeights
 from .spec import ModelSpec
@@ -23,10 +23,10 @@ class GIN(nn.Module):
         super().__init__()
         self.first, self.second = nn.Linear(width, hidden), nn.Linear(hidden, hidden)
 
-    def forward(self, h: Tensor, sender: Tensor, receiver: Tensor) -> Tensor:
+    def forward(self, h: Tensor, edges: Edges) -> Tensor:
         """One round of messages: (n, width) -> (n, hidden)."""
         x = nn.functional.linear(h, self.first.weight)  # (n, hidden); linear, so sums may wait until it is narrow
-        x = x + scatter_sum(x[sender], receiver, len(x)) + self.first.bias
+        x = x + message_sum(x, edges) + self.first.bias
         return self.second(torch.relu(x))
 
 
@@ -69,10 +69,10 @@ class DeepGraphSurv(nn.Module):
             near = nearest(places.cells[self.scale], slide, self.neighbours)  # (sum of n, k)
         else:
             near = most_similar(h, slide, self.neighbours)
-        sender, receiver = edges_from(near)  # (e,) each
+        edges = edges_from(near)
         h = self.input_dropout(h)
         for layer in self.layers:
-            h = torch.relu(layer(h, sender, receiver))  # (sum of n, hidden)
+            h = torch.relu(layer(h, edges))  # (sum of n, hidden)
         return self.head(self.rho(self.pool(h, sizes)))  # (b, n_out)
 
 

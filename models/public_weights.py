@@ -24,6 +24,7 @@ class PublicWeights:
             braces, `a.{q,k,v}.weight`, are stacked along the first axis, and so is what is numbered, `a.*.weight`.
         hyperparameters: published name -> ours, where the two differ.
         fixed: our hyperparameters that this implementation has no choice about.
+        told: published hyperparameters that the shapes tell: accepted, not needed.
         constants: published hyperparameters that can only have this value with us.
         needs: entries without which `read` can tell nothing.
         unused: regular expressions of public entries that have no effect there, or are second names.
@@ -37,6 +38,7 @@ class PublicWeights:
     rules: Rules = ()
     hyperparameters: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, object] = field(default_factory=dict)
+    told: tuple[str, ...] = ()
     constants: Mapping[str, object] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
@@ -54,6 +56,8 @@ class PublicWeights:
         """Hyperparameters under our names. Raises ValueError for one that does not exist, or cannot have its value."""
         ours: dict[str, object] = {}
         for name, value in hyperparameters.items():
+            if name in self.told:
+                continue
             if name in self.constants:
                 if value != self.constants[name]:
                     raise ValueError(f"{self.case}: {name} is {self.constants[name]!r} in ours, not {value!r}")

@@ -120,6 +120,13 @@ class GroupCurves:
     logrank_p: float | None
     hazard_ratio: HazardRatio | None
 
+    def __post_init__(self) -> None:
+        """Raise ValueError unless every curve has a finite value at every moment."""
+        for group in (self.high, self.low):
+            for values in (group.survival, group.lower, group.upper, group.at_risk):
+                if len(values) != len(self.moments) or not np.isfinite(values).all():
+                    raise ValueError("expected as many finite numbers as there are moments")
+
 
 def group_curves(time: ArrayLike, event: ArrayLike, group: ArrayLike) -> GroupCurves | None:
     """Kaplan-Meier curves of both groups on an even grid: the steps of an exact curve are the months in which patients

@@ -8,7 +8,7 @@ import typer
 from . import options as o
 from .mistakes import explained
 from .output import print_json
-from .run import settings_from
+from .request_options import parse_settings
 
 
 def import_checkpoint(
@@ -28,7 +28,7 @@ def import_checkpoint(
         from ..external import checkpoint
         from . import console
 
-        imported = checkpoint.import_reference(file, model, settings_from(settings), out)
+        imported = checkpoint.import_reference(file, model, parse_settings(settings), out)
         scored = checkpoint.score_slides(imported, features, backbone, out) if features else None
         summary = imported.summary() | ({"predictions": str(scored)} if scored else {})
         if as_json:

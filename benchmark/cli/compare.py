@@ -26,19 +26,19 @@ def compare(
     with explained():
         from ...leaderboards.publish import gather
         from ...leaderboards.ranking.pairwise import pairwise
-        from ...leaderboards.render.text_tables import pairs_sheet
+        from ...leaderboards.render.text_tables import pairs_table
         from . import console
 
         folders = [inside if (inside := path / "experiments").is_dir() else path for path in results]
-        found = gather(folders, judge=False)
+        found = gather(folders, evidence=False)
         for problem in found.problems:
             console.warn(f"{problem.where}: {problem.message}")
-        tables = pairwise(found.boards, found.predictions, cohort, tuple(model or ()), found.derived)
+        tables = pairwise(found.boards, found.predictions, cohort, tuple(model or ()), found.published)
         if as_json:
             print_json({"cohort": cohort, "tables": [table.as_json() for table in tables]})
             return
-        sheets = [pairs_sheet(table.title, table.names, table.pairs, table.notes) for table in tables]
-        console.sheets(sheet for sheet in sheets if sheet.rows)
+        shown = [pairs_table(table.title, table.names, table.pairs, table.notes) for table in tables]
+        console.text_tables(one for one in shown if one.rows)
         for table in tables:
             if not table.pairs:
                 console.say(f"{table.title}: {' '.join(table.notes)}")

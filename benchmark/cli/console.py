@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,13 +17,20 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
 
+from ...datasets.findings import Finding
+from ...leaderboards.result_row import ResultRow
 from ...survival.metrics import METRICS
+
+if TYPE_CHECKING:
+    from ...leaderboards.render.text_tables import TextTable
+    from ..verify.verification import Verification
 
 # Without a terminal there is no width to fit into: tables are written whole.
 OUT = Console(highlight=False, width=None if sys.stdout.isatty() else 220)
@@ -77,25 +85,10 @@ class FoldProgress:
             status += f" val C {number(line['val_c_index'])}"
         self.progress.update(self.task, completed=self.done * self.epochs + epoch, status=status)
 
-    def fold(self, fold: int, row: Mapping[str, object], computed: bool) -> None:
+    def fold(self, fold: int, row: ResultRow, computed: bool) -> None:
         """Show that a fold is over."""
         self.done += 1
         self.progress.update(self.task, completed=self.done * self.epochs)
-
-
-@contextmanager
-def progress():
-    """A progress display that vanishes when it is done and never shows without a terminal."""
-    columns = (
-        TextColumn("[bold]{task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[status]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as display:
-        yield display
 
 
 @contextmanager
@@ -107,9 +100,46 @@ def counting(title: str):
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as display:
+    with _display(*columns) as display:
         task = display.add_task(escape(title), total=None)
         yield lambda done, total: display.update(task, completed=done, total=total)
+
+
+class Terminal:
+    """What `run.run` shows to people: findings once each, counters, and the progress of training."""
+
+    warn, fail = staticmethod(warn), staticmethod(fail)
+
+    def __init__(self) -> None:
+        self._shown: set[Finding] = set()
+
+    def findings(self, found: Sequence[Finding]) -> None:
+        """Say what was noticed in the data, unless it was said before."""
+        findings([finding for finding in found if finding not in self._shown])
+        self._shown.update(found)
+
+    def counting(self, title: str):
+        """A counter for (done, total) callbacks."""
+        return counting(title)
+
+    @contextmanager
+    def training(self, title: str, folds: int, epochs: int):
+        """A display of folds and epochs, which vanishes when it is done and never shows without a terminal."""
+        columns = (
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[status]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with _display(*columns) as display:
+            yield FoldProgress(display, title, folds, epochs)
+
+
+def _display(*columns: ProgressColumn) -> Progress:
+    """A progress display in a terminal or a notebook; nothing elsewhere."""
+    return Progress(*columns, console=ERR, transient=True, disable=not (ERR.is_terminal or ERR.is_jupyter))
 
 
 class SlideProgress:
@@ -156,7 +186,7 @@ def extracting(title: str):
         TextColumn("left"),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=ERR, transient=True, disable=not ERR.is_terminal) as display:
+    with _display(*columns) as display:
         yield SlideProgress(display, title)
 
 
@@ -182,66 +212,55 @@ def extracted(rows: Sequence[Mapping[str, object]], out: Path, report: Path) -> 
         say(f"Features: {out}\nNext:     bench run --model abmil --cohort … --labels … --features {out}")
 
 
-def folds_table(title: str, rows: Sequence[Mapping[str, object]]) -> None:
+_FOLD_COLUMNS = {
+    "C selected": "c_index_selected", "C last": "c_index_last", "C best": "c_index_best", "Uno's C": "uno_c_selected",
+    "IBS": "ibs_selected", "KM's IBS": "ibs_km", "oracle C": "oracle_c_index",
+}  # fmt: skip
+
+
+def folds_table(title: str, rows: Sequence[ResultRow]) -> None:
     """One line per fold with the three readings, and their mean."""
+    shown = {
+        head: column
+        for head, column in _FOLD_COLUMNS.items()
+        if column != "oracle_c_index" or any(row.oracle_c_index is not None for row in rows)
+    }
     table = Table(title=escape(title), title_justify="left", title_style="bold")
     table.add_column("fold")
-    for name in ("test", "deaths"):
+    for name in ("test", "deaths", *shown, "epoch", "seconds"):
         table.add_column(name, justify="right")
-    for name in ("C selected", "C last", "C best", "Uno's C", "IBS", "KM's IBS", "oracle C"):
-        table.add_column(name, justify="right")
-    table.add_column("epoch", justify="right")
-    table.add_column("seconds", justify="right")
-    keys = (
-        "c_index_selected",
-        "c_index_last",
-        "c_index_best",
-        "uno_c_selected",
-        "ibs_selected",
-        "ibs_km",
-        "oracle_c_index",
-    )
-    shown = [key for key in keys if key != "oracle_c_index" or any(row.get(key) is not None for row in rows)]
-    if "oracle_c_index" not in shown:
-        table.columns.pop(9)
     for row in rows:
-        if row["status"] != "finished":
-            table.add_row(str(row["fold"]), "", "", f"[red]failed[/] {escape(str(row['error']))}")
+        if not row.finished:
+            table.add_row(str(row.fold), "", "", f"[red]failed[/] {escape(str(row.error))}")
             continue
         table.add_row(
-            str(row["fold"]),
-            str(row["n_test"]),
-            str(row["events_test"]),
-            *(number(row.get(key)) for key in shown),
-            f"{row['epoch_selected']} of {row['epochs']}" if row["epochs"] else "\N{EN DASH}",
-            number(row["seconds"], 0),
+            str(row.fold),
+            str(row.n_test),
+            str(row.events_test),
+            *(number(row.score(column)) for column in shown.values()),
+            f"{row.epoch_selected} of {row.epochs}" if row.epochs else "\N{EN DASH}",
+            number(row.seconds, 0),
         )
-    done = [row for row in rows if row["status"] == "finished"]
+    done = [row for row in rows if row.finished]
     if len(done) > 1:
+        means = (number(mean([row.score(column) for row in done])) for column in shown.values())
         table.add_section()
-        table.add_row(
-            "mean",
-            "",
-            "",
-            *(number(mean(done, key)) for key in shown),
-            "",
-            number(sum(float(str(r["seconds"] or 0)) for r in done), 0),
-        )
+        table.add_row("mean", "", "", *means, "", number(sum(row.seconds or 0.0 for row in done), 0))
     OUT.print(table)
     for metric in METRICS.values():
-        lacking: dict[str, list[str]] = {}
+        folds_by_reason: dict[str, list[str]] = {}
         for row in done:
-            if why := row.get(f"why_{metric.name}_selected"):
-                lacking.setdefault(str(why), []).append(str(row["fold"]))
-        for why, folds in lacking.items():
+            if why := row.reasons.get(f"{metric.name}_selected"):
+                folds_by_reason.setdefault(why, []).append(str(row.fold))
+        for why, folds in folds_by_reason.items():
             where = "all folds" if 1 < len(folds) == len(done) else f"fold {', '.join(folds)}"
             ERR.print(f"[dim]{where}: {escape(metric.title)} has no value: {escape(why)}[/]")
 
 
-def mean(rows: Sequence[Mapping[str, object]], key: str) -> float | None:
-    """The mean of a column over the rows that have it; None when none has."""
-    values = [float(value) for row in rows if isinstance(value := row.get(key), int | float)]
-    return sum(values) / len(values) if values else None
+def mean(values: Iterable[float | None]) -> float | None:
+    """The mean of the values that are there; None when there is none."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def listing(title: str, rows: Sequence[Mapping[str, object]]) -> None:
@@ -254,25 +273,25 @@ def listing(title: str, rows: Sequence[Mapping[str, object]]) -> None:
     OUT.print(table)
 
 
-def verification(name: str, report) -> None:
-    """What was found in an entry: faults, what was held, and what could not be."""
-    for fault in report.faults:
+def verification(name: str, found: "Verification") -> None:
+    """What was found in an entry: faults, what was checked, and what could not be."""
+    for fault in found.faults:
         ERR.print(f"{_MARKS['error']} {escape(fault)}")
-    held = ", ".join(f"{count:,} {kind}" for kind, count in report.checked.items())
-    word = f"[bold red]{len(report.faults)} faults[/]" if report.faults else "[bold green]verified[/]"
-    OUT.print(f"{escape(name)}: {word}. Held: {escape(held) or 'nothing'}.")
-    for reason in report.unchecked:
+    checked = ", ".join(f"{count:,} {kind}" for kind, count in found.checked.items())
+    word = f"[bold red]{len(found.faults)} faults[/]" if found.faults else "[bold green]verified[/]"
+    OUT.print(f"{escape(name)}: {word}. Checked: {escape(checked) or 'nothing'}.")
+    for reason in found.unchecked:
         OUT.print(f"[dim]Not checked: {escape(reason)}.[/]")
 
 
-def sheets(tables: Iterable) -> None:
+def text_tables(tables: "Iterable[TextTable]") -> None:
     """Boards as tables of text."""
-    for sheet in tables:
-        table = Table(title=escape(sheet.title), title_justify="left", title_style="bold")
-        for column, numeric in zip(sheet.columns, sheet.numeric, strict=True):
+    for shown in tables:
+        table = Table(title=escape(shown.title), title_justify="left", title_style="bold")
+        for column, numeric in zip(shown.columns, shown.numeric, strict=True):
             table.add_column(escape(column), justify="right" if numeric else "left")
-        for row in sheet.rows:
+        for row in shown.rows:
             table.add_row(*(escape(cell) for cell in row))
         OUT.print(table)
-        for note in sheet.notes:
+        for note in shown.notes:
             OUT.print(f"[dim]{escape(note)}[/]")

@@ -28,8 +28,9 @@ def demo(
     """
     with explained():
         from ..demo import MODELS, Demo, draw, embed, learned
-        from ..session import Session
+        from ..run import run
         from . import console
+        from .experiments import publish_results, show_folds, show_places
 
         asked = Demo(out, patients, seed, area)
         console.say(f"1 of 4  rendering slides into {asked.data}")
@@ -37,17 +38,18 @@ def demo(
             draw(asked, count)
         console.say(f"2 of 4  extracting features into {asked.features}")
         rows = embed(asked, console.extracting)
-        session, finished = Session(asked.results, tracking), []
+        terminal, finished = console.Terminal(), []
         for step, model in enumerate(MODELS, 3):
             console.say(f"{step} of 4  training {model}")
-            finished.append(session.run(asked.request(model)))
-        published = session.publish()
+            finished.append(run(asked.request(model), terminal, tracking))
+        published = publish_results(asked.results)
         found = learned(asked, finished)
         if as_json:
             print_json({"out": str(out), **vars(found)})
         else:
             for one in finished:
-                session.show(one)
+                show_folds(one, asked.results)
+            show_places(published, asked.results, tracking)
             _close(found)
         failed = [row for row in rows if row["status"] == "failed"]
         if failed or not (published and all(one.complete for one in finished)):

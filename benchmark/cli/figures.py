@@ -41,7 +41,7 @@ def figures(
     """
     with explained():
         from ...leaderboards.entries.joined import PUBLISHED
-        from ...leaderboards.figure_set import KINDS, Asked, read_clinical, write_figures
+        from ...leaderboards.figure_set import KINDS, FigureOptions, read_clinical, write_figures
         from ...leaderboards.publish import gather
         from ...names import check_choice
         from . import console
@@ -55,11 +55,11 @@ def figures(
         folders = [inside if (inside := path / "experiments").is_dir() else path for path in folders]
         folders += [PUBLISHED] if published and PUBLISHED.is_dir() else []
         needs = not kind or bool({"cd", "ablation", "forest"} & set(kind))
-        found = gather(folders, judge=needs)
+        found = gather(folders, evidence=needs)
         for problem in found.problems:
             console.warn(f"{problem.where}: {problem.message}")
-        asked = Asked(tuple(kind or ()), tuple(cohort or ()), tuple(model or ()), baseline)
-        written = write_figures(found, read_clinical(folders), out, asked, chosen)
+        options = FigureOptions(tuple(kind or ()), tuple(cohort or ()), tuple(model or ()), baseline)
+        written = write_figures(found, read_clinical(folders), out, options, chosen)
         if as_json:
             print_json({"figures": [str(path) for path in written.paths], "undrawn": list(written.undrawn)})
         else:

@@ -39,7 +39,7 @@ def build(
     published: Annotated[bool, typer.Option("--published", help="With the entries that come with milsurv.")] = False,
     tracking: Annotated[str | None, typer.Option("--tracking", help="Read an MLflow store instead of folders.")] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Prove that the pages in a checkout follow from its entries; write nothing.")
+        bool, typer.Option("--check", help="Check that the pages in a checkout follow from its entries; write nothing.")
     ] = False,
     update: Annotated[bool, typer.Option("--update", help="Write the pages of a checkout from its entries.")] = False,
     root: Annotated[
@@ -55,7 +55,7 @@ def build(
         import tempfile
 
         from ...errors import UsageError
-        from ...leaderboards.cache.store import of_user
+        from ...leaderboards.cache.store import user_cache
         from ...leaderboards.entries.joined import PUBLISHED
         from ...leaderboards.publish import publish
         from ..results.reason import reason
@@ -75,7 +75,7 @@ def build(
                 except Exception as error:
                     raise Failure(f"MLflow at {tracking} cannot be read: {reason(error)}", 1) from error
                 folders = [Path(fetched)]
-            done = publish([*folders, *([PUBLISHED] if published and PUBLISHED.is_dir() else [])], target, of_user())
+            done = publish([*folders, *([PUBLISHED] if published and PUBLISHED.is_dir() else [])], target, user_cache())
         for problem in done.problems:
             console.warn(f"{problem.where}: {problem.message}")
         if as_json:
@@ -84,7 +84,7 @@ def build(
                 "problems": [{"where": p.where, "message": p.message} for p in done.problems],
             })  # fmt: skip
             return
-        console.sheets(done.tables)
+        console.text_tables(done.tables)
         console.say(f"Leaderboard: {done.paths['html']}")
 
 
@@ -100,7 +100,7 @@ def submit(
         bool | None,
         typer.Option(
             "--with-patients/--without-patients",
-            help="Whether times, events and risks of observed patients are sent; those of drawn ones always are.",
+            help="Whether times, events and risks of observed patients are sent; those of simulated ones always are.",
         ),
     ] = None,
     licence: Annotated[str, typer.Option("--licence", help="Of the entry, if it has one.")] = "",
@@ -137,9 +137,9 @@ def verify(
     cohort: Annotated[str | None, typer.Option("--cohort", help="The cohort of --labels.")] = None,
     as_json: o.AsJson = False,
 ) -> None:
-    """Score an entry again from its predictions, draw its cohorts again, and refuse it if its numbers do not follow.
+    """Score an entry again from its predictions, simulate its cohorts again, refuse it if its numbers do not follow.
 
-    Exit status 1 where anything is wrong. What cannot be checked is said.
+    Exit status 1 where anything is wrong. What cannot be checked is listed.
     """
     with explained():
         from ...datasets.folds.read import read_splits
@@ -173,7 +173,7 @@ def verify(
 
 
 def _committed(update: bool, root: Path, as_json: bool) -> None:
-    """Write, or prove, the pages that are committed with milsurv."""
+    """Write, or check, the pages that are committed with milsurv."""
     from ...leaderboards import committed
     from . import console
 

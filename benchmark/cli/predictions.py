@@ -11,7 +11,7 @@ from .output import print_json
 
 if TYPE_CHECKING:
     from ...datasets.cohort import Cohort
-    from ..results.score_predictions import Entry
+    from ..run import Finished
 
 
 def import_predictions(
@@ -38,8 +38,7 @@ def import_predictions(
         from ...errors import some
         from ...names import check_choice
         from ..external.prediction_table import read_foreign
-        from ..external.predictions import check, folds_of, imported, labels_of
-        from ..results.score_predictions import keep
+        from ..external.predictions import check, folds_of, import_checked, labels_of
         from . import console
 
         check_choice("missing", missing, ("error", "drop"))
@@ -58,9 +57,9 @@ def import_predictions(
             for word in (option, str(given))
         ]
         words += ["--missing", missing] if missing != "error" else []
-        made = imported(checked, model, shlex.join(words))
-        folder = keep(made, out)
-        _show(made, folder, out, as_json)
+        with console.Terminal().training(f"{model} on {name}", len(checked.folds.splits), 1) as watcher:
+            finished = import_checked(checked, model, out, shlex.join(words), watcher)
+        _show(finished, out, as_json)
 
 
 def cohort_named(name: str) -> "tuple[str, Cohort | None]":
@@ -77,26 +76,24 @@ def cohort_named(name: str) -> "tuple[str, Cohort | None]":
     return found.name, found
 
 
-def _show(made: "Entry", folder: Path, out: Path, as_json: bool) -> None:
+def _show(finished: "Finished", out: Path, as_json: bool) -> None:
     """Render the leaderboard, and print the C-index of every fold as a table or as JSON."""
-    from ...leaderboards.publish import publish
     from . import console
+    from .experiments import publish_results, show_places
 
-    published = publish(out / "experiments", out / "leaderboard")
-    for problem in published.problems:
-        console.warn(f"{problem.where}: {problem.message}")
-    summary = made.summary()
+    published = publish_results(out)
+    experiment, mean = finished.experiment, finished.mean("c_index_selected")
+    folds = [
+        {"fold": row.fold, "patients": row.n_test, "events": row.events_test, "c_index": row.score("c_index_selected")}
+        for row in finished.rows
+    ]
     if as_json:
-        print_json(summary)
-        return
-    folds = [{**fold, "c_index": console.number(fold["c_index"])} for fold in _folds(summary)]
-    folds.append({"fold": "mean", "patients": "", "events": "", "c_index": console.number(summary["mean"])})
-    console.listing(f"{summary['model']} on {summary['cohort']}, experiment {made.experiment}", folds)
-    console.say(f"Results:     {folder}")
-    console.say(f"Leaderboard: {published.paths['html']}")
-
-
-def _folds(summary: dict[str, object]) -> list[dict[str, object]]:
-    folds = summary["folds"]
-    assert isinstance(folds, list)
-    return folds
+        print_json({"model": experiment.model, "cohort": experiment.cohort, "folds": folds, "mean": mean})
+    else:
+        shown = [{**fold, "c_index": console.number(fold["c_index"])} for fold in folds]
+        shown.append({"fold": "mean", "patients": "", "events": "", "c_index": console.number(mean)})
+        console.listing(f"{experiment.title}, experiment {experiment.id}", shown)
+        console.say(f"Results:     {out / 'experiments' / experiment.id}")
+        show_places(published, out, "none")
+    if not published or not finished.complete:
+        raise typer.Exit(1)

@@ -15,7 +15,7 @@ from ...errors import DataError, UsageError
 from ...models import registry
 from ...models.reference import CASES, REFERENCE_NAMES, load_reference
 from ...names import check_choice
-from ..prepare import settings_of
+from ..resolve import model_settings
 from ..results.folder import table, write
 from ..training.batches import pack
 from ..training.fit import Precision
@@ -71,7 +71,7 @@ def import_reference(file: Path, model: str, settings: Mapping[str, str], out: P
     spec = registry.get(CASES[model].model)
     for key in settings:
         check_choice("hyperparameter", key, spec.reference_defaults)
-    _, hyper = settings_of(spec, "reference", settings)
+    _, hyper = model_settings(spec, "reference", settings)
     chosen = {key: hyper[key] for key in settings}
     try:
         module = load_reference(model, state, **chosen)

@@ -26,7 +26,7 @@ _TRUE, _FALSE = ("1", "1.0", "true"), ("0", "0.0", "false")
 
 
 @dataclass(frozen=True)
-class Prediction:
+class PredictionRow:
     """One row: `line` of the file, `patient`, test `fold`, `risk` (higher = earlier death); where the file says so
     `time` in months, `event` True = died, `survival` at the months of the table, and `high` risk or not.
     """
@@ -50,7 +50,7 @@ class ForeignTable:
     """The rows of one model on one cohort; `months` are those of the survival columns, ascending."""
 
     path: Path
-    rows: tuple[Prediction, ...]
+    rows: tuple[PredictionRow, ...]
     months: tuple[float, ...]
 
 
@@ -101,7 +101,7 @@ def read_foreign(path: Path, model: str, cohort: str) -> ForeignTable:
     if faults:
         raise DataError(f"{path}: {'; '.join(faults)}. Correct the table")
     rows = tuple(
-        Prediction(
+        PredictionRow(
             line,
             patient_of(cells[at[patient]].strip()),
             int(folds[i] or 0),
@@ -117,7 +117,7 @@ def read_foreign(path: Path, model: str, cohort: str) -> ForeignTable:
     return ForeignTable(path, rows, tuple(sorted(months)))
 
 
-def _refuse_phantoms(path: Path, rows: Sequence[Prediction]) -> None:
+def _refuse_phantoms(path: Path, rows: Sequence[PredictionRow]) -> None:
     """Refuse rows without a positive time and patients that stand there twice, with the list."""
     faults = []
     gone = [str(row) for row in rows if row.time is not None and row.time <= 0]
@@ -126,7 +126,7 @@ def _refuse_phantoms(path: Path, rows: Sequence[Prediction]) -> None:
             f"{len(gone)} rows have a time that is not above 0: {some(gone, LISTED)}. Nobody is followed for no time; "
             "such rows are what is left of skipped patients, and with an event they win or lose every pair"
         )
-    seen: dict[str, Prediction] = {}
+    seen: dict[str, PredictionRow] = {}
     twice = [f"{row} and line {seen[row.patient].line}" for row in rows if seen.setdefault(row.patient, row) is not row]
     if twice:
         faults.append(f"{len(twice)} patients stand there twice: {some(twice, LISTED)}. A patient is tested once")

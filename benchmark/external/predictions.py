@@ -1,23 +1,28 @@
 """Other people's predictions as ordinary, marked rows, once they have been checked against labels and folds."""
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from ...datasets.folds.split import Folds, Split
 from ...datasets.folds.stratified import fingerprint_of
 from ...datasets.labels.read import Counts, Labels
+from ...datasets.labels.several_slides import Units
 from ...datasets.patient import SYNTHETIC_PREFIX, Patient, site_of
 from ...errors import DataError, some
 from ...files import fingerprint
-from ..baselines.controls import followup
-from ..results.score_predictions import Entry, Said, entry
-from .prediction_table import LISTED, ForeignTable, Prediction
+from ...survival.followup import Prediction
+from ..baselines.fit import followup
+from ..cohort_data import CohortData
+from ..cross_validate import Watcher, cross_validate
+from ..experiment import Experiment
+from ..results.fold_predictions import FoldOutcome, FoldPredictions, outcome_of
+from ..run import Finished
+from .prediction_table import LISTED, ForeignTable, PredictionRow
 
-FAMILY = "imported"
 WHY_NOT = "imported predictions are those of one epoch, and which one it was is not known here"
 TOLERANCE = 0.05
 """Months (a day and a half) by which a time of the file may differ from the labels: tables round to two digits."""
@@ -120,7 +125,7 @@ def check(table: ForeignTable, labels: Labels, folds: Folds, missing: str = "err
     return Checked(table, labels, _kept(folds, set(absent)), absent)
 
 
-def _late(table: ForeignTable, by_id: dict[str, Patient]) -> Iterable[Prediction]:
+def _late(table: ForeignTable, by_id: dict[str, Patient]) -> Iterable[PredictionRow]:
     for row in table.rows:
         known = by_id.get(row.patient)
         if known is not None and row.time is not None and abs(row.time - known.time) > TOLERANCE + 1e-9:
@@ -142,55 +147,59 @@ def _kept(folds: Folds, gone: set[str]) -> Folds:
     return replace(folds, splits=splits, fingerprint=fingerprint_of(splits))
 
 
-def imported(checked: Checked, model: str, command: str = "") -> Entry:
-    """The rows of these predictions. Their id is the hash of the predictions, the labels and the folds.
+def import_checked(checked: Checked, model: str, out: Path, command: str, watcher: Watcher) -> Finished:
+    """Score checked predictions and write them as an experiment. Its id is the hash of predictions, labels and folds.
 
-    Harrell's C needs nothing but the file; metrics that weigh by censoring learn it from the training part of the fold,
-    as for every row; the Brier score needs survival columns, the log-rank test risk groups.
+    Harrell's C needs nothing but the file; metrics with censoring weights learn them from the training set of the fold,
+    as for every row; the Brier score needs survival columns, the log-rank test risk groups. Errors: `CannotWrite`.
     """
     table, labels = checked.table, checked.labels
-    by_patient = {row.patient: row for row in table.rows}
-    said = []
-    for split in checked.folds.splits:
+    by_patient, by_id = {row.patient: row for row in table.rows}, labels.by_id
+    dropped = set(checked.dropped)
+    scored = replace(labels, patients=tuple(patient for patient in labels.patients if patient.id not in dropped))
+    content = [[row.patient, row.fold, repr(row.risk), [repr(s) for s in row.survival], row.high] for row in table.rows]
+    experiment = Experiment(
+        model=model,
+        hyperparameters={},
+        cohort=labels.cohort,
+        cohort_version="",
+        recipe=None,
+        folds_name=checked.folds.name,
+        n_folds=len(checked.folds.splits),
+        seed=0,
+        device="",
+        labels_fingerprint=labels.fingerprint,
+        folds_fingerprint=checked.folds.fingerprint,
+        synthetic=labels.synthetic,
+        predictions_fingerprint=fingerprint(content),
+    )
+
+    def fold_of(split: Split) -> FoldOutcome:
         rows = [by_patient[i] for i in split.test]
-        by_id = labels.by_id
-        said.append(
-            Said(
-                split.fold,
-                split.test,
-                followup([by_id[i] for i in (*split.train, *split.val)]),
-                followup([by_id[i] for i in split.test]),
-                np.array([row.risk for row in rows]),
+        grouped = all(row.high is not None for row in rows)
+        predictions = FoldPredictions(
+            fold=split.fold,
+            patients=split.test,
+            train_followup=followup([by_id[i] for i in (*split.train, *split.val)]),
+            test_followup=followup([by_id[i] for i in split.test]),
+            prediction=Prediction(
+                risk=np.array([row.risk for row in rows]),
                 survival=np.array([row.survival for row in rows]) if table.months else None,
                 edges=np.array(table.months) if table.months else None,
-                high=None
-                if any(row.high is None for row in rows)
-                else np.array([row.high for row in rows], dtype=bool),
-            )
+                high=np.array([row.high for row in rows], dtype=bool) if grouped else None,
+            ),
         )
-    settled = {
-        "model": model,
-        "family": FAMILY,
-        "hyperparameters": json.dumps({}),
-        "cohort": labels.cohort,
-        "synthetic": labels.synthetic,
-        "folds_name": checked.folds.name,
-        "seed": 0,
-        "labels_fingerprint": labels.fingerprint,
-        "folds_fingerprint": checked.folds.fingerprint,
-        "_predictions": fingerprint(
-            [row.patient, row.fold, repr(row.risk), [repr(s) for s in row.survival], row.high] for row in table.rows
-        ),
-    }
-    scored = [by_id for by_id in labels.patients if by_id.id not in set(checked.dropped)]
-    facts = {
-        "patients": len(scored),
-        "events": sum(patient.event for patient in scored),
+        return outcome_of(predictions, ("selected",), WHY_NOT)
+
+    # What such a row does not know of: how slides count, the endpoint, and the machine.
+    facts = dict.fromkeys(("slides", "endpoint", "missing", "cohort_version", "device", "scikit_survival_version"))
+    facts |= {
+        "patients": scored.counts.patients,
+        "events": scored.counts.events,
         "source": f"{table.path.name} (sha256 {hashlib.sha256(table.path.read_bytes()).hexdigest()[:16]})",
         "left_out": len(checked.dropped),
-        "torch_version": None,
-        "device": None,
-        "hardware": None,
-        "command": command,
     }
-    return entry(settled, facts, said, ("selected",), WHY_NOT)
+    units = Units("concat", labels, {patient.id: patient.id for patient in labels.patients}, ())
+    data = CohortData(labels, checked.folds, units)
+    rows = cross_validate(experiment, data, out, command, watcher, fit_fold=fold_of, facts=facts)
+    return Finished(experiment, rows)

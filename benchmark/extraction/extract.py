@@ -30,8 +30,8 @@ from ...datasets.slides.mpp import AGREE, BY_USER, OBJECTIVE
 from ...datasets.slides.reader import ReadOptions, SlidePlan, running
 from ...errors import DataError, UsageError
 from ...files import UNFINISHED, fingerprint, safe_name
-from ..prepare import device_of
 from ..results.folder import table, write
+from ..training.device import device_of
 from .stream import Embedded, Task, embed_slides
 
 EXTRACTION = 2

@@ -14,18 +14,18 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from ...errors import CannotWrite
 from ...files import write_whole
-from ...leaderboards.rows import RowError, read_row
+from ...leaderboards.result_row import ResultRow, RowError
+from ...leaderboards.rows import read_row
 from ...survival.clinical_curves import clinical_curves
 from ...survival.followup import FollowUp
 from ..experiment import Experiment
-from ..training.fold import FoldOutcome
+from .fold_predictions import FoldOutcome
 from .scored_fold import read_fold
 
 
@@ -75,53 +75,51 @@ class ResultFolder:
             raise CannotWrite(
                 f"cannot write {self.path}: {reason}. Choose a folder you may write with --out"
             ) from error
-        text = json.dumps({"id": self.experiment.id, **asdict(self.experiment)}, indent=2, sort_keys=True)
+        described = {"id": self.experiment.id, "id_fields": self.experiment.id_fields()}
+        text = json.dumps(described, indent=2, sort_keys=True)
         write(self.path / "experiment.json", text + "\n")
         return lock
 
     def write_remarks(self, findings: Sequence[Mapping[str, object]], left_out: Mapping[str, str]) -> None:
-        """What was noticed in the data, and who was left out."""
-        write_remarks(self.path, findings, left_out)
+        """What was noticed in the data, and every patient of the label table that is not used, with the reason."""
+        remarks = {"findings": list(findings), "left_out": dict(sorted(left_out.items()))}
+        write(self.path / "remarks.json", json.dumps(remarks, indent=2) + "\n")
 
     def fold(self, fold: int) -> Path:
         """Where a fold's files lie."""
         return self.path / f"fold-{fold}"
 
-    def finished(self, fold: int) -> dict[str, object] | None:
+    def finished(self, fold: int) -> ResultRow | None:
         """The row of a fold that is done, or None. A damaged row counts as not done, and is computed again."""
         folder = self.fold(fold)
         try:
             row = read_row(folder / "result.json")
         except RowError:
             return None
-        whole = all((folder / name).is_file() for name in ("predictions.csv", "curves.csv"))
-        mine = (row["experiment"], row["fold"]) == (self.experiment.id, fold)
-        return row if whole and mine and row["status"] == "finished" else None
+        trained = self.experiment.recipe is not None
+        whole = all((folder / name).is_file() for name in ("predictions.csv", *["curves.csv"] * trained))
+        mine = (row.experiment, row.fold) == (self.experiment.id, fold)
+        return row if whole and mine and row.finished else None
 
-    def write_fold(self, row: Mapping[str, object], outcome: FoldOutcome) -> None:
+    def write_fold(self, row: ResultRow, outcome: FoldOutcome) -> None:
         """A finished fold."""
-        folder = self.fold(int(str(row["fold"])))
-        write(folder / "curves.csv", table(outcome.curve))
+        folder = self.fold(row.fold)
+        if outcome.curve:
+            write(folder / "curves.csv", table(outcome.curve))
         write(folder / "predictions.csv", table(outcome.predictions))
         (folder / "error.txt").unlink(missing_ok=True)
-        write(folder / "result.json", json.dumps(row, indent=2) + "\n")
+        write(folder / "result.json", json.dumps(row.to_json(), indent=2, allow_nan=False) + "\n")
 
-    def write_failure(self, row: Mapping[str, object], details: str) -> None:
+    def write_failure(self, row: ResultRow, details: str) -> None:
         """A fold that failed: its row, and the details a developer wants to see."""
-        folder = self.fold(int(str(row["fold"])))
+        folder = self.fold(row.fold)
         write(folder / "error.txt", details)
-        write(folder / "result.json", json.dumps(row, indent=2) + "\n")
+        write(folder / "result.json", json.dumps(row.to_json(), indent=2, allow_nan=False) + "\n")
 
-    def summarise(self, known: Mapping[int, FollowUp]) -> None:
-        """What all finished folds say together; `known` is the follow-up of each fold's training part."""
-        title = f"{self.experiment.model} on {self.experiment.cohort}" + " (synthetic)" * self.experiment.synthetic
-        summarise(self.path, {fold: part for fold, part in known.items() if self.finished(fold)}, title)
-
-
-def write_remarks(folder: Path, findings: Sequence[Mapping[str, object]], left_out: Mapping[str, str]) -> None:
-    """What was noticed in the data, and every patient of the label table that is not used, with the reason."""
-    remarks = {"findings": list(findings), "left_out": dict(sorted(left_out.items()))}
-    write(folder / "remarks.json", json.dumps(remarks, indent=2) + "\n")
+    def summarise(self, train_followup: Mapping[int, FollowUp]) -> None:
+        """What all finished folds say together, given the follow-up of each fold's training set."""
+        finished = {fold: part for fold, part in train_followup.items() if self.finished(fold)}
+        summarise(self.path, finished, self.experiment.title)
 
 
 def summarise(folder: Path, known: Mapping[int, FollowUp], title: str) -> None:

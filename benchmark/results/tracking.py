@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from ...leaderboards.result_row import READINGS, ResultRow, score_columns
 from .reason import reason
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _client(uri: str, out: Path) -> "tuple[MlflowClient, str]":
 class Tracker:
     """Logs one experiment at `uri` (`none`: nowhere).
 
-    It never raises: what goes wrong is told to `warn`, once, and logging stops.
+    It never raises: what goes wrong goes to `warn`, once, and logging stops.
     """
 
     def __init__(
@@ -111,36 +112,35 @@ class Tracker:
 
         self._try(log)
 
-    def fold(self, row: Mapping[str, object], folder: Path) -> None:
+    def fold(self, row: ResultRow, folder: Path) -> None:
         """Log a fold whose files lie in `folder`, unless its child run is already there."""
 
         def log(client: "MlflowClient", place: str) -> None:
             parent = self._parent(client, place)
             for run in self._runs(client, place, "fold"):
-                if run.data.tags.get(_FOLD) != str(row["fold"]):
+                if run.data.tags.get(_FOLD) != str(row.fold):
                     continue
                 if run.info.status == "FINISHED":
                     return
                 if run.info.status == "RUNNING":  # a process that logged this fold was killed half-way
                     client.set_terminated(run.info.run_id, "KILLED")
-            started = int(datetime.fromisoformat(str(row["created"])).timestamp() * 1000)
-            tags = {**self.tags, _KIND: "fold", _FOLD: str(row["fold"]), "mlflow.parentRunId": parent}
-            child = client.create_run(place, start_time=started, tags=tags, run_name=f"fold {row['fold']}").info.run_id
+            started = int(datetime.fromisoformat(str(row.created)).timestamp() * 1000)
+            tags = {**self.tags, _KIND: "fold", _FOLD: str(row.fold), "mlflow.parentRunId": parent}
+            child = client.create_run(place, start_time=started, tags=tags, run_name=f"fold {row.fold}").info.run_id
             _log(client, child, _numbers(row), self.params, _curve(folder / "curves.csv"))
             client.log_artifacts(child, str(folder))
-            failed = row["status"] != "finished"
-            if failed:
-                client.set_tag(child, "error", str(row["error"])[:5000])
-            client.set_terminated(child, "FAILED" if failed else "FINISHED")
+            if not row.finished:
+                client.set_tag(child, "error", str(row.error)[:5000])
+            client.set_terminated(child, "FINISHED" if row.finished else "FAILED")
 
         self._try(log)
 
-    def end(self, status: str, rows: Sequence[Mapping[str, object]], folder: Path) -> None:
+    def end(self, status: str, rows: Sequence[ResultRow], folder: Path) -> None:
         """Close the parent run as `FINISHED`, `FAILED` or `KILLED`, with means over folds and the files of `folder`."""
 
         def log(client: "MlflowClient", place: str) -> None:
             parent = self._parent(client, place)
-            if status == "FINISHED" and len(rows) == rows[0]["n_folds"]:
+            if status == "FINISHED" and len(rows) == rows[0].n_folds:
                 _log(client, parent, _means(rows), {})
             for file in sorted(folder.glob("[!.]*.*")):
                 client.log_artifact(parent, str(file))
@@ -168,23 +168,27 @@ def _log(
         client.log_batch(run, params=[Param(key, str(value)[:6000]) for key, value in params.items()])
 
 
-def _numbers(row: Mapping[str, object]) -> dict[str, float]:
-    skipped = {"schema", "fold", "seed", "n_folds", "protocol"}
-    return {
-        key: float(value)
-        for key, value in row.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and key not in skipped
-    }
+_COUNTS = (
+    "patients", "events", "n_train", "n_val", "n_test", "events_train", "events_val", "events_test", "parameters",
+    "epochs", "epoch_selected", "epoch_last", "epoch_best", "seconds", "left_out",
+)  # fmt: skip
 
 
-def _means(rows: Sequence[Mapping[str, object]]) -> dict[str, float]:
-    done = [_numbers(row) for row in rows if row["status"] == "finished"]
-    keys = [key for key in (done[0] if done else {}) if key.rsplit("_", 1)[-1] in ("selected", "last", "best")]
-    return {
-        f"mean_{key}": sum(row[key] for row in done) / len(done)
-        for key in keys
-        if all(key in row for row in done) and not key.startswith("epoch")
-    }
+def _numbers(row: ResultRow) -> dict[str, float]:
+    """What is a number that was measured, by column: counts, and every metric of the registry that has a value."""
+    counts = {name: getattr(row, name) for name in _COUNTS}
+    scores = {column: row.score(column) for column in score_columns()}
+    return {name: float(value) for name, value in {**counts, **scores}.items() if value is not None}
+
+
+def _means(rows: Sequence[ResultRow]) -> dict[str, float]:
+    """The mean over folds of every metric at every reading that all of them have."""
+    found = {}
+    for column in score_columns():
+        values = [row.score(column) for row in rows if row.finished]
+        if column.rpartition("_")[2] in READINGS and values and None not in values:
+            found[f"mean_{column}"] = sum(value for value in values if value is not None) / len(values)
+    return found
 
 
 def _curve(path: Path) -> list[tuple[str, float, int]]:

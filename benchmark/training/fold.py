@@ -10,20 +10,17 @@ import numpy as np
 import torch
 from torch import nn
 
+from ...leaderboards.result_row import READINGS
 from ...models.contract import Prepares
 from ...survival.concordance import c_index
 from ...survival.followup import FollowUp, NotComputable, Prediction
-from ...survival.metrics import METRICS, brier_null, score_all
 from ...survival.time_bins import fit_bins
 from ..experiment import Experiment, seed_for
 from ..recipe import Recipe, epochs_of
+from ..results.fold_predictions import FoldOutcome, FoldPredictions, fields_of_test_set
 from .batches import BagSource
 from .fit import Diverged, Part, Precision, fit, predict
 from .losses import LOSSES
-
-READINGS = ("selected", "last", "best")
-"""`selected`: epoch chosen on the inner validation part, the one we rank by. `last`: the last epoch. `best`: the best
-epoch on the test part, as published papers report; never ranked by."""
 
 
 class Aggregation(Protocol):
@@ -56,17 +53,6 @@ class FoldParts:
     owner: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class FoldOutcome:
-    """What one fold gives: `row`, its part of the flat result row; `predictions` of the test part, one dict per
-    patient and reading; `curve`, one dict per epoch.
-    """
-
-    row: dict[str, object]
-    predictions: list[dict[str, object]]
-    curve: list[dict[str, float | int | None]]
-
-
 class _BestOnTest:
     """Keeps the epoch that a paper would report. It watches training and has no way to reach it."""
 
@@ -84,7 +70,7 @@ class _BestOnTest:
             self.epoch, self.value, self.weights = epoch, value, copy.deepcopy(self.model.state_dict())
 
 
-def run_fold(
+def train_fold(
     experiment: Experiment,
     parts: FoldParts,
     bags: BagSource,
@@ -100,7 +86,9 @@ def run_fold(
     Errors: `Diverged` when training leaves the finite numbers; `ValueError` when nobody in the training part died.
     """
     started = time.perf_counter()
-    recipe, loss = experiment.recipe, LOSSES[experiment.recipe.loss]
+    recipe = experiment.recipe
+    assert recipe is not None, "a baseline is not trained"
+    loss = LOSSES[recipe.loss]
     train, test, scored = parts.train, parts.test, parts.scored_test
     known = parts.scored_train.followup
     device = torch.device(experiment.device)
@@ -152,9 +140,9 @@ def run_fold(
         if best.epoch:
             weights[best.epoch] = best.weights
 
-        row: dict[str, object] = {}
-        predictions: list[dict[str, object]] = []
-        read: dict[int, tuple[Prediction, dict[str, float | str | None]]] = {}
+        lines: list[dict[str, object]] = []
+        found: dict[str, Mapping[str, float | str | None]] = {}
+        read: dict[int, tuple[FoldPredictions, dict[str, float | str | None]]] = {}
         for reading in READINGS:
             epoch = epochs[reading]
             if epoch not in read:
@@ -164,56 +152,29 @@ def run_fold(
                     raise Diverged(f"scores are not finite after epoch {epoch}; a lower learning_rate may help")
                 alive = loss.survival(on_test, bins, on_train, train.followup.time, train.followup.event)
                 risk = by_patient(test, loss.risk(on_test))
-                estimate = Prediction(
+                prediction = Prediction(
                     risk=risk,
                     survival=by_patient(test, alive),
                     edges=np.asarray(bins.upper),
                     high=risk > np.median(by_patient(train, loss.risk(on_train))),
                 )
-                read[epoch] = estimate, score_all(known, scored.followup, estimate)
-            estimate, metrics = read[epoch]
-            row |= {f"{name}_{reading}": value for name, value in metrics.items()}
-            row[f"epoch_{reading}"] = epoch
-            predictions += _lines(parts, reading, estimate)
+                predictions = FoldPredictions(
+                    parts.fold, scored.patients, known, scored.followup, prediction, parts.owner
+                )
+                read[epoch] = predictions, predictions.score()
+            predictions, found[reading] = read[epoch]
+            lines += predictions.lines(reading)
 
-    try:
-        row["ibs_km"] = brier_null(known, scored.followup)
-    except NotComputable as reason:
-        row |= {"ibs_km": None, "why_ibs_km": str(reason)}
-    row |= {
+    fields = {
         "n_train": len(train.patients),
         "n_val": len(parts.val.patients),
-        "n_test": len(scored.patients),
         "events_train": int(train.followup.event.sum()),
         "events_val": int(parts.val.followup.event.sum()),
-        "events_test": int(scored.followup.event.sum()),
         "epochs": last,
+        **{f"epoch_{reading}": epoch for reading, epoch in epochs.items()},
         "bin_edges": " ".join(f"{edge:.4f}" for edge in bins.upper),
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": round(trained, 2),
+        **fields_of_test_set(read[last][0]),
     }
-    return FoldOutcome(row, predictions, fitted.curve)
-
-
-def _lines(parts: FoldParts, reading: str, prediction: Prediction) -> list[dict[str, object]]:
-    edges, survival, high = prediction.edges, prediction.survival, prediction.high
-    assert edges is not None and survival is not None and high is not None  # a trained model gives all of them
-    return [
-        {
-            "patient": patient,
-            **({"owner": parts.owner[patient]} if parts.owner else {}),
-            "fold": parts.fold,
-            "reading": reading,
-            "time": float(parts.scored_test.followup.time[i]),
-            "event": int(parts.scored_test.followup.event[i]),
-            "risk": float(prediction.risk[i]),
-            "risk_group": "high" if high[i] else "low",
-            **{f"edge_{j + 1}": float(edge) for j, edge in enumerate(edges)},
-            **{f"survival_{j + 1}": float(s) for j, s in enumerate(survival[i])},
-        }
-        for i, patient in enumerate(parts.scored_test.patients)
-    ]
-
-
-REPORTED = tuple(METRICS)
-"""Names of the metrics that every row carries, once per reading."""
+    return FoldOutcome(fields, found, lines, fitted.curve)

@@ -1,12 +1,12 @@
-"""Risk, survival and risk group of one line come from one score, so a line in which one was changed betrays itself."""
+"""Risk, survival and risk group of one line come from one score, so a line in which one was changed shows itself."""
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ...leaderboards.rows import Row
-from .ids import told
-from .report import Report
+from ...leaderboards.result_row import ResultRow
+from .ids import row_name
+from .verification import Verification
 
 _ROUNDED = 1e-4
 """How far rounded risks and rounded survival may be from each other."""
@@ -14,8 +14,10 @@ _DISCRETE = ("nll", "ce")
 """Losses whose risk is minus the sum of the survival curve."""
 
 
-def check_agreement(row: Row, part: pd.DataFrame, alive: NDArray[np.float64] | None, report: Report) -> None:
-    """Hold the lines of one fold and reading against themselves. `alive` (n, bins) is their survival, where known.
+def check_agreement(
+    row: ResultRow, part: pd.DataFrame, alive: NDArray[np.float64] | None, result: Verification
+) -> None:
+    """Check that lines of one fold and reading agree with themselves. `alive` (n, bins) is their survival, where known.
 
     Discrete losses: risk is minus the sum of survival. Others: whoever has the higher risk survives no longer, but for
     means over slides. Groups: nobody of the low-risk group has a higher risk than one of the high-risk group.
@@ -25,28 +27,29 @@ def check_agreement(row: Row, part: pd.DataFrame, alive: NDArray[np.float64] | N
     if len(high) and len(low):
         least, most = high[np.argmin(risk[high])], low[np.argmax(risk[low])]
         if risk[most] > risk[least] + 1e-5 * (1 + abs(risk[most])):
-            report.fault(
-                f"{told(row)}: {_named(part, most)} has risk {risk[most]:.6g} and is of the low-risk group, "
+            result.fault(
+                f"{row_name(row)}: {_named(part, most)} has risk {risk[most]:.6g} and is of the low-risk group, "
                 f"{_named(part, least)} has {risk[least]:.6g} and is of the high-risk group"
             )
     if alive is None:
         return
-    if row.get("loss") in _DISCRETE:
+    if row.loss in _DISCRETE:
         apart = np.abs(risk + alive.sum(axis=1))
         at = int(np.argmax(apart))
         if apart[at] > _ROUNDED:
-            report.fault(
-                f"{told(row)}: {_named(part, at)} has risk {risk[at]:.6g}, its survival gives {-alive[at].sum():.6g}"
+            result.fault(
+                f"{row_name(row)}: {_named(part, at)} has risk {risk[at]:.6g}, "
+                f"its survival gives {-alive[at].sum():.6g}"
             )
-    elif row.get("slides") != "mean-risk":
+    elif row.slides != "mean-risk":
         order = np.argsort(risk, kind="stable")
         apart = (alive[order] - np.minimum.accumulate(alive[order], axis=0)).max(axis=1)
         at = int(np.argmax(apart))
         if apart[at] > _ROUNDED:
-            report.fault(
-                f"{told(row)}: {_named(part, int(order[at]))} survives longer than patients whose risk is lower"
+            result.fault(
+                f"{row_name(row)}: {_named(part, int(order[at]))} survives longer than patients whose risk is lower"
             )
-    report.held("lines that agree with themselves", len(part))
+    result.passed("lines that agree with themselves", len(part))
 
 
 def _named(part: pd.DataFrame, at: int) -> str:

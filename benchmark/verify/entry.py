@@ -1,7 +1,8 @@
-"""Verify an entry: nobody has to take its numbers on trust where its predictions, or the generator, can be asked."""
+"""Verify an entry: its numbers need no trust where its predictions, or its simulated cohort, give them again."""
 
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,169 +10,183 @@ import pandas as pd
 
 from ...datasets.folds.read import Folds
 from ...datasets.labels.read import Labels
+from ...errors import RowError
 from ...leaderboards.entries.entry import Entry, read_entry
-from ...leaderboards.experiments import attempts
+from ...leaderboards.experiments import gather_experiments
 from ...leaderboards.ranking.board import boards
-from ...leaderboards.ranking.comparisons import judged
-from ...leaderboards.ranking.derived import NOTHING_KEPT
-from ...leaderboards.rows import Row, RowError
+from ...leaderboards.ranking.comparisons import with_evidence
+from ...leaderboards.ranking.published_evidence import NO_EVIDENCE
+from ...leaderboards.result_row import ResultRow
 from ..experiment import id_of
-from .ids import check_ids, said
-from .numbers import check_against, check_numbers
-from .report import Report
-from .truth import CannotRedraw, Redrawing, Truth, implied
+from .ids import as_row_fields, check_ids
+from .numbers import check_numbers, check_patients
+from .truth import CannotSimulate, Simulator, Truth, implied
+from .verification import Verification
 
 _OURS = re.compile(r"^(stratified|site)")
-"""Names of folds that milsurv deals itself: their training parts are everybody who is not tested."""
+"""Names of folds that milsurv makes itself: their training set is everybody who is not tested."""
 
 
-def verify(folder: Path, labels: Labels | None = None, folds: Folds | None = None, redraw: bool = True) -> Report:
-    """Read an entry and hold everything in it that can be held.
+def verify(
+    folder: Path, labels: Labels | None = None, folds: Folds | None = None, simulate: bool = True
+) -> Verification:
+    """Read an entry and check everything in it that can be checked.
 
-    labels, folds: the cohort as the caller knows it, against which experiments on that cohort are checked. Drawn
-    cohorts are drawn again from their commands, unless `redraw` is False.
+    labels, folds: the cohort as the caller knows it, against which experiments on that cohort are checked. Simulated
+    cohorts are simulated again from their commands, unless `simulate` is False.
     """
-    report = Report()
+    result = Verification()
     try:
-        entry = read_entry(folder, report.faults)
+        entry = read_entry(folder, result.faults)
     except RowError as error:
-        report.fault(str(error))
-        return report
-    report.held("files with their checksums", len(entry.head.files) - len(report.faults))
-    _check_whole(entry, report)
+        result.fault(str(error))
+        return result
+    result.passed("files with their checksums", len(entry.head.files) - len(result.faults))
+    _check_whole(entry, result)
     given = None if labels is None else Truth("given", labels, folds.splits if folds else ())
-    by_experiment: dict[str, dict[int, Row]] = {}
+    by_experiment: dict[str, dict[int, ResultRow]] = {}
     for row in entry.rows:
-        by_experiment.setdefault(row["experiment"], {})[row["fold"]] = row
+        by_experiment.setdefault(row.experiment, {})[row.fold] = row
     with tempfile.TemporaryDirectory() as place:
-        redrawing = Redrawing(Path(place))
+        simulator = Simulator(Path(place))
         truths = {
-            name: _truth(rows, redrawing if redraw else None, given, report) for name, rows in by_experiment.items()
+            name: _truth(rows, simulator if simulate else None, given, result) for name, rows in by_experiment.items()
         }
     shared = {_data(by_experiment[name]): truth for name, truth in truths.items() if truth is not None}
     for name, rows in by_experiment.items():
-        first, settled = next(iter(rows.values())), entry.experiments.get(name, {}).get("settled", {})
-        check_ids(list(rows.values()), settled, report)
+        first, id_fields = next(iter(rows.values())), _id_fields(entry, name)
+        check_ids(list(rows.values()), id_fields, result)
         truth = truths[name]
-        _check_redrawn(first, settled, truth, report)
+        _check_simulated(first, id_fields, truth, result)
         truth = truth or shared.get(_data(rows))
-        if redraw and first["synthetic"] and truth is None:
-            report.fault(
-                f"experiment {name} ({first['model']} on {first['cohort']}): its patients were drawn, and cannot be "
-                f"drawn again: {redrawing.why.get(name, 'no reason is known')}; give --labels and --splits"
+        if simulate and first.synthetic and truth is None:
+            result.fault(
+                f"experiment {name} ({first.model} on {first.cohort}): its patients are simulated, and cannot be "
+                f"simulated again: {simulator.why.get(name, 'no reason is known')}; give --labels and --splits"
             )
         if name in entry.predictions:
-            _check_predictions(rows, entry.predictions[name], settled, truth, report)
+            _check_predictions(rows, entry.predictions[name], id_fields, truth, result)
         else:
-            report.skip(
-                f"{first['cohort']}: published without patients, so metrics are not scored again; run its commands"
+            result.skip(
+                f"{first.cohort}: published without patients, so metrics are not scored again; run its commands"
             )
-    if not report.faults:
-        _check_evidence(entry, report)
-    report.skip("that a model made these predictions: run the command of its row again")
-    return report
+    if not result.faults:
+        _check_evidence(entry, result)
+    result.skip("that a model made these predictions: run the command of its row again")
+    return result
 
 
-def _check_whole(entry: Entry, report: Report) -> None:
-    _, open_ = attempts(entry.rows)
-    for item in open_:
-        report.fault(f"experiment {item.experiment} ({item.model} on {item.cohort}): {'; '.join(item.reasons)}")
-    stray = sorted(set(entry.experiments) - {row["experiment"] for row in entry.rows})
+def _id_fields(entry: Entry, name: str) -> dict[str, Any]:
+    record = entry.experiments.get(name)
+    return {} if record is None else record.id_fields
+
+
+def _check_whole(entry: Entry, result: Verification) -> None:
+    for item in gather_experiments(entry.rows)[1]:
+        row = item.row
+        result.fault(f"experiment {row.experiment} ({row.model} on {row.cohort}): {'; '.join(item.reasons)}")
+    stray = sorted(set(entry.experiments) - {row.experiment for row in entry.rows})
     if stray:
-        report.fault(f"experiments without rows are described: {', '.join(stray)}")
-    known: dict[tuple, tuple[str, tuple[int, int]]] = {}
+        result.fault(f"experiments without rows are described: {', '.join(stray)}")
+    known: dict[tuple, tuple[str, object]] = {}
     for row in entry.rows:
-        key = (row["cohort"], row["labels_fingerprint"], row["folds_fingerprint"], row.get("missing"), row["model"])
-        size = (row["patients"], row["events"])
-        if known.setdefault(key, (row["experiment"], size))[1] != size:
-            report.fault(
-                f"experiments {known[key][0]} and {row['experiment']} share labels and folds, and have other patients"
+        key = (row.cohort, row.labels_fingerprint, row.folds_fingerprint, row.missing, row.model)
+        size = (row.patients, row.events)
+        if known.setdefault(key, (row.experiment, size))[1] != size:
+            result.fault(
+                f"experiments {known[key][0]} and {row.experiment} share labels and folds, and have other patients"
             )
-    report.held("rows", len(entry.rows))
+    result.passed("rows", len(entry.rows))
 
 
-def _truth(rows: dict[int, Row], redrawing: Redrawing | None, given: Truth | None, report: Report) -> Truth | None:
+def _truth(
+    rows: dict[int, ResultRow], simulator: Simulator | None, given: Truth | None, result: Verification
+) -> Truth | None:
     first = next(iter(rows.values()))
-    if given is not None and given.labels.cohort == first["cohort"] and given.labels.synthetic == first["synthetic"]:
+    if given is not None and given.labels.cohort == first.cohort and given.labels.synthetic == first.synthetic:
         if given.splits:
             return given
-        report.skip(f"{first['cohort']}: folds are not checked; give --splits with --labels")
-    if not first["synthetic"] or redrawing is None:
+        result.skip(f"{first.cohort}: folds are not checked; give --splits with --labels")
+    if not first.synthetic or simulator is None:
         return None
     try:
-        return redrawing.truth(first)
-    except CannotRedraw as error:
-        redrawing.why[first["experiment"]] = str(error)
+        return simulator.truth(first)
+    except CannotSimulate as error:
+        simulator.why[first.experiment] = str(error)
         return None
 
 
-def _check_redrawn(row: Row, settled: Any, truth: Truth | None, report: Report) -> None:
-    """Hold fingerprints against the truth, and the whole experiment where all of it was drawn again."""
+def _check_simulated(row: ResultRow, id_fields: Mapping[str, Any], truth: Truth | None, result: Verification) -> None:
+    """Check fingerprints against the truth, and the whole experiment where all of it was simulated again."""
     if truth is None:
         return
-    name = f"experiment {row['experiment']} ({row['model']} on {row['cohort']})"
-    if truth.settled is None:
-        if truth.labels.fingerprint != row["labels_fingerprint"]:
-            report.skip(
+    name = f"experiment {row.experiment} ({row.model} on {row.cohort})"
+    if truth.id_fields is None:
+        if truth.labels.fingerprint != row.labels_fingerprint:
+            result.skip(
                 f"{name}: the fingerprint of its labels is not that of the labels given (it may hash other slides); "
-                "patients, times and events are held one by one"
+                "patients, times and events are checked one by one"
             )
         return
-    here = said(truth.settled)
+    here = as_row_fields(truth.id_fields)
     for key in ("labels_fingerprint", "folds_fingerprint"):
-        if row[key] != here[key]:
-            report.fault(f"{name}: {key} is {row[key]}, its cohort drawn again has {here[key]}")
-    if id_of(truth.settled) == row["experiment"]:
-        report.held("experiments derived again from their commands")
+        if getattr(row, key) != here[key]:
+            result.fault(f"{name}: {key} is {getattr(row, key)}, its cohort simulated again has {here[key]}")
+    if id_of(truth.id_fields) == row.experiment:
+        result.passed("experiments derived again from their commands")
         return
-    other = [key for key, value in truth.settled.items() if key in settled and settled[key] != value]
+    other = [key for key, value in truth.id_fields.items() if key in id_fields and id_fields[key] != value]
     if set(other) <= {"features", "protocol"}:
-        report.skip(
-            f"{name}: {' and '.join(other) or 'its id'} drawn here differ; another version or machine drew them"
-        )
+        result.skip(f"{name}: {' and '.join(other) or 'its id'} differ when simulated here; they were made elsewhere")
     else:
-        report.fault(f"{name}: its command is of another experiment: {', '.join(other)} differ")
+        result.fault(f"{name}: its command is of another experiment: {', '.join(other)} differ")
 
 
 def _check_predictions(
-    rows: dict[int, Row], table: pd.DataFrame, settled: Any, truth: Truth | None, report: Report
+    rows: dict[int, ResultRow],
+    table: pd.DataFrame,
+    id_fields: Mapping[str, Any],
+    truth: Truth | None,
+    result: Verification,
 ) -> None:
     first = next(iter(rows.values()))
-    if truth is not None and first.get("slides") != "slide":
-        check_against(rows, table, truth, report)
+    if truth is not None and first.slides != "slide":
+        check_patients(rows, table, truth, result)
         known = truth
     else:
-        known = implied(table, rows, first["cohort"])
-        if known is None and _OURS.match(first["folds_name"]) and first.get("slides") != "slide":
-            report.fault(
-                f"experiment {first['experiment']} ({first['model']} on {first['cohort']}): the patients of its folds "
-                f"do not have the fingerprint {first['folds_fingerprint']} that its rows carry"
+        known = implied(table, rows, first.cohort)
+        if known is None and _OURS.match(first.folds_name) and first.slides != "slide":
+            result.fault(
+                f"experiment {first.experiment} ({first.model} on {first.cohort}): the patients of its folds "
+                f"do not have the fingerprint {first.folds_fingerprint} that its rows carry"
             )
-        if truth is None and not first["synthetic"]:
-            report.skip(
-                f"{first['cohort']}: times and events are checked against each other only; give --labels and --splits"
+        if truth is None and not first.synthetic:
+            result.skip(
+                f"{first.cohort}: times and events are checked against each other only; give --labels and --splits"
             )
-    check_numbers(rows, table, settled, known, report)
+    check_numbers(rows, table, id_fields, known, result)
 
 
-def _check_evidence(entry: Entry, report: Report) -> None:
-    """Intervals and comparisons: reckoned again from predictions, or held against the rows where those are not here."""
-    for board in judged(boards(entry.rows), entry.predictions, entry.derived or NOTHING_KEPT):
+def _check_evidence(entry: Entry, result: Verification) -> None:
+    """Intervals and comparisons: computed again from predictions, or checked against the rows without them."""
+    for board in with_evidence(boards(entry.rows), entry.predictions, entry.published or NO_EVIDENCE):
         for ranking in board.rankings:
             found = ranking.evidence
             if found is None:
                 continue
             for reason in found.left_out:
                 repeated = "scored more than once" in reason or "of other patients" in reason
-                (report.skip if repeated else report.fault)(f"{board.title}: {reason}")
-            report.held("intervals", sum(len(mine) for mine in found.intervals))
-    derived = entry.derived or NOTHING_KEPT
-    for (one, other), found in derived.differences.items():
-        first, second = (derived.intervals.get(line, {}).get("selected") for line in (one, other))
+                (result.skip if repeated else result.fault)(f"{board.title}: {reason}")
+            result.passed("intervals", sum(len(mine) for mine in found.intervals))
+    published = entry.published or NO_EVIDENCE
+    for (one, other), found in published.differences.items():
+        first, second = (published.intervals.get(line, {}).get("selected") for line in (one, other))
         if first is None or second is None or abs(first.value - second.value - found.value) > 1e-6:
-            report.fault(f"the difference of {', '.join(one)} and {', '.join(other)} is not that of their C-indices")
+            result.fault(f"the difference of {', '.join(one)} and {', '.join(other)} is not that of their C-indices")
 
 
-def _data(rows: dict[int, Row]) -> tuple[Any, ...]:
+def _data(rows: dict[int, ResultRow]) -> tuple[Any, ...]:
     first = next(iter(rows.values()))
-    return tuple(first.get(key) for key in ("cohort", "labels_fingerprint", "folds_fingerprint", "slides", "missing"))
+    return tuple(
+        getattr(first, key) for key in ("cohort", "labels_fingerprint", "folds_fingerprint", "slides", "missing")
+    )

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ...leaderboards.rows import Row
+from ...leaderboards.result_row import ResultRow
 from ..experiment import id_of
 from ..recipe import Recipe
 from ..recipe import title as recipe_title
-from .report import Report
+from .verification import Verification
 
 _NAMES = {
     "labels": "labels_fingerprint", "folds": "folds_fingerprint", "features": "features_fingerprint",
@@ -17,37 +17,42 @@ _NAMES = {
 }  # fmt: skip
 
 
-def check_ids(rows: Sequence[Row], settled: Mapping[str, Any], report: Report) -> None:
-    """Hold the rows of one experiment against the description that their id must be the hash of."""
-    experiment = rows[0]["experiment"]
-    if not settled:
-        report.skip(f"experiment {experiment}: its description was not kept, so its id is not checked; run it again")
+def check_ids(rows: Sequence[ResultRow], id_fields: Mapping[str, Any], result: Verification) -> None:
+    """Check the rows of one experiment against the fields that their id must be the hash of."""
+    experiment = rows[0].experiment
+    if not id_fields:
+        result.skip(
+            f"experiment {experiment}: what its id is made of was not kept, so its id is not checked; run it again"
+        )
         return
-    found = id_of(settled)
+    found = id_of(id_fields)
     if found != experiment:
-        report.fault(f"experiment {experiment}: its description has the id {found}, so it is not of this experiment")
+        result.fault(f"experiment {experiment}: its description has the id {found}, so it is not of this experiment")
         return
     for row in rows:
-        for key, value in said(settled).items():
-            if key in row and _plain(key, row[key]) != _plain(key, value):
-                report.fault(f"{told(row)}: {key} is {row[key]!r}, the description of the experiment says {value!r}")
-    report.held("ids")
+        plain = row.to_json()
+        for key, value in as_row_fields(id_fields).items():
+            if key in plain and _plain(key, plain[key]) != _plain(key, value):
+                result.fault(
+                    f"{row_name(row)}: {key} is {plain[key]!r}, the description of the experiment says {value!r}"
+                )
+    result.passed("ids")
 
 
-def told(row: Row) -> str:
+def row_name(row: ResultRow) -> str:
     """A row as messages name it."""
-    return f"experiment {row['experiment']} ({row['model']} on {row['cohort']}) fold {row['fold']}"
+    return f"experiment {row.experiment} ({row.model} on {row.cohort}) fold {row.fold}"
 
 
-def said(settled: Mapping[str, Any]) -> dict[str, Any]:
-    """The description in the words of a row."""
-    words = {_NAMES.get(key, key): value for key, value in settled.items() if not key.startswith("_")}
-    recipe = words.pop("recipe", None)
+def as_row_fields(id_fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What an id is made of, under the names of the fields of a row."""
+    fields = {_NAMES.get(key, key): value for key, value in id_fields.items() if not key.startswith("_")}
+    recipe = fields.pop("recipe", None)
     if isinstance(recipe, Mapping):
-        words["loss"] = recipe.get("loss")
-        with suppress(TypeError, ValueError):  # of a version with other fields: the hash holds them
-            words["recipe"] = recipe_title(Recipe(**{**recipe, "faults": tuple(recipe.get("faults", ()))}))
-    return words
+        fields["loss"] = recipe.get("loss")
+        with suppress(TypeError, ValueError):  # of a version with other fields: the hash covers them
+            fields["recipe"] = recipe_title(Recipe(**{**recipe, "faults": tuple(recipe.get("faults", ()))}))
+    return fields
 
 
 def _plain(key: str, value: Any) -> Any:

@@ -9,18 +9,18 @@ import pandas as pd
 
 from ...datasets.folds.stratified import cut_validation
 from ...errors import DataError
+from ...leaderboards.predictions import numbered_columns
 from ...leaderboards.ranking.board import IMPORTED
-from ...leaderboards.rows import Row
-from ...leaderboards.schema import READINGS
+from ...leaderboards.result_row import READINGS, ResultRow, score_columns
 from ...survival.concordance import c_index
 from ...survival.followup import FollowUp, NotComputable, Prediction
 from ...survival.metrics import METRICS, brier_null
 from ...survival.time_bins import fit_bins
 from ..experiment import seed_for
 from .agreement import check_agreement
-from .ids import told
-from .report import Report
+from .ids import row_name
 from .truth import Truth
+from .verification import Verification
 
 _EXACT, _ROUNDED = 1e-6, 2e-5
 """How far a number may be from the rows': risks keep their order in an entry, survival is rounded to five decimals."""
@@ -28,38 +28,42 @@ _SHOWN = 5
 
 
 def check_numbers(
-    rows: Mapping[int, Row], table: pd.DataFrame, settled: Mapping[str, Any], truth: Truth | None, report: Report
+    rows: Mapping[int, ResultRow],
+    table: pd.DataFrame,
+    id_fields: Mapping[str, Any],
+    truth: Truth | None,
+    result: Verification,
 ) -> None:
-    """Score one experiment again. `rows` are by fold; without a `truth` only what needs no training part."""
-    if list(_faults_of_table(rows, table, report)):
+    """Score one experiment again. `rows` are by fold; without a `truth` only what needs no training set."""
+    if list(_faults_of_table(rows, table, result)):
         return
-    recipe = settled.get("recipe")
+    recipe = id_fields.get("recipe")
     recipe = recipe if isinstance(recipe, Mapping) else {}
     for fold, row in sorted(rows.items()):
-        train = None if truth is None else _training(row, truth, recipe, report)
+        train = None if truth is None else _training(row, truth, recipe, result)
         parts = {reading: _part(table, fold, reading) for reading in READINGS}
         for reading, part in parts.items():
-            _check_reading(row, reading, part, train, recipe, report)
+            _check_reading(row, reading, part, train, recipe, result)
         selected = parts["selected"]
         test = _followup(selected)
-        _hold(row, "n_test", len(test.time), report)
-        _hold(row, "events_test", int(test.event.sum()), report)
+        _check_number(row, "n_test", len(test.time), result)
+        _check_number(row, "events_test", int(test.event.sum()), result)
         if train is not None:
-            _check_null(row, train, test, report)
-        if truth is not None and truth.labels.oracle is not None and row.get("slides") != "slide":
-            _check_oracle(row, selected, truth.labels.oracle, report)
+            _check_null(row, train, test, result)
+        if truth is not None and truth.labels.oracle is not None and row.slides != "slide":
+            _check_oracle(row, selected, truth.labels.oracle, result)
     if truth is None:
         first = next(iter(rows.values()))
-        report.skip(
-            f"{first['cohort']}, folds {first['folds_name']}: who trained which fold is not known, so metrics that "
-            "weigh by censoring are not scored again; give --labels and --splits"
+        result.skip(
+            f"{first.cohort}, folds {first.folds_name}: who trained which fold is not known, so metrics with "
+            "censoring weights are not scored again; give --labels and --splits"
         )
 
 
-def _faults_of_table(rows: Mapping[int, Row], table: pd.DataFrame, report: Report) -> Iterator[str]:
+def _faults_of_table(rows: Mapping[int, ResultRow], table: pd.DataFrame, result: Verification) -> Iterator[str]:
     """Whether predictions and rows are of the same folds, and every reading of the same patients."""
     first = next(iter(rows.values()))
-    name = f"experiment {first['experiment']} ({first['model']} on {first['cohort']})"
+    name = f"experiment {first.experiment} ({first.model} on {first.cohort})"
     found = sorted({int(fold) for fold in table["fold"]})
     faults = []
     if found != sorted(rows):
@@ -71,10 +75,10 @@ def _faults_of_table(rows: Mapping[int, Row], table: pd.DataFrame, report: Repor
         for line, patient in zip(lines[twice], patients[twice], strict=True)
     ]
     followed: dict[str, Counter[tuple[float, bool]]] = {}
-    told_of = list(zip(lines, patients, table["time"], table["event"], strict=True))
-    for _, patient, time, event in told_of:
+    listed = list(zip(lines, patients, table["time"], table["event"], strict=True))
+    for _, patient, time, event in listed:
         followed.setdefault(patient, Counter())[time, event] += 1
-    for line, patient, time, event in told_of:
+    for line, patient, time, event in listed:
         (usual, died), _ = followed[patient].most_common(1)[0]
         if (time, event) != (usual, died):
             faults.append(
@@ -86,16 +90,16 @@ def _faults_of_table(rows: Mapping[int, Row], table: pd.DataFrame, report: Repor
         for patient, fold in sorted(mine ^ places.get("selected", set())):
             faults.append(f"{name}: {patient} of fold {fold} is predicted at `{reading}` or at `selected`, not at both")
     for fault in faults[:_SHOWN]:
-        report.fault(fault)
+        result.fault(fault)
     if len(faults) > _SHOWN:
-        report.fault(f"{name}: and {len(faults) - _SHOWN} more faults like these")
+        result.fault(f"{name}: and {len(faults) - _SHOWN} more faults like these")
     yield from faults
 
 
-def check_against(rows: Mapping[int, Row], table: pd.DataFrame, truth: Truth, report: Report) -> None:
-    """Hold patients, times, events and folds of the predictions against the truth, line by line."""
+def check_patients(rows: Mapping[int, ResultRow], table: pd.DataFrame, truth: Truth, result: Verification) -> None:
+    """Check patients, times, events and folds of the predictions against the truth, line by line."""
     first = next(iter(rows.values()))
-    name = f"experiment {first['experiment']} ({first['model']} on {first['cohort']})"
+    name = f"experiment {first.experiment} ({first.model} on {first.cohort})"
     by_id = truth.labels.by_id
     tested: dict[str, set[int]] = {}
     for split in truth.splits:
@@ -121,33 +125,33 @@ def check_against(rows: Mapping[int, Row], table: pd.DataFrame, truth: Truth, re
         there = _places(mine)
         lost = sorted((who, k) for who, folds in tested.items() for k in folds if (who, k) not in there)
         lost = [pair for pair in lost if pair[0] in by_id and by_id[pair[0]].time > 0]
-        if lost and first["patients"] == len(by_id):
+        if lost and first.patients == len(by_id):
             who = ", ".join(f"{patient} (fold {k})" for patient, k in lost[:_SHOWN])
             faults.append(f"{name}: {len(lost)} test patients have no prediction at `{reading}`: {who}")
     for fault in faults[:_SHOWN]:
-        report.fault(fault)
+        result.fault(fault)
     if len(faults) > _SHOWN:
-        report.fault(f"{name}: and {len(faults) - _SHOWN} more faults like these")
+        result.fault(f"{name}: and {len(faults) - _SHOWN} more faults like these")
     if not faults:
-        report.held(f"lines held against labels and folds ({truth.source})", len(table))
+        result.passed(f"lines checked against labels and folds ({truth.source})", len(table))
 
 
-def _training(row: Row, truth: Truth, recipe: Mapping[str, Any], report: Report) -> FollowUp | None:
-    """The training part that the metrics of a fold learn censoring from: without the inner validation part."""
-    if row.get("slides") == "slide":
-        report.skip("where slides are scored by themselves, metrics that weigh by censoring are not scored again")
+def _training(row: ResultRow, truth: Truth, recipe: Mapping[str, Any], result: Verification) -> FollowUp | None:
+    """Follow-up of the training set, from which the metrics of a fold learn censoring: without the validation split."""
+    if row.slides == "slide":
+        result.skip("where slides are scored by themselves, metrics with censoring weights are not scored again")
         return None
-    split = next((split for split in truth.splits if split.fold == row["fold"]), None)
+    split = next((split for split in truth.splits if split.fold == row.fold), None)
     if split is None:
-        report.fault(f"{told(row)}: there is no such fold ({truth.source})")
+        result.fault(f"{row_name(row)}: there is no such fold ({truth.source})")
         return None
     train, val = split.train, split.val
     try:
         if recipe.get("validation") and not val:
-            seed = seed_for(row["seed"], row["fold"], "validation")
+            seed = seed_for(row.seed, row.fold, "validation")
             train, val = cut_validation(split.train, truth.labels, float(recipe["validation"]), seed)
     except (DataError, ValueError) as error:
-        report.fault(f"{told(row)}: its inner validation part cannot be cut: {error}")
+        result.fault(f"{row_name(row)}: its validation split cannot be made: {error}")
         return None
     by_id = truth.labels.by_id
     if not recipe:
@@ -161,24 +165,29 @@ def _training(row: Row, truth: Truth, recipe: Mapping[str, Any], report: Report)
         ("patients", len(by_id)),
         ("events", sum(patient.event for patient in by_id.values())),
     ):
-        if row.get("slides") != "mean-risk" or not key.startswith(("n_", "events_")):
-            _hold(row, key, value, report)
+        if row.slides != "mean-risk" or not key.startswith(("n_", "events_")):
+            _check_number(row, key, value, result)
     return known
 
 
 def _check_reading(
-    row: Row, reading: str, part: pd.DataFrame, train: FollowUp | None, recipe: Mapping[str, Any], report: Report
+    row: ResultRow,
+    reading: str,
+    part: pd.DataFrame,
+    train: FollowUp | None,
+    recipe: Mapping[str, Any],
+    result: Verification,
 ) -> None:
     if part.empty:
-        # What has no epochs is read once: a control's `last` is its `selected`.
-        given = {name: row.get(f"{name}_{reading}") for name in METRICS}
-        other = [name for name, value in given.items() if value not in (None, row.get(f"{name}_selected"))]
+        # What has no epochs is read once: a baseline's `last` is its `selected`.
+        scores = {name: row.score(f"{name}_{reading}") for name in METRICS}
+        other = [name for name, value in scores.items() if value not in (None, row.score(f"{name}_selected"))]
         if other:
-            report.fault(f"{told(row)}: has {', '.join(other)} at `{reading}`, and no predictions at that reading")
+            result.fault(f"{row_name(row)}: has {', '.join(other)} at `{reading}`, and no predictions at that reading")
         return
     test = _followup(part)
-    alive = part[_numbered(part, "survival_")].to_numpy(dtype=float)
-    edges = part[_numbered(part, "edge_")].to_numpy(dtype=float)[:1]
+    alive = part[numbered_columns(part, "survival")].to_numpy(dtype=float)
+    edges = part[numbered_columns(part, "edge")].to_numpy(dtype=float)[:1]
     whole = alive.shape[1] > 0 and alive.shape[1] == edges.shape[1] and not np.isnan(alive).any()
     groups = np.asarray(part["risk_group"])
     grouped = np.isin(groups, ("high", "low")).all()
@@ -189,43 +198,45 @@ def _check_reading(
         groups == "high" if grouped else None,
     )
     if whole and train is not None:
-        _check_edges(row, edges[0], train, recipe, report)
-    if row.get("family") != IMPORTED:
-        check_agreement(row, part, alive if whole else None, report)
+        _check_edges(row, edges[0], train, recipe, result)
+    if row.family != IMPORTED:
+        check_agreement(row, part, alive if whole else None, result)
     for metric in METRICS.values():
         key = f"{metric.name}_{reading}"
-        if key not in row or (train is None and "train_followup" in metric.needs):
+        if key not in row.scores or (train is None and "train_followup" in metric.needs):
             continue
         if why := metric.lacks(prediction, train):
-            if row[key] is not None:
-                report.skip(f"{metric.title}: {why}")
+            if row.score(key) is not None:
+                result.skip(f"{metric.title}: {why}")
             continue
         try:
             value: float | None = metric(train, test, prediction)
         except NotComputable:
             value = None
-        _hold(row, key, value, report, _ROUNDED if "survival" in metric.needs else _EXACT)
+        _check_number(row, key, value, result, _ROUNDED if "survival" in metric.needs else _EXACT)
 
 
-def _check_edges(row: Row, edges: np.ndarray, train: FollowUp, recipe: Mapping[str, Any], report: Report) -> None:
-    """Bins are fitted on the training part; their edges say at which months survival is predicted."""
-    if not recipe or "cohort-bins" in recipe.get("faults", ()) or row.get("slides") == "mean-risk":
+def _check_edges(
+    row: ResultRow, edges: np.ndarray, train: FollowUp, recipe: Mapping[str, Any], result: Verification
+) -> None:
+    """Bins are fitted on the training set; their edges say at which months survival is predicted."""
+    if not recipe or "cohort-bins" in recipe.get("faults", ()) or row.slides == "mean-risk":
         return
     found = np.asarray(fit_bins(train.time, train.event, int(recipe["bins"])).upper)
     if len(found) != len(edges) or np.abs(found - edges).max() > 1e-6:
-        report.fault(f"{told(row)}: its bins end at {_list(edges)}, the training part gives {_list(found)} months")
+        result.fault(f"{row_name(row)}: its bins end at {_list(edges)}, the training set gives {_list(found)} months")
 
 
-def _check_null(row: Row, train: FollowUp, test: FollowUp, report: Report) -> None:
+def _check_null(row: ResultRow, train: FollowUp, test: FollowUp, result: Verification) -> None:
     try:
         value: float | None = brier_null(train, test)
     except NotComputable:
         value = None
-    if "ibs_km" in row:
-        _hold(row, "ibs_km", value, report)
+    if row.ibs_km is not None or "ibs_km" in row.reasons:
+        _check_number(row, "ibs_km", value, result)
 
 
-def _check_oracle(row: Row, part: pd.DataFrame, oracle: Mapping[str, float], report: Report) -> None:
+def _check_oracle(row: ResultRow, part: pd.DataFrame, oracle: Mapping[str, float], result: Verification) -> None:
     if not set(part["patient"]) <= set(oracle):
         return
     risk = np.array([oracle[patient] for patient in part["patient"]])
@@ -233,19 +244,23 @@ def _check_oracle(row: Row, part: pd.DataFrame, oracle: Mapping[str, float], rep
         value: float | None = c_index(np.asarray(part["time"]), np.asarray(part["event"], dtype=bool), risk)
     except NotComputable:
         value = None
-    if row.get("oracle_c_index") is not None:
-        _hold(row, "oracle_c_index", value, report)
+    if row.oracle_c_index is not None:
+        _check_number(row, "oracle_c_index", value, result)
 
 
-def _hold(row: Row, key: str, value: float | None, report: Report, tolerance: float = _EXACT) -> None:
-    said = row.get(key)
-    if said is None and value is None:
+def _check_number(
+    row: ResultRow, key: str, value: float | None, result: Verification, tolerance: float = _EXACT
+) -> None:
+    given = row.score(key) if key in score_columns() else getattr(row, key)
+    if given is None and value is None:
         return
-    if said is None or value is None or not abs(said - value) <= tolerance:
+    if given is None or value is None or not abs(given - value) <= tolerance:
         words = "no value" if value is None else f"{value:.6g}"
-        report.fault(f"{told(row)}: {key} is {'null' if said is None else f'{said:.6g}'}, the predictions give {words}")
+        result.fault(
+            f"{row_name(row)}: {key} is {'null' if given is None else f'{given:.6g}'}, the predictions give {words}"
+        )
         return
-    report.held("numbers scored again")
+    result.passed("numbers scored again")
 
 
 def _followup(part: pd.DataFrame) -> FollowUp:
@@ -258,11 +273,6 @@ def _places(table: pd.DataFrame) -> set[tuple[str, int]]:
 
 def _part(table: pd.DataFrame, fold: int, reading: str) -> pd.DataFrame:
     return pd.DataFrame(table[(table["fold"] == fold) & (table["reading"] == reading)])
-
-
-def _numbered(table: pd.DataFrame, prefix: str) -> list[str]:
-    names = [str(c) for c in table.columns if str(c).startswith(prefix) and str(c).removeprefix(prefix).isdecimal()]
-    return sorted(names, key=lambda name: int(name.removeprefix(prefix)))
 
 
 def _list(edges: np.ndarray) -> str:

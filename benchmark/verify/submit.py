@@ -1,17 +1,17 @@
-"""Write an entry, and hold it against its own rows before anybody else does."""
+"""Write an entry, and verify it before anybody else does."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ...errors import RowError
 from ...leaderboards.entries.entry import FILES, HEAD
 from ...leaderboards.entries.submission import select
-from ...leaderboards.rows import RowError
 from .entry import verify
 
 
 @dataclass(frozen=True)
-class Sent:
+class SubmittedEntry:
     """What was written: `shared` experiments with their predictions, `withheld` ones with evidence only."""
 
     entry: str
@@ -33,7 +33,7 @@ def submit(
     cohorts: Sequence[str] = (),
     models: Sequence[str] = (),
     with_patients: bool | None = None,
-) -> Sent:
+) -> SubmittedEntry:
     """Write the entry `folder` of complete experiments below `results`; see `select` for what is taken and refused.
 
     Predictions are shortened where the entry still verifies, and whole where it does not. Errors: `RowError` where the
@@ -41,23 +41,25 @@ def submit(
     """
     lacking = [key for key in ("title", "who") if not head[key].strip()]
     if lacking:
-        raise RowError(f"--{lacking[0]} says nothing; an entry tells what was run and whom to ask")
+        raise RowError(f"--{lacking[0]} is empty; an entry says what was run and whom to ask")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / HEAD).is_file():
         raise RowError(f"{folder}: holds other files; choose a new folder for the entry")
     chosen = select(results, cohorts, models, with_patients)
     chosen.write(folder, head)
-    report = verify(folder, redraw=False)
-    if report.faults:
+    result = verify(folder, simulate=False)
+    if result.faults:
         chosen.write(folder, head, exact=True)
-        report = verify(folder, redraw=False)
-    if report.faults:
+        result = verify(folder, simulate=False)
+    if result.faults:
         for file in (HEAD, *FILES):
             (folder / file).unlink(missing_ok=True)
-        told = ". ".join(report.faults[:5])
-        raise RowError(f"{folder}: the rows do not follow from their predictions: {told}. Run these experiments again")
-    return Sent(
+        faults = ". ".join(result.faults[:5])
+        raise RowError(
+            f"{folder}: the rows do not follow from their predictions: {faults}. Run these experiments again"
+        )
+    return SubmittedEntry(
         str(folder),
-        len(chosen.settled),
+        len(chosen.id_fields),
         len(chosen.rows),
         len(chosen.shared),
         len(chosen.withheld),

@@ -1,25 +1,25 @@
-"""Predictions of many experiments, each read when it is first asked for, and known by the fingerprint of its file."""
+"""Predictions of many experiments, each read when it is first needed, and known by the fingerprint of its file."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from ...errors import RowError
 from ..predictions import read_predictions
-from ..rows import Problem, RowError
-from .store import Memory
+from ..rows import Problem
+from .store import Cache
 
 
-class KeptPredictions(Mapping[str, pd.DataFrame]):
+class CachedPredictions(Mapping[str, pd.DataFrame]):
     """By experiment id, the table of its `predictions.csv`; `problems` lists the files that are missing or damaged.
 
-    Every file is read once to be checked; with a memory, a file that was checked before is only read when its table is
-    asked for.
+    Every file is read once to be checked; with a cache, a file that was checked before is only read when its table is
+    needed.
     """
 
-    def __init__(self, folders: Mapping[str, Path], experiments: Iterable[str], memory: Memory) -> None:
+    def __init__(self, folders: Mapping[str, Path], experiments: Iterable[str], cache: Cache) -> None:
         self.problems: list[Problem] = []
         self._fingerprints: dict[str, str] = {}
         self._paths: dict[str, Path] = {}
@@ -33,19 +33,24 @@ class KeptPredictions(Mapping[str, pd.DataFrame]):
                 message = "is missing, so its Kaplan-Meier curves are not shown; run the experiment again"
                 self.problems.append(Problem(name, message))
                 continue
-            check = partial(self._fault, experiment, path, name)
-            fault = memory.recall("fault", [fingerprint, name], check)
-            if fault is None:
-                self._paths[experiment], self._fingerprints[experiment] = path, fingerprint
-            else:
+            fault = cache.get(
+                str,
+                "fault",
+                lambda at=(fingerprint, name): at,
+                lambda at=(experiment, path, name): self._fault(*at),
+            )
+            if fault:
                 self.problems.append(Problem(name, fault))
+            else:
+                self._paths[experiment], self._fingerprints[experiment] = path, fingerprint
 
-    def _fault(self, experiment: str, path: Path, name: str) -> str | None:
+    def _fault(self, experiment: str, path: Path, name: str) -> str:
+        """What is wrong with a file; empty where nothing is."""
         try:
             self._tables[experiment] = read_predictions(path, name)
         except RowError as error:
             return str(error).removeprefix(f"{name}: ")
-        return None
+        return ""
 
     def fingerprint(self, experiment: str) -> str:
         """The fingerprint of an experiment's file."""

@@ -1,9 +1,9 @@
-"""What was reckoned before is not reckoned again: intervals, tests and curves are kept by all that they follow from.
+"""A cache on disk: intervals, tests and curves are stored under all that they follow from, and not computed twice.
 
 Every `bench run` renders the whole board. Most of it is the same as last time, and its bootstrap and its curves are
-what costs time. A value is kept under a fingerprint of its inputs, of the code of this room and of the libraries that
-reckon it; it is plain JSON, which gives back every number to the last bit: a board from memory is the same, byte for
-byte.
+what costs time. A value is stored under a fingerprint of its inputs, of the code of this room and of the libraries that
+compute it. It is plain JSON, which gives back every number to the last bit and runs nothing when it is read: joblib and
+diskcache store pickles, and a pickle from a shared folder is a program.
 """
 
 import contextlib
@@ -16,41 +16,53 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+import msgspec
 
 from ...files import write_whole
 
 DAYS = 30
-"""How long something is kept that no board needed."""
+"""How long something is stored that no board needed."""
 
 _LIBRARIES = ("numpy", "scipy", "pandas", "matplotlib")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Memory:
-    """A folder of values by fingerprint; None remembers nothing."""
+class Cache:
+    """A folder of values by fingerprint; None stores nothing."""
 
     folder: Path | None = None
 
-    def recall(self, kind: str, inputs: object, make: Callable[[], Any]) -> Any:
-        """The plain value (JSON) that `make` gives for these `inputs`, from memory where it is there.
+    def get(self, kind: type[T], name: str, inputs: Callable[[], object], compute: Callable[[], T]) -> T:
+        """The value that `compute` gives for these `inputs`, from the cache where it is there.
 
-        A folder that cannot be read or written only costs time: the value is made.
+        Parameters
+        ----------
+        kind
+            Type of the value: plain values, or dataclasses of them. What is stored is validated by it.
+        name
+            What kind of value it is, in a word.
+        inputs
+            Gives the plain values that it follows from; called only where there is a cache.
+        compute
+            Called where it is not stored. A folder that cannot be read or written only costs time.
         """
         if self.folder is None:
-            return make()
-        text = json.dumps([_code(), kind, inputs], sort_keys=True)
-        path = self.folder / f"{kind}-{hashlib.sha256(text.encode('utf-8')).hexdigest()[:40]}.json"
+            return compute()
+        text = json.dumps([_code(), name, inputs()], sort_keys=True)
+        path = self.folder / f"{name}-{hashlib.sha256(text.encode('utf-8')).hexdigest()[:40]}.json"
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = msgspec.json.decode(path.read_bytes(), type=kind)
             os.utime(path)
-        except (OSError, ValueError):
-            found = make()
-            with contextlib.suppress(OSError, ValueError):  # a full disk, or no number: not kept
-                write_whole(path, json.dumps(found, allow_nan=False))
+        except (OSError, msgspec.MsgspecError):
+            found = compute()
+            with contextlib.suppress(OSError, ValueError):  # a full disk, or no number: not stored
+                write_whole(path, json.dumps(msgspec.to_builtins(found), allow_nan=False))
         return found
 
-    def forget(self) -> None:
+    def remove_old(self) -> None:
         """Remove what no board needed for `DAYS` days."""
         if self.folder is None or not self.folder.is_dir():
             return
@@ -62,16 +74,20 @@ class Memory:
                 continue
 
 
-def of_user() -> Memory:
-    """The memory of this user: the folder in `MILSURV_CACHE`, or `milsurv` in the user's cache folder.
+NO_CACHE = Cache()
+"""Stores nothing: everything is computed."""
 
-    An empty `MILSURV_CACHE` remembers nothing.
+
+def user_cache() -> Cache:
+    """The cache of this user: the folder in `MILSURV_CACHE`, or `milsurv` in the user's cache folder.
+
+    An empty `MILSURV_CACHE` stores nothing.
     """
     named = os.environ.get("MILSURV_CACHE")
     if named == "":
-        return Memory()
+        return NO_CACHE
     home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "milsurv"
-    return Memory((Path(named) if named else home) / "boards")
+    return Cache((Path(named) if named else home) / "boards")
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,7 @@ predictions.csv.gz   out-of-fold predictions, unless the patients are not the se
 evidence.json        intervals, differences and curves instead, where there are no predictions
 
 The same rows give the same bytes. An entry is read as data: files it does not name are refused, and so is one that
-unpacks to more than it can hold.
+unpacks to more than any entry holds.
 """
 
 import gzip
@@ -18,14 +18,16 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
+import msgspec
 import pandas as pd
 
+from ...errors import RowError
 from ...files import write_whole
 from ..predictions import check_predictions
-from ..ranking.derived import Derived, parse_derived
-from ..rows import Row, RowError, check
+from ..ranking.published_evidence import PublishedEvidence, parse_evidence
+from ..result_row import ResultRow, parse_row
 
 FORMAT, VERSION = "milsurv-entry", 1
 HEAD, ROWS, EXPERIMENTS = "entry.json", "rows.jsonl", "experiments.jsonl"
@@ -33,12 +35,12 @@ PREDICTIONS, EVIDENCE = "predictions.csv.gz", "evidence.json"
 FILES = (ROWS, EXPERIMENTS, PREDICTIONS, EVIDENCE)
 LARGEST = 512 << 20
 """Bytes that one file of an entry may hold, unpacked."""
-_TEXT = ("title", "who", "when", "milsurv", "licence", "notes")
+_REMEDY = "write the entry again"
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Head:
-    """What `entry.json` says: about whom to ask and what may be done with it, and `files`, name to SHA-256."""
+class Head(msgspec.Struct, frozen=True):
+    """What `entry.json` holds: whom to ask and what may be done with it, and `files`, name to SHA-256."""
 
     title: str
     who: str
@@ -46,20 +48,37 @@ class Head:
     milsurv: str
     licence: str
     notes: str
-    files: Mapping[str, str]
+    files: dict[Literal["rows.jsonl", "experiments.jsonl", "predictions.csv.gz", "evidence.json"], str]
+
+
+class ExperimentRecord(msgspec.Struct, frozen=True):
+    """A line of `experiments.jsonl`.
+
+    id_fields: what the experiment's id is the hash of; empty where an older version did not write it.
+    edges: by fold, the months at which the survival columns stand.
+    """
+
+    experiment: str
+    id_fields: dict[str, Any] = msgspec.field(name="settled", default_factory=dict)
+    edges: dict[int, tuple[float, ...]] = msgspec.field(default_factory=dict)
+
+
+class _Format(msgspec.Struct, frozen=True):
+    format: Any = None
+    version: Any = None
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry, read. `experiments` maps ids to what they are the hash of (`settled`) and the `edges` of each fold;
-    `predictions` maps them to tables as `read_predictions` gives them; `derived` stands in where there are none."""
+    """An entry, read. `experiments` are by id; so are the `predictions`, tables as `read_predictions` gives them;
+    `published` is the evidence in their place where there are none."""
 
     name: str
     head: Head
-    rows: tuple[Row, ...]
-    experiments: Mapping[str, Mapping[str, Any]]
+    rows: tuple[ResultRow, ...]
+    experiments: Mapping[str, ExperimentRecord]
     predictions: Mapping[str, pd.DataFrame]
-    derived: Derived | None
+    published: PublishedEvidence | None
 
 
 def is_entry(folder: Path) -> bool:
@@ -70,20 +89,21 @@ def is_entry(folder: Path) -> bool:
 def write_entry(
     folder: Path,
     head: Mapping[str, str],
-    rows: Iterable[Row],
-    experiments: Mapping[str, Mapping[str, Any]],
+    rows: Iterable[ResultRow],
+    experiments: Iterable[ExperimentRecord],
     predictions: str | None,
     evidence: Mapping[str, Any] | None,
 ) -> Path:
     """Write an entry; `entry.json` last, so that a folder that holds it is whole.
 
     head: the text fields of `Head`. predictions: the table as csv text, see `prediction_table.py`. evidence: plain
-    values as `parse_derived` takes them. Raises OSError where the folder cannot be written.
+    values as `parse_evidence` takes them. Raises OSError where the folder cannot be written.
     """
-    ordered = sorted(rows, key=lambda row: (row["experiment"], row["fold"]))
+    plain_rows = [row.to_json() for row in sorted(rows, key=lambda row: (row.experiment, row.fold))]
+    records = [msgspec.to_builtins(one, str_keys=True) for one in sorted(experiments, key=lambda one: one.experiment)]
     contents = {
-        ROWS: "".join(f"{_json(row)}\n" for row in ordered).encode(),
-        EXPERIMENTS: "".join(f"{_json(experiments[name])}\n" for name in sorted(experiments)).encode(),
+        ROWS: "".join(f"{_json(row)}\n" for row in plain_rows).encode(),
+        EXPERIMENTS: "".join(f"{_json(record)}\n" for record in records).encode(),
     }
     if predictions is not None:
         contents[PREDICTIONS] = gzip.compress(predictions.encode(), 9, mtime=0)
@@ -93,17 +113,18 @@ def write_entry(
         (folder / name).unlink(missing_ok=True)
     for name, data in contents.items():
         write_whole(folder / name, data)
-    told = {"format": FORMAT, "version": VERSION, **{key: head.get(key, "") for key in _TEXT}}
-    told["files"] = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())}
-    write_whole(folder / HEAD, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+    texts = {key: head.get(key, "") for key in Head.__struct_fields__ if key != "files"}
+    files = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())}
+    whole = {"format": FORMAT, "version": VERSION, **texts, "files": files}
+    write_whole(folder / HEAD, json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
     return folder
 
 
 def read_entry(folder: Path, changed: list[str] | None = None) -> Entry:
-    """An entry, with every file held to its checksum and every row to the schema.
+    """An entry, with the checksum of every file and every row checked.
 
     Raises RowError, naming the file and the line, for the first thing that is not as it should be; with `changed`,
-    files that were changed are told there and read all the same, so that it can be said what was changed in them.
+    files that were changed are listed there and read all the same, so that it can be said what was changed in them.
     """
     name = folder.resolve().name
     head = read_head(folder, name)
@@ -112,52 +133,52 @@ def read_entry(folder: Path, changed: list[str] | None = None) -> Entry:
         contents[file] = _content(folder, name, file)
         found = hashlib.sha256(contents[file]).hexdigest()
         if found != checksum:
-            told = f"{name}/{file}: was changed: its SHA-256 is {found[:12]}…, {HEAD} says {checksum[:12]}…"
+            fault = f"{name}/{file}: was changed: its SHA-256 is {found[:12]}…, {HEAD} says {checksum[:12]}…"
             if changed is None:
-                raise RowError(told)
-            changed.append(told)
-    rows = tuple(check(row, f"{name}/{ROWS} line {number}") for number, row in _lines(contents[ROWS], f"{name}/{ROWS}"))
-    if len({(row["experiment"], row["fold"]) for row in rows}) < len(rows):
-        raise RowError(f"{name}/{ROWS}: holds one fold of one experiment twice; write the entry again")
-    described = {}
-    for number, one in _lines(contents.get(EXPERIMENTS, b""), f"{name}/{EXPERIMENTS}"):
-        where = f"{name}/{EXPERIMENTS} line {number}"
-        if not isinstance(one, dict) or not isinstance(one.get("experiment"), str):
-            raise RowError(f"{where}: is not the description of an experiment; write the entry again")
-        described[one["experiment"]] = {**one, "edges": _edges(one.get("edges"), where)}
-    predictions = {}
+                raise RowError(fault)
+            changed.append(fault)
+    rows = tuple(
+        parse_row(_parsed(line, where, dict), where, _REMEDY.capitalize())
+        for where, line in _lines(contents[ROWS], f"{name}/{ROWS}")
+    )
+    if len({(row.experiment, row.fold) for row in rows}) < len(rows):
+        raise RowError(f"{name}/{ROWS}: holds one fold of one experiment twice; {_REMEDY}")
+    records = [
+        _parsed(line, where, ExperimentRecord)
+        for where, line in _lines(contents.get(EXPERIMENTS, b""), f"{name}/{EXPERIMENTS}")
+    ]
+    experiments = {record.experiment: record for record in records}
+    predictions, published = {}, None
     if PREDICTIONS in contents:
-        predictions = _predictions(contents[PREDICTIONS], f"{name}/{PREDICTIONS}", described)
-    derived = None
+        predictions = _predictions(contents[PREDICTIONS], f"{name}/{PREDICTIONS}", experiments)
     if EVIDENCE in contents:
-        derived = parse_derived(_parsed(contents[EVIDENCE], f"{name}/{EVIDENCE}"), f"{name}/{EVIDENCE}")
-    own = {row["experiment"] for row in rows}
-    for file, spoken in ((PREDICTIONS, set(predictions)), (EVIDENCE, derived.experiments if derived else set())):
-        if foreign := sorted(spoken - own):
-            raise RowError(f"{name}/{file}: speaks of experiments that are not its own: {', '.join(foreign[:5])}")
-    return Entry(name, head, rows, described, predictions, derived)
+        published = parse_evidence(contents[EVIDENCE], f"{name}/{EVIDENCE}")
+    own = {row.experiment for row in rows}
+    for file, held in ((PREDICTIONS, set(predictions)), (EVIDENCE, published.experiments if published else set())):
+        if foreign := sorted(held - own):
+            raise RowError(f"{name}/{file}: holds experiments that are not its own: {', '.join(foreign[:5])}")
+    return Entry(name, head, rows, experiments, predictions, published)
 
 
 def read_head(folder: Path, name: str) -> Head:
-    """What `entry.json` says. Raises RowError for another format, a missing field, or files that it does not name."""
+    """What `entry.json` holds. Raises RowError for another format, a missing field, or files that it does not name."""
     where = f"{name}/{HEAD}"
     try:
-        told = _parsed((folder / HEAD).read_bytes(), where)
+        data = (folder / HEAD).read_bytes()
     except OSError as error:
         raise RowError(f"{where}: cannot be read ({error.strerror or error})") from error
-    if not isinstance(told, dict) or told.get("format") != FORMAT:
+    kind = _parsed(data, where, _Format)
+    if kind.format != FORMAT:
         raise RowError(f"{where}: is not the head of an entry (format {FORMAT!r} is missing)")
-    if told.get("version") != VERSION:
-        raise RowError(f"{where}: version {told.get('version')} is not the one this milsurv reads ({VERSION})")
-    lacking = [key for key in _TEXT if not isinstance(told.get(key), str)]
-    files = told.get("files")
-    if lacking or not isinstance(files, dict) or ROWS not in files or set(files) - set(FILES):
-        what = ", ".join(lacking) if lacking else f"files, which may name {', '.join(FILES)}"
-        raise RowError(f"{where}: {what} is not as expected; write the entry again")
-    strays = sorted({path.name for path in folder.iterdir()} - {HEAD, *files})
+    if kind.version != VERSION:
+        raise RowError(f"{where}: version {kind.version} is not the one this milsurv reads ({VERSION})")
+    head = _parsed(data, where, Head)
+    if ROWS not in head.files:
+        raise RowError(f"{where}: names no {ROWS}; {_REMEDY}")
+    strays = sorted({path.name for path in folder.iterdir()} - {HEAD, *head.files})
     if strays:
         raise RowError(f"{name}: holds files that {HEAD} does not name: {', '.join(strays)}; remove them")
-    return Head(**{key: told[key] for key in _TEXT}, files={str(key): str(value) for key, value in files.items()})
+    return head
 
 
 def _content(folder: Path, name: str, file: str) -> bytes:
@@ -170,7 +191,7 @@ def _content(folder: Path, name: str, file: str) -> bytes:
         raise RowError(f"{name}/{file}: cannot be read ({error.strerror or error})") from error
 
 
-def _predictions(data: bytes, name: str, described: Mapping[str, Mapping[str, Any]]) -> dict[str, pd.DataFrame]:
+def _predictions(data: bytes, name: str, experiments: Mapping[str, ExperimentRecord]) -> dict[str, pd.DataFrame]:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             text = file.read(LARGEST + 1)
@@ -188,7 +209,8 @@ def _predictions(data: bytes, name: str, described: Mapping[str, Mapping[str, An
     table = check_predictions(table, name, "write the entry again")
     found = {}
     for experiment, mine in table.groupby("experiment", sort=True):
-        edges: Mapping[int, Sequence[float]] = described.get(str(experiment), {}).get("edges", {})
+        record = experiments.get(str(experiment))
+        edges: Mapping[int, Sequence[float]] = {} if record is None else record.edges
         own = pd.DataFrame(mine.drop(columns="experiment").dropna(axis=1, how="all")).assign(line=mine.index + 2)
         width = max((len(edge) for edge in edges.values()), default=0)
         for j in range(width):
@@ -198,29 +220,19 @@ def _predictions(data: bytes, name: str, described: Mapping[str, Mapping[str, An
     return found
 
 
-def _edges(found: object, where: str) -> dict[int, tuple[float, ...]]:
-    try:
-        assert isinstance(found, dict)
-        return {int(fold): tuple(float(edge) for edge in edges) for fold, edges in found.items()}
-    except (AssertionError, TypeError, ValueError) as error:
-        raise RowError(f"{where}: edges are not numbers by fold; write the entry again") from error
-
-
-def _lines(data: bytes, name: str) -> Iterable[tuple[int, Any]]:
+def _lines(data: bytes, name: str) -> Iterable[tuple[str, bytes]]:
     for number, line in enumerate(data.splitlines(), 1):
-        yield number, _parsed(line, f"{name} line {number}")
+        yield f"{name} line {number}", line
 
 
-def _parsed(data: bytes, name: str) -> Any:
+def _parsed(data: bytes, name: str, kind: type[T]) -> T:
     try:
-        return json.loads(data, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise RowError(f"{name}: is not JSON ({error}); write the entry again") from error
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError as error:
+        raise RowError(f"{name}: is not as expected ({error}); {_REMEDY}") from error
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise RowError(f"{name}: is not JSON ({error}); {_REMEDY}") from error
 
 
 def _json(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is no JSON number")

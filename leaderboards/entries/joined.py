@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..ranking.derived import NOTHING_KEPT, Derived
-from ..rows import Problem, RowError
+from ...errors import RowError
+from ..ranking.published_evidence import NO_EVIDENCE, PublishedEvidence
+from ..rows import Problem
 from .entry import HEAD, Entry, read_entry
 
 PUBLISHED = Path(__file__).parents[1] / "published"
@@ -20,11 +21,11 @@ class Entries:
     problems: tuple[Problem, ...]
 
     @property
-    def derived(self) -> Derived:
+    def published(self) -> PublishedEvidence:
         """What is known of lines that were published without patients."""
-        joined = NOTHING_KEPT
+        joined = NO_EVIDENCE
         for entry in self.entries:
-            joined = joined.joined(entry.derived or NOTHING_KEPT)
+            joined = joined.joined(entry.published or NO_EVIDENCE)
         return joined
 
 

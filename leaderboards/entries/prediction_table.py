@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 
 from ...survival.concordance import c_index
-from ..schema import READINGS
+from ..predictions import COLUMNS, numbered_columns
+from ..result_row import READINGS
 
 _DIGITS = (6, 9, 17)
 _SURVIVAL_DIGITS = 7  # fewer move the calibration index of a badly calibrated model
-_COLUMNS = ("experiment", "reading", "fold", "patient", "time", "event", "risk", "risk_group")
+_COLUMNS = ("experiment", "reading", "fold", "patient", *COLUMNS[3:])
 
 
 def table_of(predictions: Mapping[str, pd.DataFrame], exact: bool = False) -> str:
@@ -25,7 +26,7 @@ def table_of(predictions: Mapping[str, pd.DataFrame], exact: bool = False) -> st
     of one cohort then repeat each other line by line. With `exact`, every number has all its digits."""
     records = []
     for experiment, table in predictions.items():
-        survival = sorted((str(c) for c in table.columns if str(c).startswith("survival_")), key=_number)
+        survival = numbered_columns(table, "survival")
         risks = _texts(table, 17 if exact else _fewest(table))
         alive = [[_survival(value, exact) for value in table[column]] for column in survival]
         columns = (table[name] for name in ("reading", "fold", "patient", "time", "event", "risk_group"))
@@ -44,14 +45,14 @@ def table_of(predictions: Mapping[str, pd.DataFrame], exact: bool = False) -> st
     return text.getvalue()
 
 
-def edges_of(table: pd.DataFrame) -> dict[str, list[float]]:
+def edges_of(table: pd.DataFrame) -> dict[int, tuple[float, ...]]:
     """The edges (months) of the survival columns by fold; empty where there is no survival."""
-    columns = sorted((str(c) for c in table.columns if str(c).startswith("edge_")), key=_number)
+    columns = numbered_columns(table, "edge")
     first = table.drop_duplicates("fold")
     if not columns:
         return {}
     return {
-        str(int(fold)): [float(edge) for edge in edges if edge == edge]
+        int(fold): tuple(float(edge) for edge in edges if edge == edge)
         for fold, edges in zip(first["fold"], first[columns].to_numpy(dtype=float), strict=True)
     }
 
@@ -88,7 +89,3 @@ def _survival(value: float, exact: bool) -> str:
         return repr(float(value))
     rarer = min(abs(value), abs(1 - value)) or 1.0  # calibration is measured on log(-log S), which knows both ends
     return f"{value:.{_SURVIVAL_DIGITS - 1 - math.floor(math.log10(rarer))}f}".rstrip("0").rstrip(".")
-
-
-def _number(column: str) -> int:
-    return int(column.rpartition("_")[2]) if column.rpartition("_")[2].isdecimal() else 0

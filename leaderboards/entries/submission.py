@@ -1,51 +1,51 @@
 """From results to an entry: which experiments, what may be sent of them, and what is not sent."""
 
-import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pandas as pd
 
-from ..experiments import Attempt, Incomplete, attempts
-from ..group_curves import as_json, curves_of
-from ..predictions import predictions_of
+from ...errors import RowError
+from ..experiments import gather_experiments
+from ..predictions import predictions_of, risk_group_curves
 from ..ranking.board import boards
 from ..ranking.comparisons import Resampling
-from ..ranking.derived import plain
-from ..rows import Row, RowError, read_rows
-from .entry import write_entry
+from ..ranking.published_evidence import plain
+from ..result_row import ResultRow
+from ..rows import read_rows
+from .entry import ExperimentRecord, write_entry
 from .prediction_table import edges_of, table_of
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What an entry will hold. `shared` are predictions by experiment, `withheld` those that only give evidence."""
+    """What an entry will hold.
 
-    rows: tuple[Row, ...]
-    settled: Mapping[str, Mapping[str, Any]]
+    id_fields: by experiment, what its id is the hash of. shared: predictions by experiment; withheld: those that only
+    give evidence.
+    """
+
+    rows: tuple[ResultRow, ...]
+    id_fields: Mapping[str, dict[str, Any]]
     shared: Mapping[str, pd.DataFrame]
     withheld: Mapping[str, pd.DataFrame]
 
     def write(self, folder: Path, head: Mapping[str, str], exact: bool = False) -> Path:
         """Write it as an entry; with `exact`, every prediction has all its digits."""
-        described = {
-            name: {
-                "experiment": name,
-                "settled": settled,
-                "edges": edges_of(self.shared[name]) if name in self.shared else {},
-            }
-            for name, settled in self.settled.items()
-        }
+        experiments = [
+            ExperimentRecord(name, id_fields, edges_of(self.shared[name]) if name in self.shared else {})
+            for name, id_fields in self.id_fields.items()
+        ]
         table = table_of(self.shared, exact) if self.shared else None
-        kept = [row for row in self.rows if row["experiment"] in self.withheld]
-        return write_entry(
-            folder, head, self.rows, described, table, evidence_of(kept, self.withheld) if kept else None
-        )
+        rows = [row for row in self.rows if row.experiment in self.withheld]
+        evidence = evidence_of(rows, self.withheld) if rows else None
+        return write_entry(folder, head, self.rows, experiments, table, evidence)
 
 
 def select(
@@ -56,44 +56,48 @@ def select(
 ) -> Submission:
     """Complete experiments below `results`, of these cohorts and models (all where none are named).
 
-    with_patients: whether predictions for patients who were observed are sent; those of drawn patients always are.
+    with_patients: whether predictions for patients who were observed are sent; those of simulated patients always are.
     Errors: `RowError` for nothing to send, incomplete experiments, predictions that cannot be read, and where patients
     were observed and `with_patients` is None.
     """
     read = read_rows(results)
-    done, open_ = attempts(read.rows)
-    wanted = [item for item in done if _asked(item, cohorts, models)]
-    undone = [item for item in open_ if _asked(item, cohorts, models)]
-    if undone:
-        told = [f"{i.experiment} ({i.model} on {i.cohort}, seed {i.seed}): {'; '.join(i.reasons)}" for i in undone]
+    complete, incomplete = gather_experiments(read.rows)
+    chosen = [item for item in complete if _is_chosen(item.row, cohorts, models)]
+    unfinished = [item for item in incomplete if _is_chosen(item.row, cohorts, models)]
+    if unfinished:
+        listed = [
+            f"{item.row.experiment} ({item.row.model} on {item.row.cohort}, seed {item.row.seed}): "
+            f"{'; '.join(item.reasons)}"
+            for item in unfinished
+        ]
         raise RowError(
-            f"{len(undone)} experiments are not complete: {'. '.join(told)}. Finish them, delete them, or choose "
+            f"{len(unfinished)} experiments are not complete: {'. '.join(listed)}. Finish them, delete them, or choose "
             "others with --cohort and --model"
         )
-    if not wanted:
-        there = sorted({f"{item.row['model']} on {item.cohort}" for item in done}) or ["none"]
-        raise RowError(f"no complete experiment fits --cohort and --model; there are: {', '.join(there)}")
-    names = [item.experiment for item in wanted]
+    if not chosen:
+        available = sorted({f"{item.row.model} on {item.row.cohort}" for item in complete}) or ["none"]
+        raise RowError(f"no complete experiment fits --cohort and --model; there are: {', '.join(available)}")
+    names = [item.row.experiment for item in chosen]
     tables, problems = predictions_of(read.folders, names)
     if problems:
         raise RowError(". ".join(f"{problem.where}: {problem.message}" for problem in problems))
-    observed = {item.experiment for item in wanted if not item.synthetic}
+    observed = {item.row.experiment for item in chosen if not item.row.synthetic}
     if observed and with_patients is None:
         raise RowError(
-            f"{len(observed)} experiments are on patients who were observed, not drawn. Say --with-patients if their "
+            f"{len(observed)} experiments are on observed patients, not simulated ones. Give --with-patients if their "
             "times, events and predicted risks are yours to publish, else --without-patients"
         )
     withheld = set() if with_patients else observed
     return Submission(
-        tuple(_sendable(row) for item in wanted for row in item.rows),
-        {name: _settled(read.folders[name], name) for name in names},
+        tuple(_sendable(row) for item in chosen for row in item.rows),
+        {name: _id_fields(read.folders[name], name) for name in names},
         {name: table for name, table in tables.items() if name not in withheld},
         {name: table for name, table in tables.items() if name in withheld},
     )
 
 
-def evidence_of(rows: Sequence[Row], predictions: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    """What is sent of these rows instead of their predictions, as plain values that `parse_derived` takes."""
+def evidence_of(rows: Sequence[ResultRow], predictions: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """What is sent of these rows instead of their predictions, as plain values that `parse_evidence` takes."""
     rankings, curves, most = [], {}, 0
     for ranking in (ranking for board in boards(rows) for ranking in board.rankings):
         resampling = Resampling(ranking, predictions)
@@ -112,37 +116,43 @@ def evidence_of(rows: Sequence[Row], predictions: Mapping[str, pd.DataFrame]) ->
             }
         )
         for line in ranking.lines:
-            drawn = curves_of(predictions[line.experiments[0]])
+            drawn = risk_group_curves(predictions[line.experiments[0]])
             if drawn is not None:
-                curves[line.experiments[0]] = as_json(drawn)
+                curves[line.experiments[0]] = asdict(drawn)
     return {"resamples": most, "rankings": rankings, "curves": curves}
 
 
-def _asked(item: Attempt | Incomplete, cohorts: Sequence[str], models: Sequence[str]) -> bool:
-    model = item.model if isinstance(item, Incomplete) else item.row["model"]
-    return (not cohorts or item.cohort in cohorts) and (not models or {model, item.experiment} & set(models) != set())
+def _is_chosen(row: ResultRow, cohorts: Sequence[str], models: Sequence[str]) -> bool:
+    return (not cohorts or row.cohort in cohorts) and (not models or bool({row.model, row.experiment} & set(models)))
 
 
-def _settled(folder: Path, name: str) -> Mapping[str, Any]:
-    """What an experiment's id is the hash of, from its `experiment.json`; empty where an older version kept none."""
+class _ExperimentFile(msgspec.Struct):
+    id_fields: dict[str, Any] | None = None
+    settled: dict[str, Any] | None = None
+    recipe: Any = None
+
+
+def _id_fields(folder: Path, name: str) -> dict[str, Any]:
+    """What an experiment's id is the hash of, from its `experiment.json`; empty where an older version wrote none."""
     try:
-        told = json.loads((folder / "experiment.json").read_text(encoding="utf-8"))
-        assert isinstance(told, dict)
-    except (OSError, ValueError, AssertionError, RecursionError) as error:
+        data = (folder / "experiment.json").read_bytes()
+        found, whole = msgspec.json.decode(data, type=_ExperimentFile), msgspec.json.decode(data)
+    except (OSError, msgspec.MsgspecError, RecursionError) as error:
         raise RowError(f"{name}/experiment.json: cannot be read; run the experiment again") from error
-    if "settled" in told:
-        return told["settled"]
-    trained = isinstance(told.get("recipe"), dict)
-    return {key: value for key, value in told.items() if key != "id"} if trained else {}
+    for fields in (found.id_fields, found.settled):  # versions before 0.2 called them `settled`
+        if fields is not None:
+            return fields
+    trained = isinstance(found.recipe, dict)
+    return {key: value for key, value in whole.items() if key != "id"} if trained else {}
 
 
-def _sendable(row: Row) -> Row:
+def _sendable(row: ResultRow) -> ResultRow:
     """The row with file names where its command has whole paths: a path tells about a machine and its user."""
-    command = row.get("command")
-    if not command:
+    if not row.command:
         return row
     try:
-        words = shlex.split(command)
+        words = shlex.split(row.command)
     except ValueError:
-        return row | {"command": ""}
-    return row | {"command": shlex.join(re.sub(r"^(~|\.\.|/|[A-Za-z]:\\).*?([^/\\]+)[/\\]*$", r"\2", w) for w in words)}
+        return replace(row, command="")
+    short = (re.sub(r"^(~|\.\.|/|[A-Za-z]:\\).*?([^/\\]+)[/\\]*$", r"\2", word) for word in words)
+    return replace(row, command=shlex.join(short))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from .board import CONTROL, Board, Line, names_of
+from .board import BASELINE, Board, Line, names_of
 from .evidence import ALPHA
 
 LEAST = 3
@@ -63,7 +63,7 @@ class Across:
     def verdict(self) -> str:
         """What the two tests show, in words."""
         reach = f"{self.critical_difference:.2f}"
-        told = f"{len(self.models)} models on {len(self.cohorts)} cohorts: Friedman p = {self.p:.3f}."
+        head = f"{len(self.models)} models on {len(self.cohorts)} cohorts: Friedman p = {self.p:.3f}."
         apart = [
             f"{self.models[one]} and {self.models[other]}"
             for one in range(len(self.models))
@@ -71,8 +71,8 @@ class Across:
             if self.p_pairs[one][other] <= ALPHA
         ]
         if self.p > ALPHA or not apart:
-            return f"{told} Their ranks do not show a difference; mean ranks must lie {reach} apart."
-        return f"{told} Apart by the critical difference of {reach} or more: {'; '.join(apart)}."
+            return f"{head} Their ranks do not show a difference; mean ranks must lie {reach} apart."
+        return f"{head} Apart by the critical difference of {reach} or more: {'; '.join(apart)}."
 
 
 def friedman(scores: ArrayLike) -> Friedman:
@@ -103,7 +103,7 @@ def friedman(scores: ArrayLike) -> Friedman:
 def across(boards: Sequence[Board]) -> tuple[Across, ...]:
     """Real cohorts and synthetic ones, each apart; none where fewer than three cohorts share three models.
 
-    A model is a line with its settings (scales, backbone, loss, recipe, hyperparameters); controls are left out. Of a
+    A model is a line with its settings (scales, backbone, loss, recipe, hyperparameters); baselines are left out. Of a
     cohort with several rankings the first, with most lines, counts.
     """
     found = (_across([board for board in boards if board.synthetic == kind], kind) for kind in (False, True))
@@ -112,7 +112,9 @@ def across(boards: Sequence[Board]) -> tuple[Across, ...]:
 
 def _across(boards: Sequence[Board], synthetic: bool) -> Across | None:
     tables = {board.cohort: board.rankings[0].lines for board in boards if board.rankings}
-    lines = {cohort: {_key(line): line for line in table if line.family != CONTROL} for cohort, table in tables.items()}
+    lines = {
+        cohort: {_key(line): line for line in table if line.family != BASELINE} for cohort, table in tables.items()
+    }
     lines = {cohort: table for cohort, table in lines.items() if table}
     if len(lines) < LEAST:
         return None

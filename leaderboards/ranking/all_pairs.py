@@ -1,4 +1,4 @@
-"""p-values of all pairs of lines at once: what the adjustment for their number needs of pairs that nobody reads.
+"""p-values of all pairs of lines at once: what the adjustment for their number needs of pairs that are not shown.
 
 They are those of `percentile` and `corrected_t_test`, pair by pair, to the last bit.
 """
@@ -13,7 +13,7 @@ from ...survival.comparisons import corrected_t_test_p
 from .board import Line
 
 _CHUNK = 128
-"""Pairs reckoned together: few enough for their differences to stay in the cache."""
+"""Pairs computed together: few enough for their differences to stay in the cache."""
 
 Pairs = NDArray[np.intp]  # (m, 2), places of lines
 
@@ -24,7 +24,7 @@ def bootstrap_p(
     """For each pair the p-value that counts resamples, and the one to adjust (see `to_adjust`); both (m,).
 
     values: (lines,) C-indices; draws: (lines, r), NaN in the same resamples for all lines, since who can be compared
-    does not depend on the risks; resamples: how many were asked for.
+    does not depend on the risks; resamples: how many were to be made.
     """
     known = np.ascontiguousarray(draws[:, ~np.isnan(draws).any(axis=0)])
     n, undefined = known.shape[1], draws.shape[1] - known.shape[1]
@@ -61,8 +61,6 @@ def t_test_p(lines: Sequence[Line], pairs: Pairs) -> NDArray[np.float64] | None:
 
 def sizes(line: Line) -> tuple[float, float]:
     """Patients that are tested, and that are trained on (with the inner validation part), mean over folds."""
-    tested = [row["n_test"] for row in line.rows]
-    trained = [
-        (row.get("n_train") or 0) + (row.get("n_val") or 0) or row["patients"] - row["n_test"] for row in line.rows
-    ]
+    tested = [row.n_test or 0 for row in line.rows]
+    trained = [(row.n_train or 0) + (row.n_val or 0) or (row.patients or 0) - (row.n_test or 0) for row in line.rows]
     return float(np.mean(tested)), float(np.mean(trained))

@@ -1,8 +1,8 @@
 """From rows to ranked boards: one line per model as configured, ranked by its C-index at the reading `selected`.
 
-How a line is reckoned: the value of a fold is the mean over seeds of that fold; the line shows the mean over folds
+How a line is computed: the value of a fold is the mean over seeds of that fold; the line shows the mean over folds
 and the sample standard deviation over folds (ddof = 1; unknown for a single fold). With several seeds the standard
-deviation therefore speaks of folds, not of seeds.
+deviation therefore is that of folds, not of seeds.
 """
 
 import json
@@ -14,14 +14,12 @@ from functools import cached_property
 import numpy as np
 
 from ...survival.comparisons import variance_split
-from ...survival.metrics import METRICS
-from ..experiments import Attempt, Incomplete, attempts
-from ..rows import Row
-from ..schema import READINGS
+from ..experiments import CompleteExperiment, IncompleteExperiment, gather_experiments
+from ..result_row import READINGS, ResultRow, score_columns
 from .evidence import Evidence
 
-CONTROL, IMPORTED = "control", "imported"
-"""Families of rows that are no models of ours: what can be said without a slide, and what others predicted."""
+BASELINE, IMPORTED = "control", "imported"
+"""Families of rows that are no models of ours: baselines, which see no slide, and what others predicted."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ class Line:
     patients: int
     events: int
     experiments: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
     split: tuple[float, float] | None
 
     @property
@@ -80,14 +78,14 @@ class Line:
 
 
 WHOLE_PATIENT = "concat"
-"""How slides count unless it is said otherwise: all slides of a patient are one bag."""
+"""How slides count by default: all slides of a patient are one bag."""
 
 
 @dataclass(frozen=True)
 class Ranking:
     """Lines that may be compared: they share cohort, labels, folds (by fingerprint), patients and how slides count.
 
-    `evidence`, where it was reckoned (see comparisons.py), is in the order of `lines`.
+    `evidence`, where it was computed (see comparisons.py), is in the order of `lines`.
     """
 
     folds_name: str
@@ -99,27 +97,27 @@ class Ranking:
     @property
     def slides(self) -> str:
         """How several slides of a patient count, where it is not as one bag; else empty."""
-        said = {
+        words = {
             "first-dx": "the first diagnostic slide of each patient",
             "mean-risk": "every slide a bag, risks averaged by patient",
             "slide": "SLIDE LEVEL: every slide is scored by itself, so patients with many slides count many times",
         }
         mode = self.lines[0].slides or WHOLE_PATIENT
-        return "" if mode == WHOLE_PATIENT else said.get(mode, mode)
+        return "" if mode == WHOLE_PATIENT else words.get(mode, mode)
 
     @cached_property
-    def control(self) -> Line | None:
-        """The best of the controls, against which every model is held; None where none was run."""
-        return next((line for line in self.lines if line.family == CONTROL), None)
+    def baseline(self) -> Line | None:
+        """The best of the baselines, with which every model is compared; None where none was run."""
+        return next((line for line in self.lines if line.family == BASELINE), None)
 
     @cached_property
-    def below_control(self) -> tuple[int, ...]:
-        """The places of lines that are no controls and whose mean is below that of the best control."""
-        best = self.control.selected.mean if self.control else None
+    def below_baseline(self) -> tuple[int, ...]:
+        """The places of lines that are no baselines and whose mean is below that of the best baseline."""
+        best = self.baseline.selected.mean if self.baseline else None
         return tuple(
             place
             for place, line in enumerate(self.lines)
-            if best is not None and line.family != CONTROL and (line.selected.mean or 0.0) < best
+            if best is not None and line.family != BASELINE and (line.selected.mean or 0.0) < best
         )
 
 
@@ -130,7 +128,7 @@ class Board:
     cohort: str
     synthetic: bool
     rankings: tuple[Ranking, ...]
-    incomplete: tuple[Incomplete, ...]
+    incomplete: tuple[IncompleteExperiment, ...]
     notes: tuple[str, ...]
 
     @property
@@ -139,31 +137,40 @@ class Board:
         return f"{self.cohort} (synthetic)" if self.synthetic else self.cohort
 
 
-def boards(rows: Iterable[Row]) -> tuple[Board, ...]:
+def boards(rows: Iterable[ResultRow]) -> tuple[Board, ...]:
     """Ranked boards of all rows: real cohorts first, then synthetic ones, each by name. The order of rows is
     irrelevant."""
-    done, open_ = attempts(rows)
-    names = sorted({(item.synthetic, item.cohort) for item in (*done, *open_)})
+    complete, incomplete = gather_experiments(rows)
+    cohorts = sorted({_cohort(item.row) for item in (*complete, *incomplete)})
     return tuple(
         _board(
             cohort,
             synthetic,
-            [item for item in done if (item.synthetic, item.cohort) == (synthetic, cohort)],
-            tuple(item for item in open_ if (item.synthetic, item.cohort) == (synthetic, cohort)),
+            [item for item in complete if _cohort(item.row) == (synthetic, cohort)],
+            tuple(item for item in incomplete if _cohort(item.row) == (synthetic, cohort)),
         )
-        for synthetic, cohort in names
+        for synthetic, cohort in cohorts
     )
 
 
-def _board(cohort: str, synthetic: bool, done: Sequence[Attempt], incomplete: tuple[Incomplete, ...]) -> Board:
-    groups: dict[tuple[str, str, str, int, int], list[Attempt]] = {}
-    for item in done:
-        # Where patients were left out (no features, no prediction), the labels are the same and the test parts not.
-        scored = (item.row.get("slides") or WHOLE_PATIENT, item.row["patients"], item.row["events"])
-        groups.setdefault((item.labels_fingerprint, item.folds_fingerprint, *scored), []).append(item)
+def _cohort(row: ResultRow) -> tuple[bool, str]:
+    return row.synthetic, row.cohort
+
+
+def _board(
+    cohort: str,
+    synthetic: bool,
+    complete: Sequence[CompleteExperiment],
+    incomplete: tuple[IncompleteExperiment, ...],
+) -> Board:
+    groups: dict[tuple, list[CompleteExperiment]] = {}
+    for item in complete:
+        row = item.row
+        # Where patients were left out (no features, no prediction), the labels are the same and the test folds not.
+        scored = (row.slides or WHOLE_PATIENT, row.patients, row.events)
+        groups.setdefault((row.labels_fingerprint, row.folds_fingerprint, *scored), []).append(item)
     rankings = [
-        Ranking(group[0].row["folds_name"], labels, folds, _lines(group))
-        for (labels, folds, *_), group in groups.items()
+        Ranking(group[0].row.folds_name, labels, folds, _lines(group)) for (labels, folds, *_), group in groups.items()
     ]
     rankings.sort(
         key=lambda ranking: (
@@ -176,7 +183,9 @@ def _board(cohort: str, synthetic: bool, done: Sequence[Attempt], incomplete: tu
     )
     notes = []
     if synthetic:
-        notes.append("Synthetic cohort: patients and features were drawn, not measured. Never compare with a real one.")
+        notes.append(
+            "Synthetic cohort: patients and features are simulated, not measured. Never compare with a real one."
+        )
     if len(rankings) > 1:
         what = [
             word
@@ -194,10 +203,10 @@ def _board(cohort: str, synthetic: bool, done: Sequence[Attempt], incomplete: tu
     return Board(cohort, synthetic, tuple(rankings), incomplete, tuple(notes))
 
 
-def _lines(done: Sequence[Attempt]) -> tuple[Line, ...]:
-    groups: dict[tuple, dict[int, list[Attempt]]] = {}
-    for item in sorted(done, key=lambda item: (item.seed, item.experiment)):
-        groups.setdefault(item.line_key, {}).setdefault(item.seed, []).append(item)
+def _lines(complete: Sequence[CompleteExperiment]) -> tuple[Line, ...]:
+    groups: dict[tuple, dict[int, list[CompleteExperiment]]] = {}
+    for item in sorted(complete, key=lambda item: (item.row.seed, item.row.experiment)):
+        groups.setdefault(item.line_key, {}).setdefault(item.row.seed, []).append(item)
     lines = []
     for seeds in groups.values():
         if all(len(items) == 1 for items in seeds.values()):
@@ -218,58 +227,54 @@ def _lines(done: Sequence[Attempt]) -> tuple[Line, ...]:
     return tuple(replace(line, rank=means.index(line.selected.mean) + 1) for line in lines)
 
 
-def _line(items: Sequence[Attempt]) -> Line:
+def _line(items: Sequence[CompleteExperiment]) -> Line:
     row, rows = items[0].row, tuple(row for item in items for row in item.rows)
-    n_folds = items[0].n_folds
-    keys = [f"{metric}_{reading}" for metric in METRICS for reading in READINGS] + [
-        "ibs_km",
-        "oracle_c_index",
-    ]
-    by_fold = {key: _by_fold(rows, key, n_folds) for key in keys}
-    spreads = {key: _spread(values) for key, values in by_fold.items()}
+    n_folds = row.n_folds
+    by_fold = {column: _by_fold(rows, column, n_folds) for column in score_columns()}
+    spreads = {column: _spread(values) for column, values in by_fold.items()}
     best, selected = spreads["c_index_best"], spreads["c_index_selected"]
-    seconds = [row["seconds"] for row in rows if row.get("seconds") is not None]
-    parameters = [row["parameters"] for row in rows if row.get("parameters") is not None]
+    seconds = [row.seconds for row in rows if row.seconds is not None]
+    parameters = [row.parameters for row in rows if row.parameters is not None]
     return Line(
         rank=0,
-        model=row["model"],
+        model=row.model,
         variant="",
-        family=row["family"],
-        scales=row["scales"],
-        backbone=row["backbone"],
-        loss=row["loss"],
-        recipe=row["recipe"],
-        slides=row["slides"],
-        folds_name=row["folds_name"],
-        hyperparameters=row["hyperparameters"],
-        seeds=tuple(item.seed for item in items),
+        family=row.family,
+        scales=row.scales,
+        backbone=row.backbone,
+        loss=row.loss,
+        recipe=row.recipe,
+        slides=row.slides,
+        folds_name=row.folds_name,
+        hyperparameters=row.hyperparameters,
+        seeds=tuple(item.row.seed for item in items),
         n_folds=n_folds,
         spreads=spreads,
         folds={reading: tuple(by_fold[f"c_index_{reading}"]) for reading in READINGS},
         gap=None if best.mean is None or best.n < n_folds or selected.mean is None else best.mean - selected.mean,
         parameters=max(parameters) if parameters else None,
         seconds=float(np.mean(seconds)) if seconds else None,
-        patients=row["patients"],
-        events=row["events"],
-        experiments=tuple(item.experiment for item in items),
+        patients=row.patients or 0,
+        events=row.events or 0,
+        experiments=tuple(item.row.experiment for item in items),
         rows=rows,
         split=_split(items),
     )
 
 
-def _split(items: Sequence[Attempt]) -> tuple[float, float] | None:
+def _split(items: Sequence[CompleteExperiment]) -> tuple[float, float] | None:
     """SD between folds and between seeds of one fold; None unless there are at least two of both."""
-    if len(items) < 2 or items[0].n_folds < 2:
+    if len(items) < 2 or items[0].row.n_folds < 2:
         return None
-    return variance_split(np.array([[row["c_index_selected"] for row in item.rows] for item in items]).T)
+    return variance_split(np.array([[row.score("c_index_selected") for row in item.rows] for item in items]).T)
 
 
-def _by_fold(rows: Sequence[Row], key: str, n_folds: int) -> list[float]:
+def _by_fold(rows: Sequence[ResultRow], column: str, n_folds: int) -> list[float]:
     """The metric of each fold, mean over the seeds that have it; NaN where none has."""
     values: list[list[float]] = [[] for _ in range(n_folds)]
     for row in rows:
-        if row.get(key) is not None:
-            values[row["fold"]].append(row[key])
+        if (value := row.score(column)) is not None:
+            values[row.fold].append(value)
     return [float(np.mean(fold)) if fold else float("nan") for fold in values]
 
 

@@ -1,7 +1,7 @@
 """Every C-index with its interval, every line against the leader, and what that shows: bootstrap, t-test, verdict.
 
-All lines of a ranking are resampled together: a resample draws the same patients for every line, so that each interval
-and each difference comes from one set of draws. The draws have a fixed seed: the same rows give the same page.
+All lines of a ranking are resampled together: a resample takes the same patients for every line, so that each interval
+and each difference comes from one set of resamples. Their seed is fixed: the same rows give the same page.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,44 +20,46 @@ from ...survival.comparisons import (
     minimum_detectable_difference,
     percentile,
 )
-from ..schema import READINGS
+from ..result_row import READINGS
 from .all_pairs import bootstrap_p, sizes, t_test_p, to_adjust
-from .board import CONTROL, Board, Line, Ranking, names_of
-from .derived import NOTHING_KEPT, Derived
+from .board import BASELINE, Board, Line, Ranking, names_of
 from .evidence import ALPHA, AS_TRAINED, NOT_SHOWN, SURVIVES, Evidence, Pair
+from .published_evidence import NO_EVIDENCE, PublishedEvidence
 
 RESAMPLES = (10_000, 5_000, 2_000)
 WORK = 1.5e10
 """Multiplications that the bootstrap of one ranking may take, about three seconds on one core. A ranking gets the most
 `RESAMPLES` that fit into it, and never fewer than the last; how many it got is printed beside it. The readings that
-nobody is ranked by always get the fewest: they only need an interval."""
+nothing is ranked by always get the fewest: they only need an interval."""
 
 Predictions = Mapping[str, pd.DataFrame]
 Risk = NDArray[np.float64]  # (n,), by fold and patient
 
 
-def judged(boards: Sequence[Board], predictions: Predictions, derived: Derived = NOTHING_KEPT) -> tuple[Board, ...]:
+def with_evidence(
+    boards: Sequence[Board], predictions: Predictions, published: PublishedEvidence = NO_EVIDENCE
+) -> tuple[Board, ...]:
     """The boards with the evidence of every ranking.
 
-    `predictions` maps experiment ids to out-of-fold predictions; `derived` is what is known of lines without any.
+    `predictions` maps experiment ids to out-of-fold predictions; `published` is what is known of lines without any.
     """
 
-    def with_evidence(ranking: Ranking) -> Ranking:
-        return replace(ranking, evidence=evidence(ranking, predictions, derived))
+    def of_ranking(ranking: Ranking) -> Ranking:
+        return replace(ranking, evidence=evidence(ranking, predictions, published))
 
-    return tuple(replace(board, rankings=tuple(map(with_evidence, board.rankings))) for board in boards)
+    return tuple(replace(board, rankings=tuple(map(of_ranking, board.rankings))) for board in boards)
 
 
-def evidence(ranking: Ranking, predictions: Predictions, derived: Derived = NOTHING_KEPT) -> Evidence:
+def evidence(ranking: Ranking, predictions: Predictions, published: PublishedEvidence = NO_EVIDENCE) -> Evidence:
     """Intervals of all lines, and the leader against every other line, adjusted for their number."""
-    resampling = Resampling(ranking, predictions, derived)
-    # The leader was chosen by these very numbers, the largest of all: adjusting for its pairs alone would forget that.
+    resampling = Resampling(ranking, predictions, published)
+    # The leader was chosen by these very numbers, the largest of all: adjusting for its pairs alone would ignore that.
     every = resampling.known(list(combinations(resampling.places, 2)))
     found = resampling.pairs([pair for pair in every if pair[0] == 0], among=every)
-    models = [pair for pair in found if ranking.lines[pair.second].family != CONTROL]
+    models = [pair for pair in found if ranking.lines[pair.second].family != BASELINE]
     detectable = float(np.median([pair.detectable for pair in models or found])) if found else None
     verdict = _verdict(ranking, found, len(every), detectable)
-    resamples = resampling.resamples or (derived.resamples if resampling.places else 0)
+    resamples = resampling.resamples or (published.resamples if resampling.places else 0)
     left_out = list(resampling.left_out)
     apart = set(resampling.places[1:]) - {pair.second for pair in found}
     if 0 in resampling.places and apart:
@@ -70,19 +72,19 @@ def evidence(ranking: Ranking, predictions: Predictions, derived: Derived = NOTH
 
 
 class Resampling:
-    """The bootstrap of one ranking: drawn once, asked for intervals and for any pair of lines.
+    """The bootstrap of one ranking: done once, it gives intervals and the difference of any pair of lines.
 
-    `places` are the lines that could be resampled, or of which `derived` holds what resampling gave elsewhere;
+    `places` are the lines that could be resampled, or of which `published` holds what resampling gave elsewhere;
     `left_out` says why the others could not: no predictions, those of other patients than the other lines have, or
     numbers that are not those of the rows.
     """
 
-    def __init__(self, ranking: Ranking, predictions: Predictions, derived: Derived = NOTHING_KEPT) -> None:
+    def __init__(self, ranking: Ranking, predictions: Predictions, published: PublishedEvidence = NO_EVIDENCE) -> None:
         self.ranking = ranking
-        self.derived = derived
+        self.published = published
         self.left_out: list[str] = []
         self.resamples = 0
-        self._kept: dict[int, Mapping[str, IntervalEstimate]] = {}
+        self._elsewhere: dict[int, Mapping[str, IntervalEstimate]] = {}
         self._draws: dict[tuple[int, str], tuple[float, NDArray[np.float64]]] = {}
         names = names_of(ranking.lines)
         patients: pd.DataFrame | None = None
@@ -90,11 +92,11 @@ class Resampling:
         for place, line in enumerate(ranking.lines):
             tables = [predictions[name] for name in line.experiments if name in predictions]
             if len(tables) < len(line.experiments):
-                kept = derived.intervals.get(line.experiments, {})
-                if all(_agrees(line, reading, found.value) for reading, found in kept.items()) and "selected" in kept:
-                    self._kept[place] = kept
+                known = published.intervals.get(line.experiments, {})
+                if all(_agrees(line, reading, found.value) for reading, found in known.items()) and "selected" in known:
+                    self._elsewhere[place] = known
                 else:
-                    self.left_out.append(f"{names[place]}: its predictions were not kept or not readable")
+                    self.left_out.append(f"{names[place]}: its predictions are missing or not readable")
                 continue
             for reading in READINGS:
                 mine = [_of_reading(table, reading) for table in tables]
@@ -109,7 +111,9 @@ class Resampling:
         if patients is None or not columns:
             return
         if ranking.lines[0].slides == "slide" and "owner" not in patients.columns:
-            self.left_out.append("no line was resampled: the predictions do not say whose the slides are; run it again")
+            self.left_out.append(
+                "no line was resampled: the predictions do not name the patients of their slides; run it again"
+            )
             return
         event, fold = np.asarray(patients["event"]), np.asarray(patients["fold"])
         ranked = {key: found for key, found in columns.items() if key[1] == "selected"}
@@ -125,7 +129,7 @@ class Resampling:
         if not columns:
             return
         time, event, fold = (np.asarray(patients[name]) for name in ("time", "event", "fold"))
-        # Scores of one patient are no independent ones: they are drawn together, or every interval would be too narrow.
+        # Scores of one patient are not independent: they are resampled together, or every interval would be too narrow.
         owner = np.asarray(patients["owner" if "owner" in patients.columns else "patient"], dtype=str)
         several = owner if len(set(owner)) < len(owner) else None
         risks = np.stack([risk for found in columns.values() for risk in found])
@@ -137,14 +141,14 @@ class Resampling:
             if _agrees(line, reading, value):
                 self._draws[place, reading] = value, found.draws[:, at].mean(axis=1)
             elif reading == "selected":
-                told = f"{value:.4f}, the rows say {expected:.4f}" if expected is not None else f"{value:.4f}"
+                numbers = f"{value:.4f}, the rows say {expected:.4f}" if expected is not None else f"{value:.4f}"
                 name = names_of(self.ranking.lines)[place]
-                self.left_out.append(f"{name}: its predictions give a C-index of {told}; run it again")
+                self.left_out.append(f"{name}: its predictions give a C-index of {numbers}; run it again")
 
     @property
     def places(self) -> tuple[int, ...]:
         """The lines that were resampled at `selected`, here or elsewhere, by place."""
-        return tuple(sorted({place for place, reading in self._draws if reading == "selected"} | set(self._kept)))
+        return tuple(sorted({place for place, reading in self._draws if reading == "selected"} | set(self._elsewhere)))
 
     def intervals(self) -> tuple[dict[str, IntervalEstimate], ...]:
         """By line, the interval of its C-index at each reading that has one."""
@@ -152,30 +156,30 @@ class Resampling:
         for place in range(len(self.ranking.lines)):
             mine = {reading: self._draws.get((place, reading)) for reading in READINGS}
             here = {reading: percentile(*drawn) for reading, drawn in mine.items() if drawn is not None}
-            found.append({**self._kept.get(place, {}), **here})
+            found.append({**self._elsewhere.get(place, {}), **here})
         return tuple(found)
 
     def known(self, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """Those of these pairs whose difference is known; it is not where two lines were published without patients, in
         different entries."""
-        drawn, derived, lines = self._drawn.keys(), self.derived, self.ranking.lines
+        drawn, published, lines = self._drawn.keys(), self.published, self.ranking.lines
         return [
             (first, second)
             for first, second in pairs
             if (first in drawn and second in drawn)
-            or derived.difference(lines[first].experiments, lines[second].experiments) is not None
+            or published.difference(lines[first].experiments, lines[second].experiments) is not None
         ]
 
-    def pairs(self, asked: Sequence[tuple[int, int]], among: Sequence[tuple[int, int]] | None = None) -> list[Pair]:
-        """Compare pairs of lines, given by place; p-values are adjusted for all that are asked for together, or for all
+    def pairs(self, chosen: Sequence[tuple[int, int]], among: Sequence[tuple[int, int]] | None = None) -> list[Pair]:
+        """Compare pairs of lines, given by place; p-values are adjusted for all `chosen` pairs together, or for all
         `among` which they are.
 
         Pairs of which nothing is known are left out. Of the pairs that are only adjusted for, nothing but p-values is
-        reckoned: that is what keeps a table of some hundred lines, with its tens of thousands of pairs, cheap.
+        computed: that is what keeps a table of some hundred lines, with its tens of thousands of pairs, cheap.
         """
-        asked = self.known(asked)
-        among = asked if among is None else self.known(among)
-        differences = [self.difference(*pair) for pair in asked]
+        chosen = self.known(chosen)
+        among = chosen if among is None else self.known(among)
+        differences = [self.difference(*pair) for pair in chosen]
         counted, chances = self._bootstrap_p(among)
         bootstrap = np.maximum(holm(chances), counted)
         tested = t_test_p(self.ranking.lines, np.array(among, dtype=np.intp).reshape(-1, 2))
@@ -191,7 +195,7 @@ class Resampling:
                 None if adjusted is None else float(adjusted[at[first, second]]),
                 minimum_detectable_difference(difference.standard_error, ALPHA),
             )
-            for (first, second), difference in zip(asked, differences, strict=True)
+            for (first, second), difference in zip(chosen, differences, strict=True)
             if difference is not None
         ]
 
@@ -201,7 +205,7 @@ class Resampling:
         if one is not None and other is not None:
             return percentile(one[0] - other[0], one[1] - other[1], test=True)
         lines = self.ranking.lines
-        return self.derived.difference(lines[first].experiments, lines[second].experiments)
+        return self.published.difference(lines[first].experiments, lines[second].experiments)
 
     @property
     def _drawn(self) -> dict[int, tuple[float, NDArray[np.float64]]]:
@@ -222,7 +226,7 @@ class Resampling:
             if found is not None and found.p is not None:
                 counted[index] = found.p
                 p, value, error = (np.array([number]) for number in (found.p, found.value, found.standard_error))
-                chances[index] = to_adjust(p, value, error, self.derived.resamples - found.undefined)[0]
+                chances[index] = to_adjust(p, value, error, self.published.resamples - found.undefined)[0]
         return counted, chances
 
 
@@ -265,8 +269,8 @@ def _verdict(ranking: Ranking, pairs: Sequence[Pair], adjusted_for: int, detecta
         verdict: [names[pair.second] for pair in pairs if pair.verdict == verdict]
         for verdict in (SURVIVES, AS_TRAINED, NOT_SHOWN)
     }
-    control = ranking.lines[0].family == CONTROL
-    parts = [f"{names[0]} has the highest mean" + (": no model is above the controls." if control else ".")]
+    baseline = ranking.lines[0].family == BASELINE
+    parts = [f"{names[0]} has the highest mean" + (": no model is above the baselines." if baseline else ".")]
     if by_verdict[SURVIVES]:
         parts.append(
             f"Its lead over {_list(by_verdict[SURVIVES])} survives both tests, adjusted for {_many(adjusted_for)}."

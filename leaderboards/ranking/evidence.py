@@ -42,7 +42,7 @@ class Evidence:
 
     intervals: by line, the interval of the C-index at each reading that has one. pairs: the leader against every other
     line, adjusted for all pairs of lines, since the leader was chosen among all. detectable: the median of what the
-    comparisons with models could detect (with controls, where there are no models). verdict: all of it in words.
+    comparisons with models could detect (with baselines, where there are no models). verdict: all of it in words.
     left_out: lines without intervals, and why.
     """
 

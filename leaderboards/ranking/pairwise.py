@@ -1,4 +1,4 @@
-"""Pairs of lines that somebody asks for, compared and adjusted for their number."""
+"""Pairs of lines that a user chooses, compared and adjusted for their number."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from itertools import combinations
 
 import pandas as pd
 
+from ...errors import RowError
 from ...survival.comparisons import IntervalEstimate
-from ..rows import RowError
 from .board import Board, Line, Ranking, names_of
 from .comparisons import Resampling
-from .derived import NOTHING_KEPT, Derived
 from .evidence import Pair, how
+from .published_evidence import NO_EVIDENCE, PublishedEvidence
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def pairwise(
     predictions: Mapping[str, pd.DataFrame],
     cohort: str,
     models: Sequence[str] = (),
-    derived: Derived = NOTHING_KEPT,
+    published: PublishedEvidence = NO_EVIDENCE,
 ) -> tuple[Compared, ...]:
     """Compare lines of a cohort, each ranking (and a synthetic cohort) apart.
 
@@ -83,7 +83,7 @@ def pairwise(
     for model in models:
         if not any(_is(model, line, name) for _, ranking in rankings for line, name in _named(ranking)):
             raise RowError(f"no line on {cohort} is called {model!r}; there are {', '.join(names)}")
-    return tuple(_compared(board, ranking, predictions, models, derived) for board, ranking in rankings)
+    return tuple(_compared(board, ranking, predictions, models, published) for board, ranking in rankings)
 
 
 def _compared(
@@ -91,29 +91,29 @@ def _compared(
     ranking: Ranking,
     predictions: Mapping[str, pd.DataFrame],
     models: Sequence[str],
-    derived: Derived,
+    published: PublishedEvidence,
 ) -> Compared:
-    resampling = Resampling(ranking, predictions, derived)
+    resampling = Resampling(ranking, predictions, published)
     named = _named(ranking)
     chosen = [{place for place, (line, name) in enumerate(named) if _is(model, line, name)} for model in models]
-    asked = [pair for pair in combinations(resampling.places, 2) if _wanted(pair, chosen)]
-    notes = [how(resampling.resamples)] if asked else ["no two lines to compare."]
+    pairs = [pair for pair in combinations(resampling.places, 2) if _is_chosen(pair, chosen)]
+    notes = [how(resampling.resamples)] if pairs else ["no two lines to compare."]
     notes += [f"Left out: {reason}." for reason in resampling.left_out]
     # With a name given, its line comes first, so that a positive difference speaks for it.
-    turned = [(b, a) if chosen and b in chosen[0] and a not in chosen[0] else (a, b) for a, b in asked]
+    ordered = [(b, a) if chosen and b in chosen[0] and a not in chosen[0] else (a, b) for a, b in pairs]
     return Compared(
-        f"{board.title}: {len(asked)} {'pair' if len(asked) == 1 else 'pairs'} compared, folds {ranking.folds_name}",
+        f"{board.title}: {len(pairs)} {'pair' if len(pairs) == 1 else 'pairs'} compared, folds {ranking.folds_name}",
         names_of(ranking.lines),
         tuple(line.experiments for line in ranking.lines),
         ranking.folds_name,
         board.synthetic,
         resampling.resamples,
-        tuple(resampling.pairs(turned)),
+        tuple(resampling.pairs(ordered)),
         tuple(notes),
     )
 
 
-def _wanted(pair: tuple[int, int], chosen: Sequence[set[int]]) -> bool:
+def _is_chosen(pair: tuple[int, int], chosen: Sequence[set[int]]) -> bool:
     if not chosen:
         return True
     if len(chosen) == 1:

@@ -1,7 +1,7 @@
 """Ablation: how scales are fused, and which backbone is read, as the two axes of one table per ranking.
 
-Every cell is held against a baseline, over the same patients and folds: the baseline model on the same backbone, or one
-cell of the table (`model@backbone`). p-values are adjusted for all cells of the table.
+Every cell is compared with a reference, over the same patients and folds: the reference model on the same backbone, or
+one cell of the table (`model@backbone`). p-values are adjusted for all cells of the table.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,32 +9,32 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from ...errors import RowError
 from ...survival.comparisons import IntervalEstimate
-from ..ranking.board import CONTROL, IMPORTED, Board, Line, Ranking
+from ..ranking.board import BASELINE, IMPORTED, Board, Line, Ranking
 from ..ranking.comparisons import Resampling
-from ..ranking.derived import NOTHING_KEPT, Derived
 from ..ranking.evidence import SURVIVES, Pair, how
-from ..rows import RowError
+from ..ranking.published_evidence import NO_EVIDENCE, PublishedEvidence
 from .latex import escape as latex_escape
 from .latex import tabular
 from .markdown import escape, table
-from .text_tables import NONE, Sheet, interval, mean, p_value, scales, signed
+from .text_tables import NONE, TextTable, interval, mean, p_value, scales, signed
 
 STAR = (
-    "Mean C-index over folds and its 95 % interval; then the difference to the baseline and its 95 % interval. A star: "
-    "it survives both tests."
+    "Mean C-index over folds and its 95 % interval; then the difference to the reference and its 95 % interval. A "
+    "star: it survives both tests."
 )
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One line of the ranking in its place: `pair` is it minus its baseline, None for the baseline itself and where
+    """One line of the ranking in its place: `pair` is it minus its reference, None for the reference itself and where
     nothing is known; `interval` is that of its own C-index."""
 
     line: Line
     interval: IntervalEstimate | None
     pair: Pair | None
-    is_baseline: bool
+    is_reference: bool
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Ablation:
     run. `notes` say how cells were compared and what was left out."""
 
     title: str
-    baseline: str
+    reference: str
     rows: tuple[str, ...]
     backbones: tuple[str, ...]
     cells: tuple[tuple[Cell | None, ...], ...]
@@ -53,35 +53,35 @@ class Ablation:
 def ablations(
     boards: Sequence[Board],
     predictions: Mapping[str, pd.DataFrame],
-    baseline: str | None = None,
-    derived: Derived = NOTHING_KEPT,
+    reference: str | None = None,
+    published: PublishedEvidence = NO_EVIDENCE,
 ) -> tuple[Ablation, ...]:
     """The table of every ranking that has at least two models of ours.
 
-    baseline: a model, or `model@backbone`; where None, the first line of each ranking. Raises RowError where it is on
+    reference: a model, or `model@backbone`; where None, the first line of each ranking. Raises RowError where it is on
     no board.
     """
     found = []
     for board in boards:
         for ranking in board.rankings:
-            lines = [line for line in ranking.lines if line.family not in (CONTROL, IMPORTED)]
-            if len(lines) > 1 and (baseline is None or any(_is(line, baseline) for line in lines)):
-                found.append(_ablation(board, ranking, predictions, baseline, derived))
-    if baseline is not None and not found:
+            lines = [line for line in ranking.lines if line.family not in (BASELINE, IMPORTED)]
+            if len(lines) > 1 and (reference is None or any(_is(line, reference) for line in lines)):
+                found.append(_ablation(board, ranking, predictions, reference, published))
+    if reference is not None and not found:
         known = sorted({line.model for board in boards for ranking in board.rankings for line in ranking.lines})
-        raise RowError(f"no line of ours is called {baseline!r}; there are {', '.join(known)}")
+        raise RowError(f"no line of ours is called {reference!r}; there are {', '.join(known)}")
     return tuple(found)
 
 
-def ablation_sheet(found: Ablation) -> Sheet:
-    """The table as text: in every cell the C-index with its interval, then the difference to the baseline with its
+def ablation_table(found: Ablation) -> TextTable:
+    """The table as text: in every cell the C-index with its interval, then the difference to the reference with its
     own."""
     columns = ("Model", *found.backbones)
     rows = [(name, *(_cell(cell) for cell in cells)) for name, cells in zip(found.rows, found.cells, strict=True)]
-    return Sheet(found.title, columns, (False, *(True for _ in found.backbones)), tuple(rows), found.notes)
+    return TextTable(found.title, columns, (False, *(True for _ in found.backbones)), tuple(rows), found.notes)
 
 
-def differences_sheet(found: Ablation) -> Sheet:
+def differences_table(found: Ablation) -> TextTable:
     """The same as a list: one row per cell, with p-values and verdict."""
     rows = []
     for name, cells in zip(found.rows, found.cells, strict=True):
@@ -90,7 +90,7 @@ def differences_sheet(found: Ablation) -> Sheet:
                 continue
             head = (name, backbone, mean(cell.line.selected), interval(cell.interval) or NONE)
             if cell.pair is None:
-                rows.append((*head, "baseline" if cell.is_baseline else NONE, *([NONE] * 4)))
+                rows.append((*head, "reference" if cell.is_reference else NONE, *([NONE] * 4)))
                 continue
             pair = cell.pair
             t_test = NONE if pair.p_t is None else p_value(pair.p_t)
@@ -108,33 +108,35 @@ def differences_sheet(found: Ablation) -> Sheet:
         "Model", "Backbone", "C-index", "95 % interval", "Difference", "95 % interval of it", "p bootstrap", "p t-test",
         "Verdict",
     )  # fmt: skip
-    return Sheet(f"{found.title}, cell by cell", columns, (False, False, *[True] * 6, False), tuple(rows), found.notes)
+    return TextTable(
+        f"{found.title}, cell by cell", columns, (False, False, *[True] * 6, False), tuple(rows), found.notes
+    )
 
 
 def _ablation(
     board: Board,
     ranking: Ranking,
     predictions: Mapping[str, pd.DataFrame],
-    baseline: str | None,
-    derived: Derived,
+    reference: str | None,
+    published: PublishedEvidence,
 ) -> Ablation:
-    resampling = Resampling(ranking, predictions, derived)
+    resampling = Resampling(ranking, predictions, published)
     intervals = resampling.intervals()
-    shown = [place for place, line in enumerate(ranking.lines) if line.family not in (CONTROL, IMPORTED)]
+    shown = [place for place, line in enumerate(ranking.lines) if line.family not in (BASELINE, IMPORTED)]
     leader = ranking.lines[shown[0]]
-    wanted = baseline or leader.label
+    chosen = reference or leader.label
     named = {place: _name(ranking.lines[place], [ranking.lines[other] for other in shown]) for place in shown}
     backbones = tuple(sorted({ranking.lines[place].backbone or NONE for place in shown}))
-    bases = _bases(ranking, shown, wanted, backbones)
-    asked = [
+    bases = _bases(ranking, shown, chosen, backbones)
+    compared = [
         (place, base)
         for place in shown
         if (base := bases.get(ranking.lines[place].backbone or NONE)) is not None
         and base != place
         and {place, base} <= set(resampling.places)
     ]
-    pairs = {pair.first: pair for pair in resampling.pairs(asked)}
-    # The baseline first, then by the best cell of each row: the ranking is in that order already.
+    pairs = {pair.first: pair for pair in resampling.pairs(compared)}
+    # The reference first, then by the best cell of each row: the ranking is in that order already.
     rows = list(dict.fromkeys(named[place] for place in shown))
     rows.sort(key=lambda name: not any(named[base] == name for base in bases.values()))
     cells: list[list[Cell | None]] = [[None] * len(backbones) for _ in rows]
@@ -144,26 +146,26 @@ def _ablation(
         cells[at[0]][at[1]] = Cell(
             line, intervals[place].get("selected"), pairs.get(place), place in set(bases.values())
         )
-    notes = [f"Baseline: {wanted}{'' if '@' in wanted else ', on the same backbone'}."]
-    notes += [how(resampling.resamples or derived.resamples)] if pairs else []
+    notes = [f"Compared with {chosen}{'' if '@' in chosen else ', on the same backbone'}."]
+    notes += [how(resampling.resamples or published.resamples)] if pairs else []
     notes += [f"Left out: {reason}." for reason in resampling.left_out]
     title = f"{board.title}: fusion and backbone, folds {ranking.folds_name}"
-    return Ablation(title, wanted, tuple(rows), backbones, tuple(tuple(row) for row in cells), tuple(notes))
+    return Ablation(title, chosen, tuple(rows), backbones, tuple(tuple(row) for row in cells), tuple(notes))
 
 
-def _bases(ranking: Ranking, shown: Sequence[int], baseline: str, backbones: Sequence[str]) -> dict[str, int]:
-    """The place of the baseline for each backbone; of several lines that fit, the best."""
+def _bases(ranking: Ranking, shown: Sequence[int], reference: str, backbones: Sequence[str]) -> dict[str, int]:
+    """The place of the reference for each backbone; of several lines that fit, the best."""
     found: dict[str, int] = {}
     for place in shown:
         line = ranking.lines[place]
-        if _is(line, baseline):
-            for backbone in backbones if "@" in baseline else (line.backbone or NONE,):
+        if _is(line, reference):
+            for backbone in backbones if "@" in reference else (line.backbone or NONE,):
                 found.setdefault(backbone, place)
     return found
 
 
-def _is(line: Line, baseline: str) -> bool:
-    model, _, backbone = baseline.partition("@")
+def _is(line: Line, reference: str) -> bool:
+    model, _, backbone = reference.partition("@")
     return model in (line.model, line.label) and backbone in ("", line.backbone)
 
 
@@ -182,7 +184,7 @@ def _cell(cell: Cell | None) -> str:
         return NONE
     head = f"{mean(cell.line.selected)} {interval(cell.interval)}".strip()
     if cell.pair is None:
-        return f"{head} (baseline)" if cell.is_baseline else head
+        return f"{head} (reference)" if cell.is_reference else head
     mark = "*" if cell.pair.verdict == SURVIVES else ""
     return f"{head}; {signed(cell.pair.difference.value)}{mark} {interval(cell.pair.difference, sign=True)}"
 
@@ -191,8 +193,8 @@ def ablation_markdown(found: Sequence[Ablation]) -> str:
     """All tables as one Markdown text: each as a matrix, then cell by cell."""
     parts = ["# Ablation", STAR]
     for one in found:
-        for sheet in (ablation_sheet(one), differences_sheet(one)):
-            parts += [f"## {escape(sheet.title)}", table(sheet)]
+        for shown in (ablation_table(one), differences_table(one)):
+            parts += [f"## {escape(shown.title)}", table(shown)]
         parts += [f"> {escape(note)}" for note in one.notes]
     return "\n\n".join(parts) + "\n"
 
@@ -201,7 +203,7 @@ def ablation_latex(found: Sequence[Ablation]) -> str:
     """All tables for a paper, each as a matrix and cell by cell; needs `booktabs`."""
     parts = ["% Needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}."]
     for one in found:
-        for sheet in (ablation_sheet(one), differences_sheet(one)):
-            caption = latex_escape(" ".join((f"{sheet.title}.", STAR, *one.notes)))
-            parts.append(tabular(sheet, caption, range(len(sheet.columns))))
+        for shown in (ablation_table(one), differences_table(one)):
+            caption = latex_escape(" ".join((f"{shown.title}.", STAR, *one.notes)))
+            parts.append(tabular(shown, caption, range(len(shown.columns))))
     return "\n\n".join(parts) + "\n"

@@ -4,30 +4,28 @@ import csv
 import io
 from collections.abc import Sequence
 
-from ...survival.metrics import METRICS
 from ..ranking.board import Board, Ranking
-from ..schema import READINGS
+from ..result_row import READINGS, score_columns
 
-_METRICS = [
-    *(f"{metric}_{reading}" for reading in READINGS for metric in METRICS),
-    "ibs_km",
-    "oracle_c_index",
-]
 _LINE = (
     "rank", "model", "variant", "family", "scales", "backbone", "loss", "recipe", "slides", "folds_name", "n_folds",
     "parameters", "seconds", "patients", "events", "hyperparameters",
 )  # fmt: skip
 _EVIDENCE = (
     *(f"c_index_{reading}_{end}" for reading in READINGS for end in ("low", "high")), "resamples", "sd_between_folds",
-    "sd_between_seeds", "below_control", "behind_leader", "behind_leader_low", "behind_leader_high",
+    "sd_between_seeds", "below_baseline", "behind_leader", "behind_leader_low", "behind_leader_high",
     "behind_leader_p_bootstrap_holm", "behind_leader_p_t_test_holm", "behind_leader_detectable",
     "behind_leader_verdict",
 )  # fmt: skip
-COLUMNS = (
-    "cohort", "synthetic", "status", *_LINE, "seeds", "experiments", "labels_fingerprint", "folds_fingerprint",
-    "optimism_gap", *_EVIDENCE, *(f"{metric}_{kind}" for metric in _METRICS for kind in ("mean", "sd", "folds")),
-    "missing", "reasons",
-)  # fmt: skip
+
+
+def columns() -> tuple[str, ...]:
+    """The columns of the file: every metric of the registry at every reading has three."""
+    scores = (f"{column}_{kind}" for column in score_columns() for kind in ("mean", "sd", "folds"))
+    return (
+        "cohort", "synthetic", "status", *_LINE, "seeds", "experiments", "labels_fingerprint", "folds_fingerprint",
+        "optimism_gap", *_EVIDENCE, *scores, "missing", "reasons",
+    )  # fmt: skip
 
 
 def table_csv(boards: Sequence[Board]) -> str:
@@ -38,15 +36,16 @@ def table_csv(boards: Sequence[Board]) -> str:
     95 % interval; `behind_leader` is the leader's C-index minus this line's. Nothing is rounded.
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, columns(), restval="", lineterminator="\n")
     writer.writeheader()
     for board in boards:
         place = {"cohort": board.cohort, "synthetic": board.synthetic}
         for ranking in board.rankings:
             writer.writerows({**place, **_ranked(ranking, number)} for number in range(len(ranking.lines)))
         for item in board.incomplete:
-            record = {key: getattr(item, key) for key in ("model", "scales", "backbone", "loss", "recipe", "n_folds")}
-            record |= {"status": "incomplete", "seeds": item.seed, "experiments": item.experiment}
+            row = item.row
+            record = {key: getattr(row, key) for key in ("model", "scales", "backbone", "loss", "recipe", "n_folds")}
+            record |= {"status": "incomplete", "seeds": row.seed, "experiments": row.experiment}
             missing = " ".join(str(fold) for fold in item.missing)
             writer.writerow({**place, **record, "missing": missing, "reasons": "; ".join(item.reasons)})
     return text.getvalue()
@@ -54,7 +53,7 @@ def table_csv(boards: Sequence[Board]) -> str:
 
 def _evidence(ranking: Ranking, number: int) -> dict[str, object]:
     line, evidence = ranking.lines[number], ranking.evidence
-    record: dict[str, object] = {"below_control": number in ranking.below_control if ranking.control else ""}
+    record: dict[str, object] = {"below_baseline": number in ranking.below_baseline if ranking.baseline else ""}
     if line.split is not None:
         record["sd_between_folds"], record["sd_between_seeds"] = line.split
     if evidence is None:
@@ -88,7 +87,6 @@ def _ranked(ranking: Ranking, number: int) -> dict[str, object]:
         "optimism_gap": line.gap,
         **_evidence(ranking, number),
     }
-    for metric in _METRICS:
-        spread = line.spreads[metric]
-        record |= {f"{metric}_mean": spread.mean, f"{metric}_sd": spread.sd, f"{metric}_folds": spread.n}
+    for column, spread in line.spreads.items():
+        record |= {f"{column}_mean": spread.mean, f"{column}_sd": spread.sd, f"{column}_folds": spread.n}
     return record

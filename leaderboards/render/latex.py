@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ..ranking.board import Board
-from .text_tables import Sheet, incomplete_sheet, ranking_sheet
+from .text_tables import TextTable, incomplete_table, ranking_table
 
 # What a paper's table shows; the rest is in the CSV.
 _COLUMNS = (
@@ -35,9 +35,9 @@ def latex(boards: Sequence[Board]) -> str:
     parts = ["% Needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}. Ranked by the C-index at `selected`."]
     for board in boards:
         notes = [board.notes, *[()] * len(board.rankings)]
-        parts += [table(ranking_sheet(board, *one)) for one in zip(board.rankings, notes, strict=False)]
+        parts += [table(ranking_table(board, *one)) for one in zip(board.rankings, notes, strict=False)]
         if board.incomplete:
-            last = incomplete_sheet(board)
+            last = incomplete_table(board)
             parts.append(
                 "\n".join(
                     [
@@ -49,30 +49,30 @@ def latex(boards: Sequence[Board]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def table(sheet: Sheet) -> str:
-    """One sheet as a `table` with a booktabs `tabular`."""
-    kept = [index for index, column in enumerate(sheet.columns) if column in _COLUMNS]
-    patients, events = (sheet.rows[0][sheet.columns.index(name)] for name in ("Patients", "Events"))
+def table(found: TextTable) -> str:
+    """One text table as a `table` with a booktabs `tabular`."""
+    shown = [index for index, column in enumerate(found.columns) if column in _COLUMNS]
+    patients, events = (found.rows[0][found.columns.index(name)] for name in ("Patients", "Events"))
     caption = (
-        f"{escape(sheet.title)} ({patients} patients, {events} events). C-index, mean $\\pm$ standard deviation "
+        f"{escape(found.title)} ({patients} patients, {events} events). C-index, mean $\\pm$ standard deviation "
         "over folds; the epoch is selected on an inner validation part."
     )
-    caption = " ".join([caption, *(escape(note) for note in sheet.notes)])
-    return tabular(sheet, caption, kept)
+    caption = " ".join([caption, *(escape(note) for note in found.notes)])
+    return tabular(found, caption, shown)
 
 
-def tabular(sheet: Sheet, caption: str, kept: Sequence[int]) -> str:
-    """Columns of a sheet, by place, as a `table` with a booktabs `tabular`. `caption` is LaTeX already."""
+def tabular(found: TextTable, caption: str, shown: Sequence[int]) -> str:
+    """Columns of a text table, by place, as a `table` with a booktabs `tabular`. `caption` is LaTeX already."""
     return "\n".join(
         [
             r"\begin{table}",
             r"  \centering",
             f"  \\caption{{{caption}}}",
-            f"  \\begin{{tabular}}{{{''.join('r' if sheet.numeric[index] else 'l' for index in kept)}}}",
+            f"  \\begin{{tabular}}{{{''.join('r' if found.numeric[index] else 'l' for index in shown)}}}",
             r"    \toprule",
-            f"    {' & '.join(escape(sheet.columns[index]) for index in kept)} \\\\",
+            f"    {' & '.join(escape(found.columns[index]) for index in shown)} \\\\",
             r"    \midrule",
-            *(f"    {' & '.join(escape(row[index]) for index in kept)} \\\\" for row in sheet.rows),
+            *(f"    {' & '.join(escape(row[index]) for index in shown)} \\\\" for row in found.rows),
             r"    \bottomrule",
             r"  \end{tabular}",
             r"\end{table}",

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from ..ranking.across import across
 from ..ranking.board import Board
 from ..rows import Problem
-from .text_tables import Sheet, across_sheet, board_sheets
+from .text_tables import TextTable, across_table, board_tables
 
 HOW_TO_READ = (
-    "Ranked by the C-index at `selected`: the epoch is chosen on an inner validation part, the test fold chooses "
+    "Ranked by the C-index at `selected`: the epoch is chosen on a validation split, the test fold chooses "
     "nothing. `Last` is the last epoch; `Best` is the best epoch on the test fold, as many papers report it; "
     "`Optimism` is best minus selected. Mean ± sample standard deviation over folds; several seeds are averaged "
     "within each fold first. Brackets: 95 % interval of the mean, from a bootstrap that draws patients, each with "
@@ -24,26 +24,26 @@ def markdown(boards: Sequence[Board], problems: Sequence[Problem] = ()) -> str:
         parts.append("No results yet.")
     for board in boards:
         parts.append(f"## {escape(board.title)}")
-        for sheet in board_sheets(board, wide=True):
-            parts += _titled(sheet, "###")
+        for found in board_tables(board, wide=True):
+            parts += _titled(found, "###")
     for found in across(boards):
-        parts += _titled(across_sheet(found), "##")
+        parts += _titled(across_table(found), "##")
     if problems:
-        parts.append("## Files that were not taken")
+        parts.append("## Files that were left out")
         parts.append("\n".join(f"- {escape(problem.where)}: {escape(problem.message)}" for problem in problems))
     return "\n\n".join(parts) + "\n"
 
 
-def _titled(sheet: Sheet, heading: str) -> list[str]:
-    notes = [f"> {escape(note)}" for note in sheet.notes]
-    return [f"{heading} {escape(sheet.title)}", *notes, *([table(sheet)] if sheet.rows else [])]
+def _titled(found: TextTable, heading: str) -> list[str]:
+    notes = [f"> {escape(note)}" for note in found.notes]
+    return [f"{heading} {escape(found.title)}", *notes, *([table(found)] if found.rows else [])]
 
 
-def table(sheet: Sheet) -> str:
-    """One sheet as a pipe table, numbers aligned to the right."""
-    head = "| " + " | ".join(escape(column) for column in sheet.columns) + " |"
-    rule = "| " + " | ".join("---:" if right else "---" for right in sheet.numeric) + " |"
-    rows = ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in sheet.rows]
+def table(found: TextTable) -> str:
+    """One text table as a pipe table, numbers aligned to the right."""
+    head = "| " + " | ".join(escape(column) for column in found.columns) + " |"
+    rule = "| " + " | ".join("---:" if right else "---" for right in found.numeric) + " |"
+    rows = ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in found.rows]
     return "\n".join([head, rule, *rows])
 
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from ...survival.comparisons import IntervalEstimate
 from ..ranking.across import Across, across
-from ..ranking.board import CONTROL, IMPORTED, Board, Line, Ranking, Spread, names_of
+from ..ranking.board import BASELINE, IMPORTED, Board, Line, Ranking, Spread, names_of
 from ..ranking.evidence import Evidence, Pair, how
 
 NONE = "\N{EN DASH}"
 
 
 @dataclass(frozen=True)
-class Sheet:
+class TextTable:
     """A titled table of text: `rows` hold one cell per column; `numeric` says which columns align to the right."""
 
     title: str
@@ -22,28 +22,28 @@ class Sheet:
     notes: tuple[str, ...] = ()
 
 
-def tables(boards: Sequence[Board]) -> tuple[Sheet, ...]:
-    """Boards as sheets, ready for a terminal: per cohort its rankings, comparisons and what is incomplete; then models
+def tables(boards: Sequence[Board]) -> tuple[TextTable, ...]:
+    """Boards as text tables, for a terminal: per cohort its rankings, comparisons and what is incomplete; then models
     across cohorts."""
-    over = [across_sheet(found) for found in across(boards)]
-    return (*(sheet for board in boards for sheet in board_sheets(board)), *over)
+    over = [across_table(found) for found in across(boards)]
+    return (*(table for board in boards for table in board_tables(board)), *over)
 
 
-def board_sheets(board: Board, wide: bool = False) -> tuple[Sheet, ...]:
-    """One sheet per ranking of the board, each followed by its comparisons where they were reckoned, then one of the
-    incomplete experiments where there are any. `wide` sheets show the intervals of all readings,
+def board_tables(board: Board, wide: bool = False) -> tuple[TextTable, ...]:
+    """One table per ranking of the board, each followed by its comparisons where they were computed, then one of the
+    incomplete experiments where there are any. `wide` tables show the intervals of all readings,
     and calibration."""
-    sheets = []
+    found = []
     for number, ranking in enumerate(board.rankings):
-        sheets.append(ranking_sheet(board, ranking, board.notes if number == 0 else (), wide))
+        found.append(ranking_table(board, ranking, board.notes if number == 0 else (), wide))
         if ranking.evidence is not None and (ranking.evidence.pairs or ranking.evidence.left_out):
-            sheets.append(comparison_sheet(board, ranking, ranking.evidence))
+            found.append(comparison_table(board, ranking, ranking.evidence))
     if board.incomplete:
-        sheets.append(incomplete_sheet(board, notes=() if sheets else board.notes))
-    return tuple(sheets)
+        found.append(incomplete_table(board, notes=() if found else board.notes))
+    return tuple(found)
 
 
-def ranking_sheet(board: Board, ranking: Ranking, notes: tuple[str, ...] = (), wide: bool = False) -> Sheet:
+def ranking_table(board: Board, ranking: Ranking, notes: tuple[str, ...] = (), wide: bool = False) -> TextTable:
     """The lines of one ranking. Columns whose value is the same word in all lines stay: tables are read alone."""
     lines, evidence = ranking.lines, ranking.evidence
     intervals = evidence.intervals if evidence else tuple({} for _ in lines)
@@ -88,45 +88,45 @@ def ranking_sheet(board: Board, ranking: Ranking, notes: tuple[str, ...] = (), w
         "ICI 12/36/60": not wide,
     }
     columns = [column for column in columns if not empty.get(column[0])]
-    told = (*notes, *control_notes(ranking))
+    all_notes = (*notes, *baseline_notes(ranking))
     slides = f"; {ranking.slides}" if ranking.slides else ""
-    return _sheet(f"{board.title}: folds {ranking.folds_name}{slides}", columns, told)
+    return _text_table(f"{board.title}: folds {ranking.folds_name}{slides}", columns, all_notes)
 
 
 def marks(ranking: Ranking, place: int) -> tuple[str, ...]:
-    """What to know of a line before its number: that it is a control, was imported, or is below the best control."""
+    """What to know of a line before its number: that it is a baseline, was imported, or is below the best baseline."""
     family = ranking.lines[place].family
-    kinds = [family] if family in (CONTROL, IMPORTED) else []
-    return (*kinds, *["below control"] * (place in ranking.below_control))
+    kinds = ["baseline"] if family == BASELINE else [IMPORTED] if family == IMPORTED else []
+    return (*kinds, *["below baseline"] * (place in ranking.below_baseline))
 
 
-def control_notes(ranking: Ranking) -> tuple[str, ...]:
-    """The best control of the ranking, and which models are below it."""
-    best = ranking.control
+def baseline_notes(ranking: Ranking) -> tuple[str, ...]:
+    """The best baseline of the ranking, and which models are below it."""
+    best = ranking.baseline
     if best is None:
         return ()
-    told = f"Best control: {best.label}, {mean(best.selected)}, without looking at a patch."
+    first = f"Best baseline: {best.label}, {mean(best.selected)}, which sees no slide."
     names = names_of(ranking.lines)
-    below = [names[place] for place in ranking.below_control]
+    below = [names[place] for place in ranking.below_baseline]
     if below:
-        return (f"{told} Below it: {', '.join(below)}.",)
-    models = any(line.family != CONTROL for line in ranking.lines)
-    return (f"{told} No model is below it." if models else told,)
+        return (f"{first} Below it: {', '.join(below)}.",)
+    models = any(line.family != BASELINE for line in ranking.lines)
+    return (f"{first} No model is below it." if models else first,)
 
 
-def comparison_sheet(board: Board, ranking: Ranking, evidence: Evidence) -> Sheet:
+def comparison_table(board: Board, ranking: Ranking, evidence: Evidence) -> TextTable:
     """The leader of a ranking against every other line, and the verdict as notes."""
     notes = [evidence.verdict]
     if evidence.pairs:
         notes.append(how(evidence.resamples, leader=True))
     notes += [f"Left out: {reason}." for reason in evidence.left_out]
     title = f"{board.title}: {ranking.lines[0].label} against the other lines"
-    return pairs_sheet(title, names_of(ranking.lines), evidence.pairs, tuple(notes), leader=True)
+    return pairs_table(title, names_of(ranking.lines), evidence.pairs, tuple(notes), leader=True)
 
 
-def pairs_sheet(
+def pairs_table(
     title: str, names: Sequence[str], pairs: Sequence[Pair], notes: tuple[str, ...] = (), leader: bool = False
-) -> Sheet:
+) -> TextTable:
     """Compared pairs as a table; with `leader`, the first line of each is in the title."""
     columns = [
         ("First", False, [names[pair.first] for pair in pairs]),
@@ -138,10 +138,10 @@ def pairs_sheet(
         ("Detectable", True, [f"{pair.detectable:.3f}" for pair in pairs]),
         ("Verdict", False, [pair.verdict for pair in pairs]),
     ]
-    return _sheet(title, columns[1:] if leader else columns, notes)
+    return _text_table(title, columns[1:] if leader else columns, notes)
 
 
-def across_sheet(found: Across) -> Sheet:
+def across_table(found: Across) -> TextTable:
     """Models over cohorts: mean rank, and the C-index on each."""
     columns = [
         ("Mean rank", True, [f"{rank:.2f}" for rank in found.ranks]),
@@ -152,28 +152,28 @@ def across_sheet(found: Across) -> Sheet:
         ),
     ]
     kind = "synthetic cohorts" if found.synthetic else "cohorts"
-    return _sheet(f"Across {len(found.cohorts)} {kind}", columns, (found.verdict,))
+    return _text_table(f"Across {len(found.cohorts)} {kind}", columns, (found.verdict,))
 
 
-def incomplete_sheet(board: Board, notes: tuple[str, ...] = ()) -> Sheet:
+def incomplete_table(board: Board, notes: tuple[str, ...] = ()) -> TextTable:
     """The experiments of the board that are not ranked, with what is missing and why."""
     items = board.incomplete
     columns = [
-        ("Model", False, [item.model for item in items]),
-        ("Scales", False, [scales(item.scales) for item in items]),
-        ("Backbone", False, [item.backbone or NONE for item in items]),
-        ("Loss", False, [item.loss or NONE for item in items]),
-        ("Seed", True, [str(item.seed) for item in items]),
-        ("Experiment", False, [item.experiment for item in items]),
-        ("Folds", True, [f"{item.finished} of {item.n_folds}" for item in items]),
+        ("Model", False, [item.row.model for item in items]),
+        ("Scales", False, [scales(item.row.scales) for item in items]),
+        ("Backbone", False, [item.row.backbone or NONE for item in items]),
+        ("Loss", False, [item.row.loss or NONE for item in items]),
+        ("Seed", True, [str(item.row.seed) for item in items]),
+        ("Experiment", False, [item.row.experiment for item in items]),
+        ("Folds", True, [f"{item.finished} of {item.row.n_folds}" for item in items]),
         ("What is missing, and why", False, ["; ".join(item.reasons) for item in items]),
     ]
-    return _sheet(f"{board.title}: incomplete, not ranked", columns, notes)
+    return _text_table(f"{board.title}: incomplete, not ranked", columns, notes)
 
 
-def _sheet(title: str, columns: list[tuple[str, bool, list[str]]], notes: tuple[str, ...]) -> Sheet:
+def _text_table(title: str, columns: list[tuple[str, bool, list[str]]], notes: tuple[str, ...]) -> TextTable:
     names, numeric, cells = zip(*columns, strict=True)
-    return Sheet(title, names, numeric, tuple(zip(*cells, strict=True)), notes)
+    return TextTable(title, names, numeric, tuple(zip(*cells, strict=True)), notes)
 
 
 def interval(found: IntervalEstimate | None, digits: int = 3, sign: bool = False) -> str:

@@ -94,13 +94,3 @@ def _compared(where: Tensor, of: Tensor, rows: Tensor, k: int) -> Tensor:
             nearest = rank.topk(kept, largest=False).values.long()  # (r, kept), ascending
             found[some, :kept] = nearest % count + start
     return found
-
-
-def edges_from(neighbours: Tensor) -> tuple[Tensor, Tensor]:
-    """Directed edges (from, to), (e,) each: from every patch to its neighbours, as the public codes send messages.
-
-    A patch hears those on whose list it is; on a full grid that is its own list.
-    """
-    rows = torch.arange(len(neighbours), device=neighbours.device)[:, None].expand_as(neighbours)
-    real = neighbours >= 0
-    return rows[real], neighbours[real]

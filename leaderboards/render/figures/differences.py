@@ -41,7 +41,7 @@ def ablation(found: Ablation, width: float = 7.2) -> Figure:
                 if cell is None:
                     continue
                 if cell.pair is None:
-                    if cell.is_baseline:
+                    if cell.is_reference:
                         axes.plot([0], [at], "|", color=style.INK, ms=9, mew=1.6)
                     continue
                 difference, shown = cell.pair.difference, cell.pair.verdict == SURVIVES
@@ -58,7 +58,7 @@ def ablation(found: Ablation, width: float = 7.2) -> Figure:
             axes.xaxis.grid(True, color=style.LINE, lw=0.6)
             axes.set_axisbelow(True)
             axes.spines["left"].set_visible(False)
-        words = f"C-index minus that of {clip(found.baseline, 40)}, 95 % interval; filled: survives both tests"
+        words = f"C-index minus that of {clip(found.reference, 40)}, 95 % interval; filled: survives both tests"
         figure.text(1 - 0.12 / width, 0.06 / total, words, ha="right", va="bottom", fontsize=8, color=style.SOFT)
     return figure
 

@@ -1,18 +1,18 @@
-"""A forest plot of the lines of a ranking: every fold, the mean of each line, and the best control."""
+"""A forest plot of the lines of a ranking: every fold, the mean of each line, and the best baseline."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from ...ranking.board import CONTROL, Line, names_of
+from ...ranking.board import BASELINE, Line, names_of
 from . import style
 from .style import clip
 
 
 def forest(lines: Sequence[Line], title: str = "", width: float = 7.2) -> Figure:
     """One row per line: the C-index of each fold (dots), mean ± SD at `selected` (bar), mean at `best` (open
-    diamond). The dotted line is the best control, where there is one."""
+    diamond). The dotted line is the best baseline, where there is one."""
     with style.styled():
         height = 0.30 * max(len(lines), 1)
         total = height + (1.0 if title else 0.65)
@@ -30,9 +30,9 @@ def forest(lines: Sequence[Line], title: str = "", width: float = 7.2) -> Figure
             if best is not None:
                 axes.plot([best], [place], "D", ms=4.2, mfc="none", mec=style.HIGH, mew=1)
         axes.axvline(0.5, color=style.SOFT, lw=0.8, ls=(0, (2, 2)))
-        controls = [mean for line in lines if line.family == CONTROL and (mean := line.selected.mean) is not None]
-        if controls:
-            axes.axvline(max(controls), color=style.INK, lw=1, ls=(0, (1, 2)))
+        baselines = [mean for line in lines if line.family == BASELINE and (mean := line.selected.mean) is not None]
+        if baselines:
+            axes.axvline(max(baselines), color=style.INK, lw=1, ls=(0, (1, 2)))
         oracles = [mean for line in lines if (mean := line.spreads["oracle_c_index"].mean) is not None]
         if oracles:
             axes.axvline(max(oracles), color=style.HIGH, lw=0.8, ls=(0, (4, 2)))

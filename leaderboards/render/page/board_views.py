@@ -1,22 +1,22 @@
-"""What the page's template needs of a board, reckoned beforehand, so that the template only lays out."""
+"""What the page's template needs of a board, computed beforehand, so that the template only lays out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from ...cache.store import Memory
-from ...experiments import Incomplete
-from ...ranking.board import IMPORTED, Board, Line, Ranking
-from ...schema import READINGS
-from .. import text_tables as sheets
+from ...cache.store import Cache
+from ...experiments import IncompleteExperiment
+from ...ranking.board import BASELINE, IMPORTED, Board, Line, Ranking
+from ...result_row import READINGS
+from .. import text_tables
 from ..figures.forest import forest
 from .ablation_views import AblationView, ablation_view
 from .evidence_views import EvidenceView, evidence_view
-from .glance import Glance, glance_at
 from .group_curve_plots import SIZE, Plot
 from .inline_svg import inline_svg, opening
-from .line_details import facts, folds_sheet, missing
+from .line_details import facts, folds_table, missing
+from .overview import OverviewRow, overview_row
 from .row_bars import Axis, Bar, axis, bar
 
 FOREST = 40
@@ -61,7 +61,7 @@ class LineView:
     bar: Bar | None
     cells: tuple[Cell, ...]
     readings: tuple[Reading, ...]
-    folds: sheets.Sheet
+    folds: text_tables.TextTable
     missing: tuple[str, ...]
     plot: Plot | None
     curve: Markup | None
@@ -77,12 +77,12 @@ class RankingView:
     ranking: Ranking
     key: str
     facts: tuple[str, ...]
-    glance: Glance
+    overview: OverviewRow
     lines: tuple[LineView, ...]
     axis: Axis
     oracle: float | None
-    control: float | None
-    control_note: str
+    baseline: float | None
+    baseline_note: str
     forest: Markup
     evidence: EvidenceView | None
     ablation: AblationView | None
@@ -95,52 +95,50 @@ class BoardView:
     key: str
     board: Board
     rankings: tuple[RankingView, ...]
-    incomplete: tuple[Incomplete, ...]
+    incomplete: tuple[IncompleteExperiment, ...]
 
 
-def board_view(
-    board: Board, key: str, links: Mapping[str, str], plots: Mapping[str, Plot], memory: Memory
-) -> BoardView:
+def board_view(board: Board, key: str, links: Mapping[str, str], plots: Mapping[str, Plot], cache: Cache) -> BoardView:
     """Everything the page shows of one board.
 
     `key` is its address, `links` are those of lines by their first experiment, `plots` the curves of risk groups by
     experiment.
     """
     rankings = tuple(
-        _ranking(board, ranking, f"{key}-t{number}", links, plots, memory)
+        _ranking(board, ranking, f"{key}-t{number}", links, plots, cache)
         for number, ranking in enumerate(board.rankings, 1)
     )
     return BoardView(key, board, rankings, board.incomplete)
 
 
 def _ranking(
-    board: Board, ranking: Ranking, key: str, links: Mapping[str, str], plots: Mapping[str, Plot], memory: Memory
+    board: Board, ranking: Ranking, key: str, links: Mapping[str, str], plots: Mapping[str, Plot], cache: Cache
 ) -> RankingView:
     lines, shared = ranking.lines, axis(ranking)
     oracle = max((line.spreads["oracle_c_index"].mean or 0.0 for line in lines), default=0.0)
     sizes = sorted({(line.patients, line.events) for line in lines})
-    told = [f"{patients} patients, {events} deaths" for patients, events in sizes]
-    told += [f"{lines[0].n_folds} folds: {ranking.folds_name}"]
-    told += [ranking.slides] if ranking.slides else []
-    told += [f"oracle C-index {oracle:.3f}"] if oracle else []
-    control = ranking.control.selected.mean if ranking.control else None
+    words = [f"{patients} patients, {events} deaths" for patients, events in sizes]
+    words += [f"{lines[0].n_folds} folds: {ranking.folds_name}"]
+    words += [ranking.slides] if ranking.slides else []
+    words += [f"oracle C-index {oracle:.3f}"] if oracle else []
+    baseline = ranking.baseline.selected.mean if ranking.baseline else None
     return RankingView(
         ranking=ranking,
         key=key,
-        facts=tuple(told),
-        glance=glance_at(board, key, ranking, links),
+        facts=tuple(words),
+        overview=overview_row(board, key, ranking, links),
         lines=tuple(_line(board, ranking, place, shared, links, plots) for place in range(len(lines))),
         axis=shared,
         oracle=shared.place(oracle) if oracle else None,
-        control=None if control is None else shared.place(control),
-        control_note=" ".join(sheets.control_notes(ranking)),
-        forest=_forest(lines[:FOREST], f"{key}f", board.title, memory),
+        baseline=None if baseline is None else shared.place(baseline),
+        baseline_note=" ".join(text_tables.baseline_notes(ranking)),
+        forest=_forest(lines[:FOREST], f"{key}f", board.title, cache),
         evidence=None if ranking.evidence is None else evidence_view(board, ranking, ranking.evidence),
         ablation=ablation_view(ranking, links),
     )
 
 
-def _forest(lines: Sequence[Line], key: str, title: str, memory: Memory) -> Markup:
+def _forest(lines: Sequence[Line], key: str, title: str, cache: Cache) -> Markup:
     description = f"Forest plot of the C-index on {title}: folds, mean and standard deviation of each line"
     drawn = [
         {
@@ -150,7 +148,12 @@ def _forest(lines: Sequence[Line], key: str, title: str, memory: Memory) -> Mark
         for line in lines
     ]
     return Markup(
-        memory.recall("forest", [key, title, drawn], lambda: inline_svg(forest(lines, width=5.6), key, description))
+        cache.get(
+            str,
+            "forest",
+            lambda: [key, title, drawn],
+            lambda: str(inline_svg(forest(lines, width=5.6), key, description)),
+        )
     )
 
 
@@ -161,33 +164,33 @@ def _line(
     intervals = {} if ranking.evidence is None else ranking.evidence.intervals[place]
     seeds = f"{len(line.seeds)} seeds" if len(line.seeds) > 1 else ""
     shown = next((plots[experiment] for experiment in line.experiments if experiment in plots), None)
-    told = "Imported without risk groups" if line.family == IMPORTED else "The risk groups of this line were not kept"
+    why = "Imported without risk groups" if line.family == IMPORTED else "The predictions of this line are not here"
     return LineView(
         line=line,
         key=links[line.experiments[0]],
-        marks=sheets.marks(ranking, place),
-        interval=sheets.interval(intervals.get("selected")),
+        marks=text_tables.marks(ranking, place),
+        interval=text_tables.interval(intervals.get("selected")),
         scales=tuple(scale.strip() for scale in (line.scales or "").split(",") if scale.strip()),
         setting=" · ".join(word for word in (line.backbone, line.loss, line.recipe, seeds) if word),
         filters=_filters(board, ranking, line),
         bar=bar(line, shared, intervals),
-        cells=_cells(line, {name: sheets.interval(found, 2) for name, found in intervals.items()}),
+        cells=_cells(line, {name: text_tables.interval(found, 2) for name, found in intervals.items()}),
         readings=tuple(
             Reading(
                 name,
-                sheets.mean_sd(line.spreads[f"c_index_{name}"]),
-                sheets.interval(intervals.get(name)),
+                text_tables.mean_sd(line.spreads[f"c_index_{name}"]),
+                text_tables.interval(intervals.get(name)),
                 bar(line, shared, intervals, name),
             )
             for name in READINGS
         ),
-        folds=folds_sheet(line),
+        folds=folds_table(line),
         missing=missing(line),
         plot=shown,
         curve=None if shown is None else _curve(shown, f"{line.label} on {board.title}"),
-        no_curve=f"{told}, so there are no curves to show.",
+        no_curve=f"{why}, so there are no curves to show.",
         facts=facts(line),
-        commands=tuple(dict.fromkeys(row["command"] for row in line.rows if row.get("command"))),
+        commands=tuple(dict.fromkeys(row.command for row in line.rows if row.command)),
     )
 
 
@@ -195,8 +198,8 @@ def _filters(board: Board, ranking: Ranking, line: Line) -> dict[str, str]:
     """What a line can be filtered by; a line without a value is found under none."""
     return {
         "backbone": line.backbone or "",
-        "family": line.family or "",
-        "scales": "" if not line.scales else sheets.scales(line.scales),
+        "family": "baseline" if line.family == BASELINE else line.family or "",
+        "scales": "" if not line.scales else text_tables.scales(line.scales),
         "loss": line.loss or "",
         "recipe": line.recipe or "",
         "slides": line.slides or "",
@@ -208,7 +211,7 @@ def _filters(board: Board, ranking: Ranking, line: Line) -> dict[str, str]:
 def _cells(line: Line, intervals: Mapping[str, str]) -> tuple[Cell, ...]:
     def metric(name: str, key: str, below: str = "") -> Cell:
         spread = line.spreads[key]
-        text = sheets.NONE if spread.mean is None else f"{spread.mean:.3f}"
+        text = text_tables.NONE if spread.mean is None else f"{spread.mean:.3f}"
         partial = "" if spread.n == spread.of else f"{spread.n} of {spread.of} folds have a value"
         return Cell(name, text + "*" * bool(partial and spread.mean is not None), spread.mean, partial, below)
 
@@ -218,17 +221,17 @@ def _cells(line: Line, intervals: Mapping[str, str]) -> tuple[Cell, ...]:
     return (
         metric("Last", "c_index_last", intervals.get("last", "")),
         metric("Best", "c_index_best", intervals.get("best", "")),
-        Cell("Optimism", sheets.signed(line.gap), line.gap),
+        Cell("Optimism", text_tables.signed(line.gap), line.gap),
         metric("Uno's C", "uno_c_selected"),
         Cell(
             "AUC 12/36/60",
-            sheets.at_months(line, "auc", 2).replace(" ", ""),
+            text_tables.at_months(line, "auc", 2).replace(" ", ""),
             line.spreads["auc_36_selected"].mean,
             "sorted by 36 months",
         ),
         Cell(ibs.name, ibs.text, ibs.value, hint),
-        Cell("Params", sheets.quantity(line.parameters), line.parameters),
-        Cell("s/fold", sheets.seconds(line.seconds), line.seconds),
+        Cell("Params", text_tables.quantity(line.parameters), line.parameters),
+        Cell("s/fold", text_tables.seconds(line.seconds), line.seconds),
     )
 
 

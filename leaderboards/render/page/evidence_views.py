@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 
 from markupsafe import Markup
 
-from ...cache.store import Memory
+from ...cache.store import Cache
 from ...ranking.across import Across
 from ...ranking.board import Board, Ranking, names_of
 from ...ranking.evidence import Evidence, how
-from .. import text_tables as sheets
+from .. import text_tables
 from ..figures.critical_difference import critical_difference
 from .inline_svg import inline_svg
 
@@ -45,26 +45,27 @@ class AcrossView:
     """Models over cohorts: the table, and the critical-difference diagram."""
 
     title: str
-    sheet: sheets.Sheet
+    table: text_tables.TextTable
     diagram: Markup
 
 
-def across_view(found: Across, key: str, memory: Memory) -> AcrossView:
+def across_view(found: Across, key: str, cache: Cache) -> AcrossView:
     """Models over cohorts, for the page. `key` starts the ids of its elements."""
-    sheet = sheets.across_sheet(found)
+    shown = text_tables.across_table(found)
     sizes = f"{len(found.models)} models on {len(found.cohorts)} cohorts"
     description = f"Critical-difference diagram: mean ranks of {sizes}"
-    drawn = memory.recall(
+    diagram = cache.get(
+        str,
         "critical-difference",
-        [key, asdict(found)],
-        lambda: inline_svg(critical_difference(found), key, description),
+        lambda: [key, asdict(found)],
+        lambda: str(inline_svg(critical_difference(found), key, description)),
     )
-    return AcrossView(sheet.title, sheet, Markup(drawn))
+    return AcrossView(shown.title, shown, Markup(diagram))
 
 
 def evidence_view(board: Board, ranking: Ranking, evidence: Evidence) -> EvidenceView:
     """The leader of a ranking against the other lines, for the page."""
-    sheet = sheets.comparison_sheet(board, ranking, evidence)
+    shown = text_tables.comparison_table(board, ranking, evidence)
     names = names_of(ranking.lines)
     ends = [abs(end) for pair in evidence.pairs for end in (pair.difference.low, pair.difference.high)]
     reach = math.ceil(100 * max([*ends, evidence.detectable or 0.01]) + 0.5) / 100
@@ -81,10 +82,10 @@ def evidence_view(board: Board, ranking: Ranking, evidence: Evidence) -> Evidenc
             place(pair.difference.low),
             place(pair.difference.high),
         )
-        for pair, row in zip(evidence.pairs, sheet.rows, strict=True)
+        for pair, row in zip(evidence.pairs, shown.rows, strict=True)
     )
     band = None if evidence.detectable is None else (place(-evidence.detectable), place(evidence.detectable))
-    told = how(evidence.resamples, leader=True) if pairs else ""
+    method = how(evidence.resamples, leader=True) if pairs else ""
     return EvidenceView(
-        names[0], evidence.verdict, told, sheet.columns[1:-1], pairs, band, f"{reach:.2f}", evidence.left_out
+        names[0], evidence.verdict, method, shown.columns[1:-1], pairs, band, f"{reach:.2f}", evidence.left_out
     )

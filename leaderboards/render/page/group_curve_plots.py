@@ -4,15 +4,20 @@ The axes are drawn once for all lines with the same follow-up (`Plot.frame`) and
 curves and its numbers at risk are kept (`Plot.curves`). Both are matplotlib's, in the same coordinates.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
 from ....survival.risk_groups import GroupCurve, GroupCurves
+from ...cache.store import Cache
+from ...ranking.board import Board
+from ...ranking.cached_evidence import cached_curves
 from ..figures import style
 from ..figures.kaplan_meier import p_text
 from .inline_svg import content
@@ -34,6 +39,26 @@ class Plot:
     frame: str
     curves: str
     words: tuple[str, ...]
+
+
+def plots(
+    boards: Sequence[Board],
+    predictions: Mapping[str, pd.DataFrame],
+    cache: Cache,
+    published: Mapping[str, GroupCurves],
+) -> dict[str, Plot]:
+    """The curves of every line's risk groups, by the experiment of its first seed that has any.
+
+    published: curves by experiment, for lines whose predictions are not here.
+    """
+    found = {}
+    for line in (line for board in boards for ranking in board.rankings for line in ranking.lines):
+        for name in line.experiments:
+            curves = cached_curves(name, predictions, cache) if name in predictions else published.get(name)
+            if curves is not None:
+                found[name] = cache.get(Plot, "plot", lambda one=curves: asdict(one), lambda one=curves: plot(one))
+                break
+    return found
 
 
 def plot(found: GroupCurves) -> Plot:

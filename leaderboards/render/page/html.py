@@ -8,18 +8,18 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ...cache.store import Memory
+from ...cache.store import NO_CACHE, Cache
 from ...ranking.across import across
-from ...ranking.board import CONTROL, IMPORTED, Board
+from ...ranking.board import BASELINE, IMPORTED, Board
 from ...rows import Problem
 from .board_views import board_view
 from .datatables import datatables
 from .evidence_views import across_view
 from .filters import choices
-from .glance import glance
 from .group_curve_plots import SIZE, Plot
 from .links import OVERVIEW, READ, board_key, line_key
 from .overall_views import overall_views
+from .overview import overview
 from .problem_groups import problem_groups
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -29,12 +29,12 @@ def html(
     boards: Sequence[Board],
     plots: Mapping[str, Plot],
     problems: Sequence[Problem] = (),
-    memory: Memory = Memory(),  # noqa: B008  # frozen, and remembers nothing
+    cache: Cache = NO_CACHE,
 ) -> str:
     """The page as text.
 
     `plots` maps experiment ids to the curves of their risk groups; lines without any say so. Names from data stay text:
-    the template escapes everything, and the content security policy forbids every script but our own. `memory` may hold
+    the template escapes everything, and the content security policy forbids every script but our own. `cache` may hold
     the figures of an earlier page.
     """
     environment = Environment(
@@ -47,14 +47,14 @@ def html(
     script = f"{datatables()}\n{(_TEMPLATES / 'page.js.jinja').read_text(encoding='utf-8').strip()}"
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     keys, links = _addresses(boards)
-    views = [board_view(board, key, links, plots, memory) for board, key in zip(boards, keys, strict=True)]
+    views = [board_view(board, key, links, plots, cache) for board, key in zip(boards, keys, strict=True)]
     shown = [item.plot for view in views for table in view.rankings for item in table.lines if item.plot is not None]
     page = environment.get_template("page.html.jinja").render(
         boards=views,
         single=len(boards) == 1,
-        glance=glance(boards, keys, links),
+        overview=overview(boards, keys, links),
         overall=overall_views(boards, keys, links),
-        across=[across_view(found, f"across{number}", memory) for number, found in enumerate(across(boards), 1)],
+        across=[across_view(found, f"across{number}", cache) for number, found in enumerate(across(boards), 1)],
         choices=choices(views),
         frames={plot.key: Markup(plot.frame) for plot in shown},
         frame_size=tuple(72 * inches for inches in SIZE),
@@ -85,7 +85,7 @@ def _totals(boards: Sequence[Board]) -> dict[str, int]:
     lines = [line for board in boards for ranking in board.rankings for line in ranking.lines]
     return {
         "cohorts": len(boards),
-        "models": len({line.model for line in lines if line.family != CONTROL}),
-        "trainings": sum(len(line.rows) for line in lines if line.family not in (CONTROL, IMPORTED)),
+        "models": len({line.model for line in lines if line.family != BASELINE}),
+        "trainings": sum(len(line.rows) for line in lines if line.family not in (BASELINE, IMPORTED)),
         "incomplete": sum(len(board.incomplete) for board in boards),
     }

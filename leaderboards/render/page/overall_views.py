@@ -9,7 +9,7 @@ from ...ranking.board import Board, Line, Ranking, names_of
 @dataclass(frozen=True)
 class Score:
     """A cell: where it leads, its C-index, its rank among `of`, how deep its tint is (percent), and whether it is below
-    the best control."""
+    the best baseline."""
 
     link: str
     value: float
@@ -20,7 +20,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Row:
+class OverallRow:
     """A model over cohorts; None where it did not run."""
 
     line: Line
@@ -34,7 +34,7 @@ class OverallView:
 
     synthetic: bool
     columns: tuple[tuple[str, str, str], ...]
-    rows: tuple[Row, ...]
+    rows: tuple[OverallRow, ...]
 
 
 def overall_views(boards: Sequence[Board], keys: Sequence[str], links: Mapping[str, str]) -> tuple[OverallView, ...]:
@@ -70,7 +70,7 @@ def _view(synthetic: bool, ranked: Sequence[tuple[Board, str, Ranking]], links: 
             cells.setdefault(key, [None] * len(ranked))[at] = _score(ranking, place, links)
     order = sorted(cells, key=lambda key: (_standing(cells[key]), lines[key].label))
     names = names_of([lines[key] for key in order])
-    rows = (Row(lines[key], name, tuple(cells[key])) for key, name in zip(order, names, strict=True))
+    rows = (OverallRow(lines[key], name, tuple(cells[key])) for key, name in zip(order, names, strict=True))
     return OverallView(synthetic, columns, tuple(rows))
 
 
@@ -82,7 +82,7 @@ def _score(ranking: Ranking, place: int, links: Mapping[str, str]) -> Score:
     line, top = ranking.lines[place], ranking.lines[0].selected.mean or 0.5
     value = line.selected.mean or 0.0
     tint = round(100 * max(0.0, value - 0.5) / max(top - 0.5, 0.02))
-    below = place in ranking.below_control
+    below = place in ranking.below_baseline
     return Score(links[line.experiments[0]], value, line.rank, len(ranking.lines), min(tint, 100), below)
 
 

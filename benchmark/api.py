@@ -1,0 +1,201 @@
+"""milsurv from Python: what the command line does for experiments, as functions that give pandas DataFrames."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import pandas as pd
+
+from ..leaderboards.predictions import read_predictions
+from ..leaderboards.publish import gather
+from ..leaderboards.ranking.pairwise import pairwise
+from ..leaderboards.render.csv_file import table_csv
+from ..names import check_choice
+from .grid import by_seed
+from .request import Request, option_name
+from .run import Display, Finished, Quiet
+from .run import run as run_request
+
+_FIELDS = {option_name(field.name).replace("-", "_"): field.name for field in fields(Request)}
+_FIRST = ("model", "cohort", "backbone", "seed", "fold", "c_index_selected", "c_index_last", "c_index_best")
+
+
+class Results(pd.DataFrame):
+    """Rows of results, one a fold; the columns are those of `result.json`.
+
+    Attributes
+    ----------
+    predictions : pandas.DataFrame
+        Out-of-fold predictions of all experiments in these rows: experiment, patient, fold, reading, time (months),
+        event, risk, risk group, and survival at the ends of the time bins.
+    folders : dict of str to Path
+        The folder of every experiment, by its id.
+    """
+
+    _metadata = ["folders"]  # noqa: RUF012  # pandas reads a plain list
+
+    @property
+    def _constructor(self):  # type: ignore[override]  # what pandas makes of a part of it keeps its class
+        return Results
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """Out-of-fold predictions, read from the experiments' folders."""
+        tables = [read_predictions(self.folders[name]).assign(experiment=name) for name in self["experiment"].unique()]
+        return pd.concat(tables, ignore_index=True)
+
+
+def run(
+    model: str,
+    cohort: str,
+    *,
+    features: str | Path | None = None,
+    labels: str | Path | None = None,
+    splits: str | Path | None = None,
+    out: str | Path = "results",
+    settings: Mapping[str, object] | None = None,
+    seeds: Sequence[int] = (0,),
+    tracking: str = "none",
+    progress: bool = True,
+    **options: object,
+) -> Results:
+    """Cross-validate a model, or a baseline, on a cohort.
+
+    Finished folds are read and not computed again: the same call goes on where it was interrupted.
+
+    Parameters
+    ----------
+    model, cohort
+        Names, as `bench list` shows them.
+    features, labels, splits
+        Folder of patch features (or `"synthetic"`), label table, folder of folds; looked for in `data` when None.
+    out
+        Folder for results.
+    settings
+        Fields of the recipe and hyperparameters of the model, such as `{"learning_rate": 1e-4, "epochs": 20}`.
+    seeds
+        Of weights, batches and the validation split: one experiment a seed.
+    tracking
+        Address of an MLflow store, `"local"` for one in `out`, or `"none"`.
+    progress
+        Whether to show progress and what was noticed in the data, in a terminal or a notebook.
+    **options
+        Every other option of `bench run`, with underscores: `backbone`, `recipe`, `folds`, `patients`, `missing`, …
+
+    Returns
+    -------
+    Results
+        A DataFrame with one row a fold, and the out-of-fold predictions as `.predictions`.
+
+    Raises
+    ------
+    milsurv.errors.UsageError
+        A name or option that is not known, or options that exclude each other.
+    milsurv.errors.DataError
+        A fault in labels, folds or features; the message names it and the remedy.
+
+    Examples
+    --------
+    >>> import milsurv
+    >>> results = milsurv.run("meanpool", "brca", features="synthetic", patients=60, folds=2, settings={"epochs": 2},
+    ...                       progress=False)
+    >>> list(results["fold"]), bool(results["c_index_selected"].between(0, 1).all())
+    ([0, 1], True)
+    >>> sorted(results.predictions["reading"].unique())
+    ['best', 'last', 'selected']
+    """
+    for name in options:
+        check_choice("option", name, _FIELDS)
+    words = {str(key): _text(value) for key, value in (settings or {}).items()}
+    given = {_FIELDS[name]: value for name, value in options.items()}
+    paths = {
+        "features_path": None if features is None else str(features),
+        "labels_path": None if labels is None else Path(labels),
+        "splits_path": None if splits is None else Path(splits),
+    }
+    first = Request(model, cohort, settings=words, out=Path(out), **paths, **given)  # type: ignore[arg-type]
+    display = _display(progress)
+    requests = by_seed(first, ",".join(map(str, seeds)))
+    return _results(
+        [run_request(request, display, None if tracking == "local" else tracking) for request in requests], Path(out)
+    )
+
+
+def leaderboard(results: str | Path | Sequence[str | Path] = "results") -> pd.DataFrame:
+    """The boards of everything in one or several folders of results.
+
+    Parameters
+    ----------
+    results
+        Folders that `run` or `bench run` wrote, or entries.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a ranked line (`status` ranked), best first within its cohort and folds, with the mean C-index over folds
+        (`c_index_selected_mean`), its 95 % interval (`…_low`, `…_high`), and how far it lies behind the first.
+
+    Raises
+    ------
+    milsurv.errors.RowError
+        A folder does not exist.
+    """
+    return pd.read_csv(io.StringIO(table_csv(gather(_folders(results)).boards)))
+
+
+def compare(results: str | Path | Sequence[str | Path], cohort: str, models: Sequence[str] = ()) -> pd.DataFrame:
+    """Compare lines of a cohort in pairs, over the same patients and folds.
+
+    Parameters
+    ----------
+    results
+        Folders that `run` or `bench run` wrote, or entries.
+    cohort
+        Its name.
+    models
+        Two models, lines or experiments; one for all its pairs; none for all pairs. p-values are adjusted for all
+        pairs that one call compares.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a pair: the difference of mean C-indices (first minus second) with its 95 % interval, p-values of the
+        paired bootstrap and of the corrected t-test, the smallest difference that could be shown, and the verdict.
+
+    Raises
+    ------
+    milsurv.errors.RowError
+        A folder does not exist, or a name is on no board.
+    """
+    found = gather(_folders(results), evidence=False)
+    tables = pairwise(found.boards, found.predictions, cohort, tuple(models), found.published)
+    return pd.json_normalize([{"folds": t.folds_name, **pair} for t in tables for pair in t.as_json()["pairs"]])  # type: ignore[attr-defined]
+
+
+def _results(finished: Sequence[Finished], out: Path) -> Results:
+    rows = [row.to_json() for result in finished for row in result.rows]
+    columns = dict.fromkeys([*_FIRST, *(column for row in rows for column in row)])
+    table = Results(rows, columns=list(columns))
+    table.folders = {result.experiment.id: out / "experiments" / result.experiment.id for result in finished}
+    return table
+
+
+def _folders(results: str | Path | Sequence[str | Path]) -> list[Path]:
+    paths = [Path(results)] if isinstance(results, str | Path) else [Path(path) for path in results]
+    return [inside if (inside := path / "experiments").is_dir() else path for path in paths]
+
+
+def _display(progress: bool) -> Display:
+    if not progress:
+        return Quiet()
+    from .cli.console import Terminal
+
+    return Terminal()
+
+
+def _text(value: object) -> str:
+    """A setting as the command line takes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,84 @@
+"""The options that every command with a request shares, each declared once: type and default are those of `Request`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from inspect import Parameter, Signature, signature
+from typing import Any, TypeVar
+
+from ..request import Request
+from . import options as o
+
+OPTIONS: dict[str, Any] = {
+    "backbone": o.Backbone,
+    "features_path": o.Features,
+    "labels_path": o.LabelsFile,
+    "splits_path": o.SplitsFolder,
+    "data": o.Data,
+    "out": o.Out,
+    "recipe": o.RecipeName,
+    "endpoint": o.Endpoint,
+    "columns": o.Columns,
+    "magnification": o.Magnification,
+    "patch_px": o.PatchPx,
+    "coords": o.Coords,
+    "covariates": o.Covariates,
+    "folds": o.Folds,
+    "repeats": o.Repeats,
+    "split_by": o.SplitBy,
+    "slides": o.Slides,
+    "device": o.Device,
+    "missing": o.Missing,
+    "unusable_times": o.UnusableTimes,
+    "strength": o.Strength,
+    "patients": o.Patients,
+    "cohort_seed": o.CohortSeed,
+}
+"""The option of every field of `Request` that is taken as it is; the others (`model`, `settings`, …) are composed."""
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def with_request_options(command: Command) -> Command:
+    """Give a command, which takes them as `**shared`, all of `OPTIONS` that it does not declare itself."""
+    own = [p for p in signature(command, eval_str=True).parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
+    named = {parameter.name for parameter in own}
+    shared = [
+        Parameter(_parameter(field.name), Parameter.KEYWORD_ONLY, default=field.default, annotation=option)
+        for field in fields(Request)
+        if (option := OPTIONS.get(field.name)) and _parameter(field.name) not in named
+    ]
+    needed = [parameter for parameter in own if parameter.default is Parameter.empty]
+    rest = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in own if p.default is not Parameter.empty]
+    everything = [*needed, *shared, *rest]
+    command.__signature__ = Signature(everything)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in everything}
+    return command
+
+
+def request_from(
+    model: str, cohort: str, shared: Mapping[str, Any], settings: Sequence[str] | None = None, **short: object
+) -> Request:
+    """The request of these options. `settings` are `KEY=VALUE`; `short` are options that stand for one.
+
+    Errors: `UsageError` for a setting that is no `KEY=VALUE`.
+    """
+    values = {field: shared[_parameter(field)] for field in OPTIONS if _parameter(field) in shared}
+    return Request(model, cohort, settings=parse_settings(settings, **short), **values)
+
+
+def _parameter(field: str) -> str:
+    """What a command calls a field of `Request`: `labels_path` is `labels`."""
+    return field.removesuffix("_path")
+
+
+def parse_settings(pairs: Sequence[str] | None, **short: object) -> dict[str, str]:
+    """`KEY=VALUE` pairs, and options that stand for one, as settings. Errors: `UsageError` for another form."""
+    from ...errors import UsageError
+
+    found = {key: str(value) for key, value in short.items() if value is not None}
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {pair}: expected KEY=VALUE")
+        found[key.replace("-", "_")] = value
+    return found

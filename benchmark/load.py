@@ -1,0 +1,222 @@
+"""From a request to its data and its experiment: labels, folds and features are read and checked, each once.
+
+Every mistake in the data is found here, before anything is trained.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..datasets import backbones
+from ..datasets.bags import Bags
+from ..datasets.cohort import Cohort
+from ..datasets.features.opening import open_features
+from ..datasets.features.reader import Reader
+from ..datasets.folds.read import read_splits, stratified_folds
+from ..datasets.folds.site_preserving import site_preserving_folds
+from ..datasets.folds.split import Folds
+from ..datasets.labels.columns import parse_columns
+from ..datasets.labels.link_slides import attach_slides
+from ..datasets.labels.read import Labels, read_labels
+from ..datasets.labels.several_slides import Units, select_slides
+from ..datasets.layout import find_features, find_labels, find_splits
+from ..datasets.simulated.cohort import draw_twin
+from ..errors import DataError, UsageError
+from .baselines.fit import check_baseline, covariates_of
+from .cohort_data import CohortData
+from .experiment import Experiment
+from .request import SIMULATED, Request
+from .resolve import Resolved, resolve, strength_of
+
+SIMULATED_BACKBONE = "uni2-h"
+"""Whose width a simulated cohort has when none is named."""
+SIMULATED_CELLS = 2.0
+"""Mean 5x patches of a simulated slide; few, so that a first experiment takes two minutes and not an hour."""
+PLANTED_BACKBONE, PLANTED_DIM, PLANTED_CELLS = "planted", 64, 2.5
+"""Of `planted-…` cohorts where no backbone is named: its name, its width, and the mean 5x patches of their slides."""
+
+Counter = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the labels, the folds (None: make some) and the features (None: there are none) of a request lie."""
+
+    labels: Path
+    splits: Path | None
+    features: Path | None
+
+
+def load(
+    request: Request, simulating: Counter | None = None, checking: Counter | None = None
+) -> tuple[Experiment, CohortData]:
+    """Read and check everything that a request names, and name its experiment.
+
+    Parameters
+    ----------
+    simulating, checking
+        Called with (done, total) while a cohort is simulated, and while slides are looked at.
+
+    Raises
+    ------
+    UsageError
+        The request cannot be carried out as it was made.
+    DataError
+        A fault in labels, folds or features.
+    """
+    resolved = resolve(request)
+    baseline = resolved.baseline
+    counts = baseline is not None and baseline.counts_patches
+    trained = baseline is None
+    places = _locate(request, resolved.cohort, simulating, needs_features=trained or counts)
+    columns = parse_columns(request.columns) if request.columns else None
+    unusable = "drop" if request.unusable_times == "drop" else "error"
+    labels = read_labels(places.labels, resolved.cohort, unusable, request.endpoint, columns)
+    # A baseline opens features only to count patches, to leave out whom models leave out, or to learn slides' names.
+    reader = None
+    if places.features and (trained or counts or request.missing == "drop" or labels.without_slides):
+        reader = _open(request, places.features, labels)
+    if reader is not None and labels.without_slides:
+        labels = attach_slides(labels, reader.slides)
+    folds = _folds(request, places, labels)
+    units = _units(labels, request.slides, needs_slides=trained or reader is not None)
+    data = CohortData(labels, folds, units, left_out=dict(labels.excluded))
+    findings = (*labels.findings, *folds.findings, *units.findings)
+    if reader is not None and (trained or counts or request.missing == "drop"):
+        scales = resolved.magnifications or ([max(reader.magnifications)] if counts else reader.magnifications)
+        missing = "drop" if request.missing == "drop" else "error"
+        bags = Bags(reader, units.labels.patients, scales, missing=missing, places=resolved.needs_places)
+        findings = (*findings, *bags.check(checking))
+        data = replace(data, bags=bags, dim=reader.dim)
+        if bags.absent:
+            left_out = {**data.left_out, **dict.fromkeys(bags.absent, "no slide with usable features")}
+            data = replace(data.without(bags.absent), left_out=left_out)
+            _check_deaths(data)
+    data = replace(data, findings=findings, patches=_count_patches(data) if counts else None)
+    if baseline is not None:
+        check_baseline(baseline.name, data, covariates_of(resolved.hyperparameters))
+    return _experiment(request, resolved, data, reader if trained or counts else None), data
+
+
+def _experiment(request: Request, resolved: Resolved, data: CohortData, reader: Reader | None) -> Experiment:
+    trained = resolved.baseline is None
+    return Experiment(
+        model=resolved.method.name,
+        hyperparameters=resolved.hyperparameters,
+        cohort=resolved.cohort.name,
+        cohort_version=resolved.cohort.version,
+        backbone=reader.backbone if reader is not None and trained else None,
+        magnifications=resolved.magnifications,
+        recipe=resolved.recipe,
+        endpoint=request.endpoint,
+        slides=request.slides,
+        folds_name=data.folds.name,
+        n_folds=len(data.folds.splits),
+        seed=resolved.seed,
+        device=resolved.device,
+        labels_fingerprint=data.units.labels.fingerprint,
+        folds_fingerprint=data.folds.fingerprint,
+        features_fingerprint=reader.fingerprint(data.bags.slides) if reader and data.bags else None,
+        missing=request.missing,
+        synthetic=data.labels.synthetic,
+    )
+
+
+def _open(request: Request, features: Path, labels: Labels) -> Reader:
+    """The features of these labels. Errors: `UsageError` where one is simulated and the other measured; `DataError`."""
+    reader = open_features(
+        features,
+        request.backbone,
+        magnification=request.magnification,
+        patch_px=request.patch_px,
+        coords=request.coords,
+    )
+    if labels.synthetic != reader.synthetic:
+        raise UsageError("simulated features belong to simulated labels only: measured and simulated data never mix")
+    return reader
+
+
+def _folds(request: Request, places: Places, labels: Labels) -> Folds:
+    """The outer folds: those given, else folds of our own, which do not depend on the seed: seeds share their folds."""
+    if places.splits:
+        return read_splits(places.splits, labels)
+    make = site_preserving_folds if request.split_by == "site" else stratified_folds
+    return make(labels, request.folds, repeats=request.repeats)
+
+
+def _units(labels: Labels, mode: str, needs_slides: bool) -> Units:
+    """What a bag is. A table that names no slides can still be scored by patient where no features are read."""
+    if labels.without_slides and mode == "concat" and not needs_slides:
+        return Units(mode, labels, {patient.id: patient.id for patient in labels.patients}, ())
+    return select_slides(labels, mode)
+
+
+def _count_patches(data: CohortData) -> dict[str, int]:
+    """Patches by who is scored."""
+    assert data.bags is not None
+    by_slide = data.units.level == "slide"
+    counts = dict.fromkeys(data.units.owner if by_slide else data.units.owner.values(), 0)
+    for unit, patient in data.units.owner.items():
+        counts[unit if by_slide else patient] += sum(data.bags.lengths(unit).values())
+    return counts
+
+
+def _locate(request: Request, cohort: Cohort, simulating: Counter | None, needs_features: bool) -> Places:
+    """Where labels, folds and features lie: as given, else by the convention of the data folder."""
+    if request.simulated:
+        folder = _simulate(request, cohort, simulating)
+        return Places(folder / "labels.csv", None, folder / "features")
+    lacks = request.labels_path is None or (needs_features and request.features_path is None)
+    if not request.data.is_dir() and lacks:
+        raise UsageError(
+            f"no data for {cohort.name}: there is no folder {request.data}/. Give --labels FILE and --features FOLDER "
+            f"(and --splits FOLDER), or --data FOLDER that holds {cohort.name}/labels.csv and {cohort.name}/features/, "
+            "or try everything without data with --features synthetic"
+        )
+    given = {"labels": request.labels_path, "splits": request.splits_path, "features": request.features_path}
+    for option, path in given.items():
+        if path is not None and not Path(path).exists():
+            raise UsageError(f"--{option} {path}: there is no such file or folder")
+    labels = request.labels_path or find_labels(request.data, cohort.name)
+    features = Path(request.features_path) if request.features_path else find_features(request.data, cohort.name)
+    if features is None and needs_features:
+        raise UsageError(
+            f"no features of {cohort.name} in {request.data}: looked for {request.data / cohort.name / 'features'}. "
+            "Give --features FOLDER, or try without data with --features synthetic"
+        )
+    # Folds found beside other labels than those given would be the wrong ones; where others are asked for, any would.
+    others = request.labels_path is not None or request.split_by != "event" or request.repeats > 1
+    splits = request.splits_path or (None if others else find_splits(request.data, cohort.name))
+    return Places(labels, splits, features)
+
+
+def _simulate(request: Request, cohort: Cohort, simulating: Counter | None) -> Path:
+    """The folder of the simulated cohort; every strength, size and draw has one of its own."""
+    strength = strength_of(request)
+    of_its_own = cohort.planted is not None and request.backbone is None
+    backbone = PLANTED_BACKBONE if of_its_own else backbones.get(request.backbone or SIMULATED_BACKBONE).name
+    name = f"{cohort.name}-{backbone}-{strength}" + (f"-{request.patients}" if request.patients else "")
+    name += f"-draw{request.cohort_seed}" if request.cohort_seed else ""
+    return draw_twin(
+        cohort,
+        backbone,
+        request.out / SIMULATED / name,
+        seed=request.cohort_seed,
+        strength=strength,
+        patients=request.patients,
+        cells=PLANTED_CELLS if cohort.planted else SIMULATED_CELLS,
+        dim=PLANTED_DIM if of_its_own else None,
+        progress=simulating,
+    )
+
+
+def _check_deaths(data: CohortData) -> None:
+    """Errors: `DataError` where nobody in the training or test set of a fold died any more."""
+    died = {patient.id for patient in data.labels.patients if patient.event}
+    for split in data.folds.splits:
+        for name, ids in (("training", split.train), ("test", split.test)):
+            if not died & set(ids):
+                raise DataError(
+                    f"fold {split.fold}: nobody in the {name} set died once patients without features are left out "
+                    f"({len(ids)} patients remain). Extract the missing features or use other folds"
+                )

@@ -1,0 +1,108 @@
+"""The request: what a user asks for, in the words of `bench run`, before anything is looked up or read."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from ..datasets import cohorts
+
+SIMULATED = "synthetic"
+"""The word that `--features` takes for a simulated cohort."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One experiment as a user asks for it. Every field but the first two is an option of `bench run`.
+
+    Parameters
+    ----------
+    model, cohort
+        Names of the registries; a baseline counts as a model.
+    backbone
+        A name, or None where the features say it.
+    features_path
+        A folder, `synthetic`, or None to look in `data`.
+    labels_path, splits_path
+        A label table and a folder of folds, or None to look in `data` (without folds there, they are made).
+    data, out
+        The data folder, and where results go.
+    recipe
+        How a model is trained, by name.
+    settings
+        `key=value` pairs as text: fields of the recipe, hyperparameters, or the penalty of a baseline.
+    endpoint
+        `os`, `dss`, `pfi` or `dfi`, where the table has it.
+    columns
+        What the columns of another table hold.
+    magnification, patch_px, coords
+        Of the features, where their files do not say it.
+    covariates
+        Of clinical-cox, joined by commas; None for its default.
+    folds, repeats, split_by
+        Outer folds to make where none are given: how many, how often, and whether `event` (stratified) or `site` (no
+        tissue source site in two parts) decides.
+    slides
+        How several slides of a patient count, out of `several_slides.MODES`.
+    device
+        `cpu`, `cuda` or `auto`.
+    missing, unusable_times
+        What to do about patients without features, and about times that are missing or not above zero: `error` or
+        `drop`.
+    strength, patients, cohort_seed
+        Of a simulated cohort: the hazard (a word or a number), how many patients, and which draw.
+    seed
+        Of weights, batches and the validation split, see `Experiment`.
+    """
+
+    model: str
+    cohort: str
+    backbone: str | None = None
+    features_path: str | None = None
+    labels_path: Path | None = None
+    splits_path: Path | None = None
+    data: Path = Path("data")
+    out: Path = Path("results")
+    recipe: str = "default"
+    settings: Mapping[str, str] = field(default_factory=dict)
+    endpoint: str = "os"
+    columns: str | None = None
+    magnification: int | None = None
+    patch_px: int | None = None
+    coords: Path | None = None
+    covariates: str | None = None
+    folds: int = 5
+    repeats: int = 1
+    split_by: str = "event"
+    slides: str = "concat"
+    device: str = "auto"
+    missing: str = "error"
+    unusable_times: str = "error"
+    strength: str | None = None
+    patients: int | None = None
+    cohort_seed: int = 0
+    seed: int = 0
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the cohort is simulated: by name, or because `--features synthetic` asks for it."""
+        by_name = cohorts.get(self.cohort).planted is not None
+        return self.features_path == SIMULATED or (by_name and self.features_path is None and self.labels_path is None)
+
+    @property
+    def command(self) -> str:
+        """The `bench run` command that gives these numbers again; defaults are left out, and so is `--out`."""
+        words = ["bench", "run", "--model", self.model, "--cohort", self.cohort]
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if option.name in ("model", "cohort", "settings", "out") or value == option.default:
+                continue
+            words += [f"--{option_name(option.name)}", str(value)]
+        for key, value in sorted(self.settings.items()):
+            words += ["--set", f"{key}={value}"]
+        return shlex.join(words)
+
+
+def option_name(field_name: str) -> str:
+    """What the command line calls a field of `Request`: `labels_path` is `--labels`, `seed` is `--seeds`."""
+    return "seeds" if field_name == "seed" else field_name.removesuffix("_path").replace("_", "-")

@@ -1,0 +1,214 @@
+"""From the words of a request to what they name: registries are looked up and settings parsed, nothing is read."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from ..datasets import backbones, cohorts
+from ..datasets.cohort import Cohort
+from ..datasets.labels.several_slides import MODES
+from ..datasets.simulated.cohort import STRENGTHS
+from ..errors import UsageError
+from ..models import registry
+from ..models.spec import ModelSpec
+from ..names import check_choice
+from .baselines.covariates import KNOWN
+from .baselines.registry import BASELINES, DEFAULT_COVARIATES, Baseline
+from .recipe import RECIPES, Recipe, change
+from .request import Request
+from .training.device import device_of
+from .training.losses import LOSSES
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a request names.
+
+    method: a model of the registry, or a baseline.
+    hyperparameters: every one of them, after the request's settings.
+    recipe: how the model is trained; None for a baseline, which is fitted once.
+    magnifications: the scales that are read; none for a baseline.
+    device: `cpu` or `cuda`.
+    """
+
+    method: ModelSpec | Baseline
+    cohort: Cohort
+    hyperparameters: Mapping[str, object]
+    recipe: Recipe | None
+    magnifications: tuple[int, ...]
+    device: str
+    seed: int
+
+    @property
+    def baseline(self) -> Baseline | None:
+        """The baseline, or None where a model is trained."""
+        return self.method if isinstance(self.method, Baseline) else None
+
+    @property
+    def needs_places(self) -> bool:
+        """Whether the model needs to know where patches lie."""
+        return isinstance(self.method, ModelSpec) and self.method.places
+
+
+def resolve(request: Request) -> Resolved:
+    """Look up everything that a request names.
+
+    Raises
+    ------
+    UsageError
+        A name that no registry holds, a setting that does not fit, or options that exclude each other.
+    """
+    check_model(request.model)
+    cohort = cohorts.get(request.cohort)
+    _check_options(request)
+    if request.model in BASELINES:
+        baseline = BASELINES[request.model]
+        return Resolved(
+            method=baseline,
+            cohort=cohort,
+            hyperparameters=_baseline_settings(baseline, request),
+            recipe=None,
+            magnifications=(),
+            device="cpu",
+            seed=request.seed if baseline.seeded else 0,
+        )
+    spec = registry.get(request.model)
+    if request.covariates is not None:
+        raise UsageError(f"--covariates are those of the baseline clinical-cox; {spec.name} reads patches")
+    recipe, hyperparameters = model_settings(spec, request.recipe, request.settings)
+    _check_build(spec, hyperparameters)
+    return Resolved(
+        method=spec,
+        cohort=cohort,
+        hyperparameters=dict(sorted(hyperparameters.items())),
+        recipe=recipe,
+        magnifications=spec.reads(hyperparameters),
+        device=device_of(request.device),
+        seed=request.seed,
+    )
+
+
+def check_model(name: str) -> None:
+    """Errors: `UsageError` for a name that is neither a model nor a baseline."""
+    check_choice("model", name, (*registry.MODELS, *BASELINES))
+
+
+def model_settings(spec: ModelSpec, recipe_name: str, settings: Mapping[str, str]) -> tuple[Recipe, dict[str, object]]:
+    """The recipe and every hyperparameter of a model, after `settings` changed some of them.
+
+    Errors: `UsageError` for an unknown key or a value that does not fit.
+    """
+    check_choice("recipe", recipe_name, RECIPES)
+    recipe = RECIPES[recipe_name]
+    hyper = dict(spec.reference_defaults if recipe_name == "reference" else spec.defaults)
+    if "scale" in settings and spec.family != "single-scale":
+        scales = ", ".join(f"{m}x" for m in spec.scales)
+        raise UsageError(f"{spec.name} reads {scales} together; --scale is for single-scale models")
+    of_recipe = {field.name for field in fields(Recipe)} - {"name"}
+    for key in settings:
+        check_choice("setting", key, [*sorted(of_recipe), *sorted(hyper)])
+    try:
+        recipe = change(recipe, {key: text for key, text in settings.items() if key in of_recipe})
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    check_choice("loss", recipe.loss, LOSSES)
+    hyper |= {key: _parsed(key, text, hyper[key]) for key, text in settings.items() if key not in of_recipe}
+    if hyper.get("scale", 20) not in (5, 10, 20):
+        raise UsageError(f"scale={hyper['scale']}: the magnifications are 5, 10 and 20")
+    if "dropout-in-eval" in recipe.faults:
+        if "attention_dropout_in_eval" not in hyper:
+            raise UsageError(f"the fault dropout-in-eval needs attention with dropout, which {spec.name} has not")
+        hyper["attention_dropout_in_eval"] = True
+    return recipe, hyper
+
+
+def _parsed(key: str, text: str, like: object) -> object:
+    """A hyperparameter given as text, of the type of its default."""
+    if isinstance(like, bool):
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        raise UsageError(f"{key}={text}: expected true or false")
+    try:
+        if isinstance(like, int):
+            return int(text)
+        return float(text) if isinstance(like, float) else text
+    except ValueError as error:
+        raise UsageError(f"{key}={text}: expected {type(like).__name__}") from error
+
+
+def _check_build(spec: ModelSpec, hyperparameters: Mapping[str, object]) -> None:
+    """Errors: `UsageError` when the model refuses its hyperparameters."""
+    try:
+        spec.build(dim=32, n_out=4, **hyperparameters)
+    except (ValueError, TypeError, RuntimeError, AssertionError) as error:
+        raise UsageError(f"{spec.name} cannot be built with {dict(hyperparameters)}: {error}") from error
+
+
+def _baseline_settings(baseline: Baseline, request: Request) -> dict[str, object]:
+    """The hyperparameters of a baseline: the penalty of its ridge, and the covariates of clinical-cox."""
+    if request.recipe != "default":
+        raise UsageError(f"{baseline.name} is not trained by epochs: leave --recipe out")
+    unknown = [key for key in request.settings if key != "penalty" or baseline.penalty is None]
+    if unknown:
+        takes = "--set penalty=… (of its ridge) alone" if baseline.penalty is not None else "no setting"
+        raise UsageError(f"{baseline.name} is not trained by epochs and takes {takes}: leave {', '.join(unknown)} out")
+    if request.covariates is not None and baseline.name != "clinical-cox":
+        raise UsageError(f"--covariates are those of clinical-cox; {baseline.name} has none")
+    hyper: dict[str, object] = {}
+    if baseline.penalty is not None:
+        hyper["penalty"] = _penalty(request.settings.get("penalty"), baseline.penalty)
+    if baseline.name == "clinical-cox":
+        text = ",".join(DEFAULT_COVARIATES) if request.covariates is None else request.covariates
+        covariates = [word.strip() for word in text.split(",") if word.strip()]
+        for covariate in covariates:
+            check_choice("covariate", covariate, KNOWN)
+        if not covariates or len(set(covariates)) < len(covariates):
+            raise UsageError(f"--covariates {request.covariates}: name at least one, each once")
+        hyper["covariates"] = ",".join(covariates)
+    return hyper
+
+
+def _penalty(text: str | None, default: float) -> float:
+    try:
+        penalty = default if text is None else float(text)
+    except ValueError:
+        penalty = -1.0
+    if not 0 <= penalty < math.inf:
+        raise UsageError(f"penalty={text}: a ridge penalty is a number from 0 on")
+    return penalty
+
+
+def _check_options(request: Request) -> None:
+    """Errors: `UsageError` for a word that an option does not know, and for options of simulated cohorts elsewhere."""
+    if request.backbone is not None and request.simulated:
+        backbones.get(request.backbone)
+    check_choice("missing", request.missing, ("error", "drop"))
+    check_choice("unusable-times", request.unusable_times, ("error", "drop"))
+    check_choice("slides", request.slides, MODES)
+    check_choice("split-by", request.split_by, ("event", "site"))
+    if request.splits_path and (request.split_by != "event" or request.repeats > 1):
+        raise UsageError("--splits names the folds, --split-by and --repeats make others: give one of them")
+    strength_of(request)
+    if request.simulated and (request.labels_path or request.splits_path):
+        raise UsageError("a simulated cohort has its own patients; leave --labels and --splits out")
+    shaped = request.strength is not None or request.patients is not None or request.cohort_seed
+    if not request.simulated and shaped:
+        raise UsageError(
+            "--strength, --patients and --cohort-seed shape a simulated cohort: one named planted-…, or "
+            "--features synthetic"
+        )
+
+
+def strength_of(request: Request) -> str | float:
+    """The strength of a simulated hazard, a word or a number. Errors: `UsageError`."""
+    crossed = cohorts.get(request.cohort).planted == "cross"
+    strength = request.strength or ("stronger" if crossed else "strong")
+    if strength in STRENGTHS:
+        return strength
+    try:
+        number = float(strength)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 10:
+        raise UsageError(f"--strength {strength}: expected {', '.join(STRENGTHS)} or a number from 0 to 10")
+    return number

@@ -1,0 +1,225 @@
+"""Requests become results: load, cross-validate, log to MLflow. What `bench run`, `bench ablate` and Python do."""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..datasets.findings import Finding
+from ..errors import CannotWrite, DataError, UsageError
+from ..leaderboards.result_row import READINGS, ResultRow
+from .cross_validate import Watcher, cross_validate, validation_split
+from .experiment import Experiment
+from .load import load
+from .recipe import epochs_of
+from .request import Request
+from .resolve import resolve
+from .results.provenance import code_version, hardware, libraries
+from .results.tracking import Tracker, local_store
+
+
+class Display(Protocol):
+    """Whoever shows what happens; `console.Terminal` is one."""
+
+    def warn(self, text: str) -> None:
+        """Say something that should be read."""
+        ...
+
+    def fail(self, text: str) -> None:
+        """Say why something cannot go on."""
+        ...
+
+    def findings(self, found: Sequence[Finding]) -> None:
+        """Say what was noticed in the data."""
+        ...
+
+    def counting(self, title: str) -> AbstractContextManager[Callable[[int, int], None]]:
+        """Count something up, by calls with (done, total)."""
+        ...
+
+    def training(self, title: str, folds: int, epochs: int) -> AbstractContextManager[Watcher]:
+        """Follow folds and their epochs."""
+        ...
+
+
+class Quiet:
+    """Shows nothing; what should be read becomes a Python warning."""
+
+    def warn(self, text: str) -> None:
+        """Say something that should be read."""
+        warnings.warn(text, stacklevel=2)
+
+    fail = warn
+
+    def findings(self, found: Sequence[Finding]) -> None:
+        """Show nothing: findings are kept in `remarks.json`."""
+
+    @contextmanager
+    def counting(self, title: str) -> Iterator[Callable[[int, int], None]]:
+        """Count nothing."""
+        yield lambda done, total: None
+
+    @contextmanager
+    def training(self, title: str, folds: int, epochs: int) -> "Iterator[Watcher]":
+        """Only count folds."""
+        yield _FoldCount()
+
+
+class _FoldCount:
+    done = 0
+
+    def epoch(self, fold: int, epoch: int, line: Mapping[str, float | int | None]) -> None:
+        pass
+
+    def fold(self, fold: int, row: ResultRow, computed: bool) -> None:
+        self.done += 1
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An experiment and the rows of its folds."""
+
+    experiment: Experiment
+    rows: list[ResultRow]
+
+    @property
+    def complete(self) -> bool:
+        """True when no fold failed."""
+        return all(row.finished for row in self.rows)
+
+    def mean(self, column: str) -> float | None:
+        """The mean over all folds; None when one of them has no value, since fewer folds are another number."""
+        values = [value for row in self.rows if (value := row.score(column)) is not None]
+        return sum(values) / len(values) if len(values) == self.experiment.n_folds else None
+
+    def summary(self) -> dict[str, object]:
+        """What `--json` prints.
+
+        Metrics without a value are null, and `why` says why; a mean is null unless every fold has a value.
+        """
+        return {
+            "experiment": self.experiment.id,
+            "model": self.experiment.model,
+            "cohort": self.experiment.cohort,
+            "backbone": self.experiment.backbone,
+            "synthetic": self.experiment.synthetic,
+            "seed": self.experiment.seed,
+            "folds": [row.summary() for row in self.rows],
+            "mean": {reading: self.mean(f"c_index_{reading}") for reading in READINGS},
+            "oracle": self.mean("oracle_c_index"),
+        }
+
+
+def plan(request: Request) -> dict[str, object]:
+    """What a request would run, without writing anything. Errors: those of `load`."""
+    resolved = resolve(request)
+    recipe = resolved.recipe
+    planned: dict[str, object] = {
+        "model": resolved.method.name,
+        "cohort": resolved.cohort.name,
+        "backbone": (request.backbone or "as found") if recipe else None,
+        "scales": ", ".join(map(str, resolved.magnifications)) or None,
+        "loss": recipe.loss if recipe else None,
+        "recipe": recipe.name if recipe else None,
+        "epochs": (recipe.epochs or f"{recipe.steps} steps") if recipe else None,
+        "seed": resolved.seed,
+        "device": resolved.device,
+    }
+    if request.simulated:
+        return planned | {"folds": request.folds, "experiment": "known once the cohort is simulated"}
+    experiment, data = load(request)
+    return planned | {
+        "backbone": experiment.backbone,
+        "folds": experiment.n_folds,
+        "patients": len(data.labels.patients),
+        "experiment": experiment.id,
+    }
+
+
+def run(request: Request, display: Display, tracking: str | None = None) -> Finished:
+    """Load and cross-validate one experiment into `request.out`.
+
+    Parameters
+    ----------
+    display
+        Shows progress, and what was noticed on the way.
+    tracking
+        Address of the MLflow store; None for one in `request.out`, `none` for no record.
+
+    Raises
+    ------
+    UsageError, DataError, CannotWrite
+        As `load` and `cross_validate` do.
+    """
+    with (
+        display.counting(f"simulating {request.cohort}") as simulating,
+        display.counting("looking at slides") as checking,
+    ):
+        experiment, data = load(request, simulating, checking)
+    display.findings(data.findings)
+    address = local_store(request.out) if tracking is None else tracking
+    tracker = Tracker(address, request.out, *_described(experiment, request.command), display.warn)
+    splits, epochs = data.folds.splits, 1
+    if experiment.recipe is not None:
+        epochs = epochs_of(experiment.recipe, len(validation_split(experiment, data, splits[0])[0]))
+    with display.training(f"{experiment.model} on {experiment.cohort}", len(splits), epochs) as watcher:
+        try:
+            rows = cross_validate(experiment, data, request.out, request.command, watcher, tracker)
+        except KeyboardInterrupt:
+            display.warn(
+                f"interrupted; {watcher.done} of {len(splits)} folds are kept. The same command goes on from there"
+            )
+            raise
+    versions = sorted({str(row.code_version) for row in rows})
+    if len(versions) > 1:
+        display.warn(f"folds of {experiment.id} were computed by different versions: {', '.join(versions)}")
+    return Finished(experiment, rows)
+
+
+def run_all(
+    requests: Sequence[Request], display: Display, tracking: str | None = None
+) -> tuple[list[Finished], list[dict[str, str]]]:
+    """Run a grid. A cell that cannot run is reported and listed, and the others still run.
+
+    Returns what finished, and for every cell that could not run its `command` and the `error`.
+    """
+    for request in requests:  # a wrong name ends the command before the first hour of computing
+        resolve(request)
+    finished, failures = [], []
+    for request in requests:
+        try:
+            finished.append(run(request, display, tracking))
+        except CannotWrite:
+            raise
+        except (DataError, UsageError) as error:
+            display.fail(f"{request.command}: {error}")
+            failures.append({"command": request.command, "error": str(error)})
+    return finished, failures
+
+
+def _described(experiment: Experiment, command: str) -> tuple[dict[str, object], dict[str, str]]:
+    """(parameters, tags) for MLflow."""
+    parameters: dict[str, object] = {
+        key: value
+        for key, value in vars(experiment).items()
+        if key not in ("recipe", "hyperparameters") and value not in (None, ())
+    }
+    if experiment.recipe is not None:
+        parameters |= {f"recipe.{key}": value for key, value in vars(experiment.recipe).items()}
+    parameters |= {f"model.{key}": value for key, value in experiment.hyperparameters.items()}
+    tags = {
+        "milsurv.experiment": experiment.id,
+        "model": experiment.model,
+        "cohort": experiment.cohort,
+        "synthetic": str(experiment.synthetic).lower(),
+        "labels": experiment.labels_fingerprint,
+        "folds": experiment.folds_fingerprint,
+        "code": code_version(),
+        "hardware": hardware(experiment.device),
+        "command": command,
+        **{f"version.{name}": number for name, number in libraries().items()},
+    }
+    if experiment.features_fingerprint:
+        tags["features"] = experiment.features_fingerprint
+    return parameters, tags | ({"backbone": experiment.backbone} if experiment.backbone else {})
