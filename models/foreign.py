@@ -52,7 +52,7 @@ def _of_module(name: str) -> ModelSpec:
     source = hashlib.sha256(Path(inspect.getfile(found)).read_bytes()).hexdigest()[:10]
 
     def build(dim: int, n_out: int, *, scale: int, source: str, **hyperparameters: object) -> nn.Module:
-        return PerBag(found(dim, n_out, **hyperparameters), scale)
+        return PerBag(_built(name, lambda: found(dim, n_out, **hyperparameters)), scale)
 
     return _spec(name, found, 2, build, source, f"{module}, {attribute}")
 
@@ -61,10 +61,13 @@ def _of_torchmil(name: str) -> ModelSpec:
     found = _imported(name, "torchmil.models", name.partition(":")[2], "; pip install 'milsurv[torchmil]'")
     takes = inspect.signature(found.forward).parameters
     if missing := {k for k, p in takes.items() if p.default is p.empty} - {"self", "X", "adj"}:
-        raise UsageError(f"'{name}' needs {', '.join(sorted(missing))} beside the patches, which is not given to models")
+        raise UsageError(
+            f"'{name}' needs {', '.join(sorted(missing))} beside the patches, which is not given to models"
+        )
 
     def build(dim: int, n_out: int, *, scale: int, source: str, **hyperparameters: object) -> nn.Module:
-        return _TorchMIL(found(in_shape=(dim,), **hyperparameters), n_out, scale, "adj" in takes, "mask" in takes)
+        model = _built(name, lambda: found(in_shape=(dim,), **hyperparameters))
+        return _TorchMIL(model, n_out, scale, "adj" in takes, "mask" in takes)
 
     reference = "torchmil: Castro-Macías et al. 2025, and the paper named in its documentation."
     spec = _spec(name, found, 1, build, f"torchmil {version('torchmil')}", reference)
@@ -84,6 +87,13 @@ def _imported(name: str, module: str, attribute: str, remedy: str) -> Any:
         classes = [n for n, x in vars(found).items() if isinstance(x, type) and issubclass(x, nn.Module)]
         raise UsageError(f"{module} has no '{attribute}'; its modules are {', '.join(sorted(classes)) or 'none'}")
     return getattr(found, attribute)
+
+
+def _built(name: str, make: Callable[[], nn.Module]) -> nn.Module:
+    try:
+        return make()
+    except TypeError as error:
+        raise UsageError(f"'{name}' cannot be built from the width of the features and of the head: {error}") from error
 
 
 def _spec(
@@ -138,7 +148,9 @@ class _TorchMIL(nn.Module):
                 given["mask"] = torch.ones(1, len(bag), dtype=torch.bool, device=bag.device)
         scores = [self.model(bag[None], **given).reshape(-1) for bag, given in zip(bags, extra, strict=True)]
         if len(scores[0]) != self.n_out:
-            what = f"{type(self.model).__name__} gives {len(scores[0])} score, and the loss needs {self.n_out}"
+            what = (
+                f"{type(self.model).__name__} gives {len(scores[0])} number(s) a bag, and the loss needs {self.n_out}"
+            )
             raise UsageError(f"{what}: use a loss of one score, --loss cox")
         return torch.stack(scores)
 
@@ -153,4 +165,4 @@ def adjacency(cells: Tensor, slide: Tensor) -> Tensor:
     weight = torch.bincount(edges[0], minlength=n).clamp(min=1).float().rsqrt()
     values = weight[edges[0]] * weight[edges[1]]
     batch = torch.zeros_like(edges[:1])
-    return torch.sparse_coo_tensor(torch.cat([batch, edges]), values, (1, n, n)).coalesce()
+    return torch.sparse_coo_tensor(torch.cat([batch, edges]), values, (1, n, n), check_invariants=False).coalesce()
