@@ -14,7 +14,8 @@ Rows = list[dict[str, object]]
 
 def models() -> Rows:
     """Every model of the registry, and every baseline."""
-    from .baselines.registry import BASELINES, FAMILY
+    from .baselines.registry import BASELINES
+    from .experiment import FAMILY
 
     trained: Rows = [
         {

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 
 from ..datasets.bags import Bags
 from ..datasets.findings import Finding
-from ..datasets.folds.split import Folds
 from ..datasets.labels.read import Labels
 from ..datasets.labels.several_slides import Units
 from ..datasets.patient import Patient
+from ..datasets.split import Folds
 
 
 @dataclass(frozen=True)

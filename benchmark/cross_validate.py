@@ -12,20 +12,19 @@ import numpy as np
 import torch
 
 from ..datasets.folds.read import cut_validation
-from ..datasets.folds.split import Split
 from ..datasets.patient import Patient
+from ..datasets.split import Split
 from ..errors import CannotWrite, DataError
 from ..leaderboards.result_row import ResultRow
 from ..models import registry
 from .baselines.fit import fit_baseline, followup
-from .baselines.registry import FAMILY
 from .cohort_data import CohortData
-from .experiment import IMPORTED, Experiment, seed_for
+from .experiment import FAMILY, IMPORTED, Experiment, seed_for
 from .recipe import title as recipe_title
 from .results.fold_predictions import FoldOutcome, c_index_or_none
 from .results.folder import ResultFolder
 from .results.provenance import code_version, hardware, libraries
-from .training.fit import Diverged, Part
+from .training.fit import Diverged, FollowedBags
 from .training.fold import FoldParts, train_fold
 
 FitFold = Callable[[Split], FoldOutcome]
@@ -188,9 +187,9 @@ def fold_parts(experiment: Experiment, data: CohortData, split: Split) -> FoldPa
     )
 
 
-def part_of(patients: Sequence[Patient]) -> Part:
+def part_of(patients: Sequence[Patient]) -> FollowedBags:
     """Patients (or slides) with their follow-up, in this order."""
-    return Part(tuple(patient.id for patient in patients), followup(patients))
+    return FollowedBags(tuple(patient.id for patient in patients), followup(patients))
 
 
 def validation_split(experiment: Experiment, data: CohortData, split: Split) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..datasets import cohorts
 from ..datasets.check.check import Report, lint
-from ..datasets.cohort import Cohort
+from ..datasets.cohorts import Cohort
 from ..datasets.folds.read import Folds, site_preserving_folds, stratified_folds
 from ..datasets.folds.write import save_folds
 from ..datasets.gdc.fetch import Fetched, fetch

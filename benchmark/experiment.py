@@ -5,11 +5,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from .baselines.registry import FAMILY
 from .recipe import Recipe
 
 PROTOCOL = 1
 """Raised whenever a change of ours changes numbers, so that old and new rows can never share an id."""
+FAMILY = "control"
+"""What rows call the family of a baseline."""
 IMPORTED = "imported"
 """What rows call the family of predictions that another group made."""
 

@@ -9,18 +9,18 @@ from pathlib import Path
 
 from ..datasets import backbones
 from ..datasets.bags import Bags
-from ..datasets.cohort import Cohort
+from ..datasets.cohorts import Cohort
 from ..datasets.features.opening import open_features
 from ..datasets.features.reader import Reader
 from ..datasets.folds.read import read_splits, stratified_folds
 from ..datasets.folds.site_preserving import site_preserving_folds
-from ..datasets.folds.split import Folds
 from ..datasets.labels.columns import parse_columns
-from ..datasets.labels.link_slides import attach_slides
+from ..datasets.labels.link_slides import link_slides
 from ..datasets.labels.read import Labels, read_labels
 from ..datasets.labels.several_slides import Units, select_slides
 from ..datasets.layout import find_features, find_labels, find_splits
-from ..datasets.simulated.cohort import draw_twin
+from ..datasets.simulated.cohort import simulate_cohort
+from ..datasets.split import Folds
 from ..errors import DataError, UsageError
 from .baselines.fit import check_baseline, covariates_of
 from .cohort_data import CohortData
@@ -77,7 +77,7 @@ def load(
     if places.features and (trained or counts or request.missing == "drop" or labels.without_slides):
         reader = _open(request, places.features, labels)
     if reader is not None and labels.without_slides:
-        labels = attach_slides(labels, reader.slides)
+        labels = link_slides(labels, reader.slides)
     folds = _folds(request, places, labels)
     units = _units(labels, request.slides, needs_slides=trained or reader is not None)
     data = CohortData(labels, folds, units, left_out=dict(labels.excluded))
@@ -197,7 +197,7 @@ def _simulate(request: Request, cohort: Cohort, simulating: Counter | None) -> P
     backbone = PLANTED_BACKBONE if of_its_own else backbones.get(request.backbone or SIMULATED_BACKBONE).name
     name = f"{cohort.name}-{backbone}-{strength}" + (f"-{request.patients}" if request.patients else "")
     name += f"-draw{request.cohort_seed}" if request.cohort_seed else ""
-    return draw_twin(
+    return simulate_cohort(
         cohort,
         backbone,
         request.out / SIMULATED / name,

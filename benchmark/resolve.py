@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from ..datasets import backbones, cohorts
-from ..datasets.cohort import Cohort
+from ..datasets.cohorts import Cohort
 from ..datasets.labels.several_slides import MODES
 from ..datasets.simulated.cohort import STRENGTHS
 from ..errors import UsageError

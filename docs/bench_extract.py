@@ -214,7 +214,7 @@ def random_weights(backbone: str, path: Path) -> Path:
     """A checkpoint of that encoder's architecture, as it is before training."""
     import torch
     from milsurv.datasets.encoders.pathology import RECIPES, build
-    from milsurv.datasets.encoders.torchvision_mend import mend
+    from milsurv.datasets.encoders.torchvision_operators import mend
 
     mend()
     torch.save(build(RECIPES[backbone]).state_dict(), path)

@@ -18,7 +18,7 @@ import pandas as pd  # noqa: E402
 import torch  # noqa: E402
 from milsurv.benchmark.experiment import Experiment, seed_for  # noqa: E402
 from milsurv.benchmark.recipe import RECIPES  # noqa: E402
-from milsurv.benchmark.training.fit import Part  # noqa: E402
+from milsurv.benchmark.training.fit import FollowedBags  # noqa: E402
 from milsurv.benchmark.training.fold import FoldParts, run_fold  # noqa: E402
 from milsurv.leaderboards.ranking.board import boards  # noqa: E402
 from milsurv.leaderboards.ranking.comparisons import evidence  # noqa: E402
@@ -70,9 +70,9 @@ def cohort(seed: int) -> tuple[FollowUp, Bags, Bags]:
     return FollowUp(np.minimum(death, censored) + 0.1, death <= censored), both, one
 
 
-def part(followup: FollowUp, at: np.ndarray) -> Part:
+def part(followup: FollowUp, at: np.ndarray) -> FollowedBags:
     """Some of the patients."""
-    return Part(tuple(f"P{i}" for i in at), FollowUp(followup.time[at], followup.event[at]))
+    return FollowedBags(tuple(f"P{i}" for i in at), FollowUp(followup.time[at], followup.event[at]))
 
 
 def trained(name: str, seed: int, followup: FollowUp, bags: Bags) -> tuple[list[dict], pd.DataFrame]:

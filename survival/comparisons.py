@@ -31,9 +31,21 @@ class Draws:
 class IntervalEstimate:
     """A number with its interval.
 
-    `value` is the estimate itself (not the mean of resamples); `low` and `high` bound the interval at `level`;
-    `standard_error` is the SD of the resampled or modelled estimate; `p` is two-sided against 0 (None where no null
-    makes sense); `undefined` counts the resamples that had a fold without comparable pairs and were left out.
+    Parameters
+    ----------
+    value
+        The estimate itself, not the mean of resamples.
+    low, high
+        Bounds of the interval at `level`.
+    standard_error
+        SD of the resampled or modelled estimate.
+    p
+        Two-sided p-value against 0; None where no null makes sense.
+    level
+        Confidence level.
+    undefined
+        How many resamples had a fold without comparable pairs and were left out.
+
     """
 
     value: float
@@ -55,12 +67,34 @@ def bootstrap_interval(
     level: float = 0.95,
     patient: ArrayLike | None = None,
 ) -> IntervalEstimate:
-    """Percentile interval of the mean C-index over folds, patients resampled (Efron 1979).
+    """Percentile interval of the mean C-index over folds, patients resampled.
 
-    All arrays are (n,): `time`, `event` True = died, `risk`, the test `fold` of each patient, and whose score it is
-    (`patient`) where patients are scored more than once: then they are drawn with all of their scores. They are drawn
-    within each fold, or among all where a patient is tested in several. Raises ValueError where a fold has no
-    comparable pair.
+    Patients are drawn within each fold, or among all where a patient is tested in several.
+
+    Parameters
+    ----------
+    time
+        (n,) months.
+    event
+        (n,) True = died.
+    risk
+        (n,) higher = earlier death.
+    fold
+        (n,) the test fold of each score.
+    resamples, seed, level
+        Of the bootstrap and its interval.
+    patient
+        (n,) whose score it is, where patients are scored more than once: then they are drawn with all of their scores.
+
+    Raises
+    ------
+    ValueError
+        Where a fold has no comparable pair.
+
+    References
+    ----------
+    Efron: Bootstrap methods: another look at the jackknife. Ann Stat 1979.
+
     """
     risks = np.asarray(risk, dtype=float)[None]
     found = means_over_folds(time, event, risks, fold, resamples, seed, patient)
@@ -80,10 +114,26 @@ def paired_bootstrap(
 ) -> IntervalEstimate:
     """C-index of `first` minus that of `second`, mean over folds, with percentile interval and p-value.
 
-    Both risks (n,) are of the same patients, and every resample draws the same patients for both; so what is hard for
-    both cancels (Efron and Tibshirani 1993, ch. 8). The p-value inverts the interval: twice the
-    smaller share of resamples on either side of 0, each with one added (Davison and Hinkley 1997, sec. 4.4), hence
-    never 0. `patient` as in `bootstrap_interval`.
+    Every resample draws the same patients for both, so what is hard for both cancels. The p-value inverts the
+    interval: twice the smaller share of resamples on either side of 0, each with one added, hence never 0.
+
+    Parameters
+    ----------
+    first, second
+        (n,) risks of the same patients by two models.
+    time, event, fold, resamples, seed, level, patient
+        As in `bootstrap_interval`.
+
+    Raises
+    ------
+    ValueError
+        Where a fold has no comparable pair.
+
+    References
+    ----------
+    Efron and Tibshirani: An introduction to the bootstrap. 1993, chapter 8.
+    Davison and Hinkley: Bootstrap methods and their application. 1997, section 4.4.
+
     """
     risks = np.stack([np.asarray(first, dtype=float), np.asarray(second, dtype=float)])
     found = means_over_folds(time, event, risks, fold, resamples, seed, patient)
@@ -93,11 +143,30 @@ def paired_bootstrap(
 def corrected_t_test(
     differences: Sequence[float], n_test: float, n_train: float, level: float = 0.95
 ) -> IntervalEstimate:
-    """The corrected resampled t-test on the differences of J folds (of one or more repeats), J >= 2.
+    """The corrected resampled t-test on the differences of J folds (of one or more repeats).
 
-    The variance of the mean is (1/J + n_test/n_train) s^2, s^2 with ddof = 1, on J - 1 degrees of freedom (Nadeau and
-    Bengio 2003, eq. 9; for repeated cross-validation Bouckaert and Frank 2004). Without the second term, training sets
-    that share patients make the test far too bold. Raises ValueError for fewer than two differences.
+    The variance of the mean is (1/J + n_test/n_train) s^2, s^2 with ddof = 1, on J - 1 degrees of freedom. Without the
+    second term, training sets that share patients make the test far too bold.
+
+    Parameters
+    ----------
+    differences
+        (J,) one per fold, J >= 2.
+    n_test, n_train
+        Patients of a test fold and of its training set.
+    level
+        Of the interval.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two differences, or sizes that are not positive.
+
+    References
+    ----------
+    Nadeau and Bengio: Inference for the generalization error. Machine Learning 2003, equation 9.
+    Bouckaert and Frank: Evaluating the replicability of significance tests. PAKDD 2004.
+
     """
     values = np.asarray(differences, dtype=float)
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():

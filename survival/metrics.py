@@ -35,9 +35,20 @@ def truncation_time(train: FollowUp) -> float:
 
 
 def uno_c(train: FollowUp, test: FollowUp, prediction: Prediction, months: float | None = None) -> float:
-    """Uno's concordance index up to `months`, or up to `truncation_time` (Uno et al. 2011).
+    """Uno's concordance index up to `months`, or up to `truncation_time`.
 
-    Censoring weights are estimated on the training set.
+    Censoring weights (IPCW) are estimated on the training set.
+
+    Raises
+    ------
+    NotComputable
+        Where nobody in the test set died by then, or the weights cannot be estimated.
+
+    References
+    ----------
+    Uno, Cai, Pencina, D'Agostino and Wei: On the C-statistics for evaluating overall adequacy of risk prediction
+    procedures with censored survival data. Statistics in Medicine 2011.
+
     """
     from sksurv.metrics import concordance_index_ipcw
 
@@ -51,7 +62,19 @@ def uno_c(train: FollowUp, test: FollowUp, prediction: Prediction, months: float
 
 
 def auc(train: FollowUp, test: FollowUp, prediction: Prediction, months: float) -> float:
-    """The cumulative/dynamic AUC at `months` (Uno et al. 2007; Hung and Chiang 2010): died by then or alive after?"""
+    """The cumulative/dynamic AUC at `months`: died by then, or alive after?
+
+    Raises
+    ------
+    NotComputable
+        Where one of the two is empty, or the training set was not followed for so long.
+
+    References
+    ----------
+    Uno, Cai, Tian and Wei: Evaluating prediction rules for t-year survivors. JASA 2007.
+    Hung and Chiang: Estimation methods for time-dependent AUC models with survival data. Can J Stat 2010.
+
+    """
     from sksurv.metrics import cumulative_dynamic_auc
 
     cases = int((test.event & (test.time <= months)).sum())
@@ -99,7 +122,19 @@ def brier_at(train: FollowUp, test: FollowUp, alive: np.ndarray, months: float) 
 
 
 def brier(train: FollowUp, test: FollowUp, prediction: Prediction) -> float:
-    """Integrated Brier score (Graf et al. 1999) with censoring weights (IPCW); 0.25 is a coin."""
+    """Integrated Brier score with censoring weights (IPCW); 0.25 is a coin.
+
+    Raises
+    ------
+    NotComputable
+        Where survival is not predicted, or training and test set share no time range.
+
+    References
+    ----------
+    Graf, Schmoor, Sauerbrei and Schumacher: Assessment and comparison of prognostic classification schemes for
+    survival data. Statistics in Medicine 1999.
+
+    """
     times = brier_times(train, test)
     return integrated_brier(train, test, prediction.survival_at(times), times)
 

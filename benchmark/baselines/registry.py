@@ -8,8 +8,6 @@ random        risks drawn at random: what chance alone reaches on these folds
 
 from dataclasses import dataclass
 
-FAMILY = "control"
-"""What rows call the family of a baseline."""
 DEFAULT_COVARIATES = ("age", "is_female")
 
 

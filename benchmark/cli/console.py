@@ -220,33 +220,38 @@ _FOLD_COLUMNS = {
 
 def folds_table(title: str, rows: Sequence[ResultRow]) -> None:
     """One line per fold with the three readings, and their mean."""
+    from ...leaderboards.render.text_tables import TextTable
+
     shown = {
         head: column
         for head, column in _FOLD_COLUMNS.items()
         if column != "oracle_c_index" or any(row.oracle_c_index is not None for row in rows)
     }
-    table = Table(title=escape(title), title_justify="left", title_style="bold")
-    table.add_column("fold")
-    for name in ("test", "deaths", *shown, "epoch", "seconds"):
-        table.add_column(name, justify="right")
+    cells = []
     for row in rows:
         if not row.finished:
-            table.add_row(str(row.fold), "", "", f"[red]failed[/] {escape(str(row.error))}")
+            cells.append((str(row.fold), "", "", "failed", *[""] * (len(shown) + 1)))
             continue
-        table.add_row(
-            str(row.fold),
-            str(row.n_test),
-            str(row.events_test),
-            *(number(row.score(column)) for column in shown.values()),
-            f"{row.epoch_selected} of {row.epochs}" if row.epochs else "\N{EN DASH}",
-            number(row.seconds, 0),
+        cells.append(
+            (
+                str(row.fold),
+                str(row.n_test),
+                str(row.events_test),
+                *(number(row.score(column)) for column in shown.values()),
+                f"{row.epoch_selected} of {row.epochs}" if row.epochs else "\N{EN DASH}",
+                number(row.seconds, 0),
+            )
         )
     done = [row for row in rows if row.finished]
     if len(done) > 1:
         means = (number(mean([row.score(column) for row in done])) for column in shown.values())
-        table.add_section()
-        table.add_row("mean", "", "", *means, "", number(sum(row.seconds or 0.0 for row in done), 0))
-    OUT.print(table)
+        cells.append(("mean", "", "", *means, "", number(sum(row.seconds or 0.0 for row in done), 0)))
+    columns = ("fold", "test", "deaths", *shown, "epoch", "seconds")
+    first = ("fold", "C selected", "C last", "C best")
+    text_tables([TextTable(title, columns, (False, *[True] * (len(columns) - 1)), tuple(cells), (), first)])
+    for row in rows:
+        if not row.finished:
+            OUT.print(f"[red]fold {row.fold} failed:[/] {escape(str(row.error))}")
     for metric in METRICS.values():
         folds_by_reason: dict[str, list[str]] = {}
         for row in done:
@@ -288,10 +293,13 @@ def text_tables(tables: "Iterable[TextTable]") -> None:
     """Boards as tables of text."""
     for shown in tables:
         table = Table(title=escape(shown.title), title_justify="left", title_style="bold")
-        for column, numeric in zip(shown.columns, shown.numeric, strict=True):
-            table.add_column(escape(column), justify="right" if numeric else "left")
+        places = shown.fitting(OUT.width)
+        for place in places:
+            table.add_column(escape(shown.columns[place]), justify="right" if shown.numeric[place] else "left")
         for row in shown.rows:
-            table.add_row(*(escape(cell) for cell in row))
+            table.add_row(*(escape(row[place]) for place in places))
         OUT.print(table)
+        if left_out := [name for place, name in enumerate(shown.columns) if place not in places]:
+            OUT.print(f"[dim]Too wide for this terminal: {escape(', '.join(left_out))}. The files have them.[/]")
         for note in shown.notes:
             OUT.print(f"[dim]{escape(note)}[/]")

@@ -65,8 +65,8 @@ def extract(
         from ...datasets import cohorts
         from ...errors import UsageError
         from ..extraction.extract import ExtractionOptions, backbone_folder, extract
-        from ..inspect_features import read_mpp
         from . import console
+        from .inspect_features import read_mpp
 
         if cohort is None and out is None:
             raise UsageError("give --cohort, or --out for another folder: features must go somewhere")

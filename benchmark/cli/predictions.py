@@ -10,7 +10,7 @@ from .mistakes import explained
 from .output import print_json
 
 if TYPE_CHECKING:
-    from ...datasets.cohort import Cohort
+    from ...datasets.cohorts import Cohort
     from ..run import Finished
 
 

@@ -38,7 +38,7 @@ def render(
     """Render slides that openslide opens, with labels, folds and the truth beside them. Slides that are there stay."""
     with explained():
         from ...datasets.simulated.rendering.cohort import render as draw
-        from ...datasets.simulated.truth import read_truth
+        from ...datasets.truth import read_truth
         from . import console
 
         with console.counting(f"rendering {cohort}") as count:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ...datasets.folds.split import Folds, Split
 from ...datasets.folds.stratified import fingerprint_of
 from ...datasets.labels.read import Counts, Labels
 from ...datasets.labels.several_slides import Units
 from ...datasets.patient import SYNTHETIC_PREFIX, Patient, site_of
+from ...datasets.split import Folds, Split
 from ...errors import DataError, some
 from ...files import fingerprint
 from ...survival.followup import Prediction

@@ -28,8 +28,8 @@ class Diverged(Exception):
 
 
 @dataclass(frozen=True)
-class Part:
-    """Patients of one part and their follow-up, in the same order."""
+class FollowedBags:
+    """Bags to learn from, to choose with or to score: their ids, and the follow-up in the same order."""
 
     patients: tuple[str, ...]
     followup: FollowUp
@@ -107,7 +107,7 @@ def _set_random_state(state: tuple[Tensor, Tensor | None]) -> None:
 class Targets:
     """Bin, time and event of patients, as tensors."""
 
-    def __init__(self, part: Part, bins: TimeBins, device: torch.device) -> None:
+    def __init__(self, part: FollowedBags, bins: TimeBins, device: torch.device) -> None:
         self.row = {patient: i for i, patient in enumerate(part.patients)}
         self.bin = torch.from_numpy(bins.assign(part.followup.time)).to(device)
         self.time = torch.from_numpy(part.followup.time).to(device)
@@ -222,8 +222,8 @@ def fit(
     loss: SurvivalLoss,
     recipe: Recipe,
     bags: BagSource,
-    train: Part,
-    val: Part,
+    train: FollowedBags,
+    val: FollowedBags,
     bins: TimeBins,
     rng: np.random.Generator,
     device: torch.device,

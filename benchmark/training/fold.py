@@ -1,4 +1,4 @@
-"""One fold: train on its training part, choose on its inner validation part, read its test part three times."""
+"""One fold: train on its training set, choose on its validation split, read its test fold three times."""
 
 import copy
 import time
@@ -19,7 +19,7 @@ from ..experiment import Experiment, seed_for
 from ..recipe import Recipe, epochs_of
 from ..results.fold_predictions import FoldOutcome, FoldPredictions, fields_of_test_set
 from .batches import BagSource
-from .fit import Diverged, Part, Precision, fit, predict
+from .fit import Diverged, FollowedBags, Precision, fit, predict
 from .losses import LOSSES
 
 
@@ -43,11 +43,11 @@ class FoldParts:
     """
 
     fold: int
-    train: Part
-    val: Part
-    test: Part
-    scored_train: Part
-    scored_test: Part
+    train: FollowedBags
+    val: FollowedBags
+    test: FollowedBags
+    scored_train: FollowedBags
+    scored_test: FollowedBags
     units: Aggregation
     cohort: FollowUp
     owner: Mapping[str, str] = field(default_factory=dict)
@@ -83,14 +83,14 @@ def train_fold(
     build: (dim, n_out, **hyperparameters) -> module, of the model registry.
     dim: width of the patch features.
     progress: called after every epoch with its number and its line of the curve.
-    Errors: `Diverged` when training leaves the finite numbers; `ValueError` when nobody in the training part died.
+    Errors: `Diverged` when training leaves the finite numbers; `ValueError` when nobody in the training set died.
     """
     started = time.perf_counter()
     recipe = experiment.recipe
     assert recipe is not None, "a baseline is not trained"
     loss = LOSSES[recipe.loss]
     train, test, scored = parts.train, parts.test, parts.scored_test
-    known = parts.scored_train.followup
+    train_followup = parts.scored_train.followup
     device = torch.device(experiment.device)
     fitted_on = parts.cohort if "cohort-bins" in recipe.faults else train.followup
     bins = fit_bins(fitted_on.time, fitted_on.event, recipe.bins)
@@ -112,7 +112,7 @@ def train_fold(
         def scores(patients: Sequence[str]) -> torch.Tensor:
             return predict(model, bags, patients, recipe.tokens, precision)
 
-        def by_patient(part: Part, values: torch.Tensor) -> np.ndarray:
+        def by_patient(part: FollowedBags, values: torch.Tensor) -> np.ndarray:
             return parts.units.aggregate(part.patients, values.double().numpy())[1]
 
         def test_c_index() -> float | None:
@@ -159,7 +159,7 @@ def train_fold(
                     high=risk > np.median(by_patient(train, loss.risk(on_train))),
                 )
                 predictions = FoldPredictions(
-                    parts.fold, scored.patients, known, scored.followup, prediction, parts.owner
+                    parts.fold, scored.patients, train_followup, scored.followup, prediction, parts.owner
                 )
                 read[epoch] = predictions, predictions.score()
             predictions, found[reading] = read[epoch]

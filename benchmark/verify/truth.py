@@ -13,10 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from ...datasets.folds.split import Split
 from ...datasets.folds.stratified import fingerprint_of
 from ...datasets.labels.read import Counts, Labels
 from ...datasets.patient import Patient, site_of
+from ...datasets.split import Split
 from ...errors import DataError, UsageError
 from ...leaderboards.result_row import ResultRow
 from ..experiment import canonical_of

@@ -14,14 +14,14 @@ import numpy as np
 from ...errors import DataError
 from ...survival.concordance import chance_sd, comparable_pairs
 from ..bags import Bags
-from ..cohort import Cohort
+from ..cohorts import Cohort
 from ..features.nesting import check_nesting
 from ..features.opening import open_features
 from ..features.reader import Reader
 from ..findings import Finding
 from ..folds.read import stratified_folds, survey_splits
 from ..gdc.manifest import compare_manifest, read_manifest
-from ..labels.link_slides import attach_slides
+from ..labels.link_slides import link_slides
 from ..labels.read import Counts, Labels, survey_labels
 from ..patient import Patient
 from .checks import censoring, few_events, gaps, half_width, sites
@@ -132,7 +132,7 @@ def _attach(labels: Labels, reader: Reader | None, listed: tuple[str, ...], find
         findings.append(Finding("labels_without_slides", "info", 1, message))
         return labels
     try:
-        return attach_slides(labels, slides)
+        return link_slides(labels, slides)
     except DataError as error:
         findings.append(Finding("nobody_has_slides", "error", 1, str(error)))
         return labels

@@ -5,11 +5,11 @@ from typing import Protocol
 
 import numpy as np
 
-from ..cohort import Cohort
+from ..cohorts import Cohort
 from ..findings import Finding, finding
 from ..folds.site_preserving import shared_sites
-from ..folds.split import Split
 from ..labels.read import Labels
+from ..split import Split
 
 FEW_EVENTS = 10
 """Fewer deaths than this in a test part make its C-index nearly arbitrary."""

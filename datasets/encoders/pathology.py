@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ...errors import DataError, some
 from ..backbones import Backbone
 from .encoder import Intake
-from .torchvision_mend import mend
+from .torchvision_operators import mend
 from .weights import check_finite, fingerprint_of, fit, locate, read_state
 
 HOPTIMUS = ((0.707223, 0.578729, 0.703617), (0.211883, 0.230117, 0.177517))

@@ -11,12 +11,12 @@ from ...files import fingerprint
 from ..cohorts import COHORTS
 from ..findings import Finding, finding
 from ..labels.csv_file import read_cells
+from ..labels.panther import fold_folders, identifiers, is_fold_folder, parts_of
 from ..labels.read import Labels
 from ..patient import patient_of
+from ..split import Folds, Split
 from .note import Note, read_note
-from .panther import fold_folders, identifiers, is_fold_folder, parts_of
 from .site_preserving import site_preserving_folds
-from .split import Folds, Split
 from .stratified import cut_validation, fingerprint_of, stratified_folds
 
 __all__ = ["Folds", "Split", "cut_validation", "read_splits", "site_preserving_folds", "stratified_folds"]

@@ -14,7 +14,7 @@ import numpy as np
 from ...errors import DataError
 from ..findings import Finding, finding
 from ..labels.read import Labels
-from .split import Folds, Split
+from ..split import Folds, Split
 from .stratified import check_folds, fingerprint_of, name_of, splits_of, stratified_folds
 
 Weights = list[tuple[int, int]]  # events and patients of each site

@@ -7,7 +7,7 @@ import numpy as np
 from ...errors import DataError
 from ...files import fingerprint
 from ..labels.read import Labels
-from .split import Folds, Split
+from ..split import Folds, Split
 
 
 def stratified_folds(labels: Labels, k: int = 5, seed: int = 0, repeats: int = 1) -> Folds:

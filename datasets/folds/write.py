@@ -8,9 +8,9 @@ from pathlib import Path
 from ...errors import DataError, writing
 from ...files import whole_folder
 from ..labels.read import Labels
+from ..split import Folds
 from .note import FILE, Note, fingerprint_of_outcomes, read_note, text_of
 from .read import Part, fingerprint_of_files
-from .split import Folds
 
 
 def save_folds(folds: Folds, labels: Labels, directory: str | Path) -> Path:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ..cohort import Cohort
+from ..cohorts import Cohort
 from ..labels.time_units import DAYS
 
 CASE_FIELDS = (

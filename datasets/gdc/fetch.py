@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...errors import DataError, writing
 from ...files import write_whole
-from ..cohort import Cohort
+from ..cohorts import Cohort
 from ..findings import Finding, finding
 from .cases import CASE_FIELDS, COLUMNS, FILE_FIELDS, case_filter, rows_of, slide_filter
 from .search import Api, release, search

@@ -14,7 +14,7 @@ from .read import Labels, counts_of, fingerprint_of_patients
 _SVS = re.compile(r"\.svs$", re.IGNORECASE)
 
 
-def attach_slides(labels: Labels, slides: Iterable[str], frozen: bool = False) -> Labels:
+def link_slides(labels: Labels, slides: Iterable[str], frozen: bool = False) -> Labels:
     """Labels whose patients have the slides among `slides` (names, with or without .svs) that are theirs.
 
     A barcode names its patient; any other name belongs to the patient whose id it is, or whose id stands before a

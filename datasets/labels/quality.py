@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..cohort import Cohort
+from ..cohorts import Cohort
 from ..findings import Finding, finding
 from ..patient import BARCODE, Patient, site_of
 from .table import Table

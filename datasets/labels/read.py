@@ -7,12 +7,11 @@ from typing import Literal
 
 from ...errors import DataError, some
 from ...files import fingerprint
-from ..cohort import Cohort
-from ..cohorts import COHORTS
+from ..cohorts import COHORTS, Cohort
 from ..findings import Finding, finding
-from ..folds.panther import is_fold_folder, table_of_folds
 from ..patient import SYNTHETIC_PREFIX, Patient, site_of
-from ..simulated.truth import read_truth
+from ..truth import read_truth
+from .panther import is_fold_folder, table_of_folds
 from .quality import oddities
 from .rows import by_patient, of_cohort, unusable
 from .table import Row, Table, read_label_table
@@ -65,7 +64,7 @@ class Labels:
 
     @property
     def without_slides(self) -> bool:
-        """Whether the table names no slides: `attach_slides` then adds them from a manifest or from features."""
+        """Whether the table names no slides: `link_slides` then adds them from a manifest or from features."""
         return not any(patient.slides for patient in self.patients)
 
 
@@ -80,7 +79,7 @@ def read_labels(
 
     What kind of table it is, its columns tell: the public format (case_id, slide_id, survival_months, censorship
     with 1 = censored; one row a slide), SurvPath's metadata, PANTHER's fold folders, the TCGA-CDR (a row a patient,
-    no slides: see `attach_slides`). Any other is read with `columns`, see `parse_columns`. Patients are the unit:
+    no slides: see `link_slides`). Any other is read with `columns`, see `parse_columns`. Patients are the unit:
     a case id that is a slide barcode is cut to its patient. Tables of several projects are cut to the cohort's.
 
     A patient whose time is missing or not above zero cannot be analysed. That is a DataError, unless

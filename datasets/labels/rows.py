@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...errors import DataError, some
-from ..cohort import Cohort
+from ..cohorts import Cohort
 from ..findings import Finding, finding
 from ..patient import BARCODE, patient_of
 from .columns import ENDPOINTS, Columns

@@ -16,8 +16,8 @@ import numpy as np
 from ...errors import DataError
 from ...names import check_choice
 from ..findings import Finding, finding
-from ..folds.split import Split
 from ..patient import Patient
+from ..split import Split
 from .read import Labels, counts_of, fingerprint_of_patients
 
 MODES = {

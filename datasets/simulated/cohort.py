@@ -19,19 +19,19 @@ from ...errors import DataError, writing
 from ...files import safe_name, whole_folder
 from ...names import check_choice
 from .. import backbones, cohorts
-from ..cohort import Cohort
+from ..cohorts import Cohort
+from ..truth import FILE, Truth, read_truth, write_truth
 from . import planted
 from . import tissue as twin_tissue
 from .patients import Size, follow, identifiers, oracle, size_of, slides_per_patient
 from .tissue import MAGNIFICATIONS, MEAN, MPP, PATCH_PX, SPREAD, draw_tissue, look_of
-from .truth import FILE, Truth, read_truth, write_truth
 
 GENERATOR = 1  # raise when the same parameters give another twin
 COLUMNS = ("case_id", "slide_id", "site", "is_female", "oncotree_code", "age", "survival_months", "censorship")
 STRENGTHS = {"none": 0.0, "weak": 0.5, "medium": 1.0, "strong": 1.5, "stronger": 2.0}
 
 
-def draw_twin(
+def simulate_cohort(
     cohort: str | Cohort,
     backbone: str,
     folder: str | Path,

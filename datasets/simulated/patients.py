@@ -6,7 +6,7 @@ import numpy as np
 
 from ...survival.concordance import c_index
 from ...survival.followup import NotComputable
-from ..cohort import Cohort
+from ..cohorts import Cohort
 
 SHAPE = 2.0  # of the Weibull baseline; an increasing hazard
 DAYS = 30.44  # days in a month, as in the public tables

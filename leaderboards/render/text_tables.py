@@ -1,7 +1,7 @@
 """A board as plain text cells: what the terminal, Markdown and LaTeX print."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...survival.comparisons import IntervalEstimate
 from ..ranking.across import Across, across
@@ -13,13 +13,29 @@ NONE = "\N{EN DASH}"
 
 @dataclass(frozen=True)
 class TextTable:
-    """A titled table of text: `rows` hold one cell per column; `numeric` says which columns align to the right."""
+    """A titled table of text: `rows` hold one cell per column; `numeric` says which columns align to the right.
+
+    first: the columns that a narrow terminal shows before any other.
+    """
 
     title: str
     columns: tuple[str, ...]
     numeric: tuple[bool, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
+
+    def fitting(self, width: int) -> tuple[int, ...]:
+        """The places of the columns that a terminal of `width` letters has room for; all, where none come first."""
+        room = [3 + max(map(len, cells)) for cells in zip(self.columns, *self.rows, strict=True)]
+        if not self.first or sum(room) < width:
+            return tuple(range(len(self.columns)))
+        left, chosen = width - 1, []
+        for place in sorted(range(len(self.columns)), key=lambda place: self.columns[place] not in self.first):
+            if room[place] <= left or self.columns[place] in self.first:
+                chosen.append(place)
+                left -= room[place]
+        return tuple(sorted(chosen))
 
 
 def tables(boards: Sequence[Board]) -> tuple[TextTable, ...]:
@@ -90,7 +106,8 @@ def ranking_table(board: Board, ranking: Ranking, notes: tuple[str, ...] = (), w
     columns = [column for column in columns if not empty.get(column[0])]
     all_notes = (*notes, *baseline_notes(ranking))
     slides = f"; {ranking.slides}" if ranking.slides else ""
-    return _text_table(f"{board.title}: folds {ranking.folds_name}{slides}", columns, all_notes)
+    found = _text_table(f"{board.title}: folds {ranking.folds_name}{slides}", columns, all_notes)
+    return replace(found, first=("#", "Model", "C-index (selected)", "95 % interval"))
 
 
 def marks(ranking: Ranking, place: int) -> tuple[str, ...]:
@@ -121,7 +138,8 @@ def comparison_table(board: Board, ranking: Ranking, evidence: Evidence) -> Text
         notes.append(how(evidence.resamples, leader=True))
     notes += [f"Left out: {reason}." for reason in evidence.left_out]
     title = f"{board.title}: {ranking.lines[0].label} against the other lines"
-    return pairs_table(title, names_of(ranking.lines), evidence.pairs, tuple(notes), leader=True)
+    found = pairs_table(title, names_of(ranking.lines), evidence.pairs, tuple(notes), leader=True)
+    return replace(found, first=("Against", "Difference", "95 % interval", "Verdict"))
 
 
 def pairs_table(

@@ -7,7 +7,16 @@ import pytest
 import torch
 from milsurv.benchmark.recipe import FAULTS, RECIPES, Recipe, change, epochs_of
 from milsurv.benchmark.training.batches import epoch_batches, pack, pieces, prefetched
-from milsurv.benchmark.training.fit import Diverged, Part, Precision, Targets, backward, fit, learning_rate, predict
+from milsurv.benchmark.training.fit import (
+    Diverged,
+    FollowedBags,
+    Precision,
+    Targets,
+    backward,
+    fit,
+    learning_rate,
+    predict,
+)
 from milsurv.benchmark.training.losses import LOSSES
 from milsurv.models import registry
 from milsurv.models.contract import Trained
@@ -31,7 +40,7 @@ class Bags(dict):
         return sum(len(x) for x in self[patient_id].features.values())
 
 
-def cohort(n: int = 40, seed: int = 0) -> tuple[Bags, Part]:
+def cohort(n: int = 40, seed: int = 0) -> tuple[Bags, FollowedBags]:
     rng = np.random.default_rng(seed)
     z = rng.standard_normal(n)
     death, censoring = rng.exponential(30 * np.exp(-2 * z)), rng.exponential(60, n)
@@ -39,7 +48,7 @@ def cohort(n: int = 40, seed: int = 0) -> tuple[Bags, Part]:
     for i in range(n):
         sizes = {5: 2, 10: int(rng.integers(3, 9)), 20: int(rng.integers(8, 30))}
         bags[f"p{i}"] = Bag({m: (z[i] + rng.standard_normal((k, 16))).astype(np.float16) for m, k in sizes.items()})
-    return bags, Part(tuple(bags), FollowUp(np.minimum(death, censoring) + 0.1, death <= censoring))
+    return bags, FollowedBags(tuple(bags), FollowUp(np.minimum(death, censoring) + 0.1, death <= censoring))
 
 
 def model_of(name: str = "abmil", n_out: int = 4) -> torch.nn.Module:
@@ -93,8 +102,8 @@ def run_fit(recipe: Recipe, watch=lambda epoch, line: None, n_val: int = 10, see
     bags, everyone = cohort()
     time, event = everyone.followup.time, everyone.followup.event
 
-    def part(rows: slice) -> Part:
-        return Part(everyone.patients[rows], FollowUp(time[rows], event[rows]))
+    def part(rows: slice) -> FollowedBags:
+        return FollowedBags(everyone.patients[rows], FollowUp(time[rows], event[rows]))
 
     train, val = part(slice(0, 40 - n_val)), part(slice(40 - n_val, 40))
     bins = fit_bins(train.followup.time, train.followup.event, recipe.bins)
@@ -108,6 +117,19 @@ def run_fit(recipe: Recipe, watch=lambda epoch, line: None, n_val: int = 10, see
 def test_training_twice_gives_the_same_numbers():
     recipe = Recipe(epochs=3)
     assert run_fit(recipe)[1].curve == run_fit(recipe)[1].curve
+
+
+def test_gradients_are_clipped_where_the_recipe_says_so():
+    # A norm below Adam's epsilon stops its steps; without a limit the same recipe learns.
+    start, held, free = (
+        [p.detach().clone() for p in model.parameters()]
+        for model in (
+            model_of("meanpool"),
+            *(run_fit(Recipe(epochs=2, weight_decay=0.0, max_norm=norm))[0] for norm in (1e-13, 0.0)),
+        )
+    )
+    assert max(float((a - b).abs().max()) for a, b in zip(start, held, strict=True)) < 1e-6
+    assert max(float((a - b).abs().max()) for a, b in zip(start, free, strict=True)) > 1e-4
 
 
 def test_training_lowers_the_loss():
@@ -125,7 +147,7 @@ def test_the_chosen_epoch_is_the_best_of_the_validation_part_and_its_weights_are
     val = part.patients[30:]
     bins = fit_bins(part.followup.time[:30], part.followup.event[:30], 4)
     scores = predict(model, bags, val, 10**9, Precision("float32", CPU))
-    targets = Targets(Part(val, FollowUp(part.followup.time[30:], part.followup.event[30:])), bins, CPU)
+    targets = Targets(FollowedBags(val, FollowUp(part.followup.time[30:], part.followup.event[30:])), bins, CPU)
     again = LOSSES["nll"].loss(scores, *targets.of(val), 0.0).item()
     assert again == pytest.approx(seen[fitted.selected], rel=1e-5)
 
@@ -144,7 +166,7 @@ def test_training_that_leaves_the_finite_numbers_says_so():
     bags, part = cohort(10)
     bags["p0"] = Bag({m: np.full_like(x, np.inf) for m, x in bags["p0"].features.items()})
     bins = fit_bins(part.followup.time, part.followup.event, 2)
-    nobody = Part((), FollowUp(np.zeros(0), np.zeros(0, bool)))
+    nobody = FollowedBags((), FollowUp(np.zeros(0), np.zeros(0, bool)))
     model = registry.get("meanpool").build(dim=16, n_out=bins.count)
     with pytest.raises(Diverged, match="lower learning_rate"):
         rng = np.random.default_rng(0)
@@ -277,7 +299,7 @@ class Viewed(torch.nn.Module):
         return Trained(scores, torch.stack(views), 0.3, penalty)
 
 
-def placed(n: int = 40) -> tuple[Bags, Part]:
+def placed(n: int = 40) -> tuple[Bags, FollowedBags]:
     bags, part = cohort(n)
     rng = np.random.default_rng(9)
     for patient, bag in bags.items():
@@ -302,6 +324,27 @@ def test_views_and_penalties_in_pieces_have_the_gradient_of_the_whole_batch(loss
     assert split == pytest.approx(whole, rel=1e-5)
     for a, b in zip(some, others, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["nll", "cox"])
+@pytest.mark.parametrize("name", ["mustmil", "protosurv", "acmil", "clam-sb"])
+def test_views_and_penalties_of_the_models_in_pieces_are_those_of_the_whole_batch(name, loss):
+    bags, part = placed(10) if registry.get(name).places else cohort(10)
+    bins = fit_bins(part.followup.time, part.followup.event, 2)
+    defaults, found = registry.get(name).defaults, {}
+    calm = {key: 0.0 for key in defaults if "dropout" in key or key == "mask_ratio"}
+    for tokens in (60, 10**9):
+        torch.manual_seed(0)
+        model = registry.get(name).build(16, LOSSES[loss].width(2), **{**defaults, **calm})
+        cut = list(pieces(bags, part.patients, tokens))
+        targets, precision = Targets(part, bins, CPU), Precision("float32", CPU)
+        value = backward(model, LOSSES[loss], 0.2, cut, bags, targets, precision)
+        found[tokens] = value, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    (split, some), (whole, others) = found.values()
+    assert split == pytest.approx(whole, rel=1e-5)
+    assert some.keys() == others.keys()
+    for key, gradient in some.items():
+        torch.testing.assert_close(gradient, others[key], rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -335,7 +378,7 @@ def test_slides_are_numbered_through_the_whole_batch():
 def test_a_model_that_steps_is_called_after_every_step():
     bags, part = placed(20)
     bins = fit_bins(part.followup.time, part.followup.event, 4)
-    nobody = Part((), FollowUp(np.zeros(0), np.zeros(0, bool)))
+    nobody = FollowedBags((), FollowUp(np.zeros(0), np.zeros(0, bool)))
     model, recipe = Viewed(16, bins.count), Recipe(epochs=3, batch=5)
     fit(model, LOSSES["nll"], recipe, bags, part, nobody, bins, np.random.default_rng(0), CPU, lambda epoch, line: None)
     assert model.steps == 3 * 4

@@ -8,7 +8,7 @@ from milsurv.benchmark.cross_validate import cross_validate, fold_parts
 from milsurv.benchmark.load import load
 from milsurv.benchmark.request import Request
 from milsurv.benchmark.run import Finished
-from milsurv.datasets.simulated.cohort import draw_twin
+from milsurv.datasets.simulated.cohort import simulate_cohort
 from milsurv.models.registry import MODELS
 from milsurv.survival.concordance import c_index
 
@@ -32,7 +32,7 @@ class Nobody:
 
 
 def twin_of(strength: float, folder: Path, patients: int) -> Path:
-    return draw_twin("blca", "tiny", folder / "blca", strength=strength, patients=patients, cells=3, dim=64)
+    return simulate_cohort("blca", "tiny", folder / "blca", strength=strength, patients=patients, cells=3, dim=64)
 
 
 def finished(model: str, twin: Path, out: Path, **settings: str):

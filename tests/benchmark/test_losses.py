@@ -193,3 +193,13 @@ def test_a_separable_loss_is_the_mean_of_its_patients(name):
     whole = LOSSES[name].loss(scores, bin, torch.ones(6), event, 0.0)
     apart = [LOSSES[name].loss(scores[i, None], bin[i, None], torch.ones(1), event[i, None], 0.0) for i in range(6)]
     torch.testing.assert_close(whole, torch.stack(apart).mean())
+
+
+@given(st.integers(0, 10**6))
+def test_cox_sums_over_exactly_those_who_are_at_risk(seed):
+    rng = np.random.default_rng(seed)
+    time, event, risk = np.round(rng.exponential(2, 12), 1), rng.random(12) < 0.6, rng.standard_normal(12)
+    event[0] = True
+    terms = [risk[i] - np.log(np.exp(risk[time >= time[i]]).sum()) for i in np.flatnonzero(event)]
+    made = cox(torch.from_numpy(risk)[:, None], torch.zeros(12), torch.from_numpy(time), torch.from_numpy(event), 0.0)
+    assert made.item() == pytest.approx(-np.mean(terms), rel=1e-9)

@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import contextmanager
 from pathlib import Path
 
+import leaderboard_rows as make
 import pytest
 from milsurv.benchmark.request import Request
 from milsurv.benchmark.results.tracking import NAME, fetch, local_store
@@ -104,7 +105,7 @@ def test_means_are_those_of_all_folds_whatever_was_logged_before(with_store, tmp
     tracker = Tracker(
         local_store(tmp_path), tmp_path, {}, {"milsurv.experiment": "e", "model": "m", "cohort": "c"}, print
     )
-    rows = [{"status": "finished", "n_folds": 3, "c_index_selected": value} for value in (0.9, 0.8, 0.1)]
+    rows = [make.parsed([make.row(n_folds=3, c_index_selected=value)])[0] for value in (0.9, 0.8, 0.1)]
     folder = tmp_path / "files"
     folder.mkdir()
     tracker.end("KILLED", rows[:2], folder)

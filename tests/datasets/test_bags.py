@@ -22,7 +22,7 @@ def matrix(slide: str, m: int, dim: int = DIM) -> np.ndarray:
 
 def write(folder: Path, slide: str, dim: int = DIM, scales: tuple[int, ...] = (5, 10, 20), empty: int = 0) -> None:
     features = {m: matrix(slide, m, dim)[: 0 if m == empty else None] for m in scales}
-    coords = {m: np.full((len(f), 2), ord(slide[0]) + m) for m, f in features.items()}
+    coords = {m: np.full((len(f), 2), sum(slide.encode()) + m) for m, f in features.items()}
     write_slide(folder, slide, features, coords, backbone="mine", patch_px=256)
 
 
@@ -46,7 +46,8 @@ def test_the_slides_of_a_patient_are_one_bag_in_their_order(folder: Path) -> Non
     np.testing.assert_array_equal(bag.features[20], expected)
     coords = bag.coords[20]
     assert coords is not None
-    assert coords.shape == (32, 2)
+    corner = [sum(slide.encode()) + 20 for slide in ("a1", "a2")]
+    np.testing.assert_array_equal(coords, np.repeat([[c, c] for c in corner], 16, axis=0))
     assert bag.slide_lengths == {5: (1, 1), 20: (16, 16)}
     assert bags.lengths("A") == {5: 2, 20: 32}
     assert bags.tokens("A") == 34

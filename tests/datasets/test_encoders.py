@@ -11,7 +11,7 @@ from milsurv.datasets import backbones
 from milsurv.datasets.encoders import efficientnet_lite, pathology
 from milsurv.datasets.encoders.encoder import IMAGENET
 from milsurv.datasets.encoders.opening import REFUSED, intake_of, open_encoder
-from milsurv.datasets.encoders.torchvision_mend import mend
+from milsurv.datasets.encoders.torchvision_operators import mend
 from milsurv.errors import DataError, UnknownName
 from torch import nn
 

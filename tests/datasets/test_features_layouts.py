@@ -17,7 +17,7 @@ from milsurv.datasets.bags import Bags
 from milsurv.datasets.features import h5_file
 from milsurv.datasets.features.opening import open_all, open_features
 from milsurv.datasets.labels.read import read_labels
-from milsurv.datasets.simulated.cohort import draw_twin
+from milsurv.datasets.simulated.cohort import simulate_cohort
 from milsurv.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -75,7 +75,7 @@ class Silent:
 
 @pytest.mark.slow
 def test_one_synthetic_cohort_gives_the_same_bags_and_results_in_all_layouts(tmp_path: Path) -> None:
-    twin = draw_twin("blca", "tiny", tmp_path / "twin", patients=20, cells=1.5, dim=32)
+    twin = simulate_cohort("blca", "tiny", tmp_path / "twin", patients=20, cells=1.5, dim=32)
     ours = open_features(twin)
     labels = read_labels(twin / "labels.csv", "blca")
     expected = Bags(ours, labels.patients, (5, 10, 20))

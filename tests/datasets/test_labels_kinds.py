@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from milsurv.datasets.folds.read import read_splits
 from milsurv.datasets.labels.columns import parse_columns
-from milsurv.datasets.labels.link_slides import attach_slides
+from milsurv.datasets.labels.link_slides import link_slides
 from milsurv.datasets.labels.read import Labels, read_labels
 from milsurv.datasets.labels.time_units import basis_of
 from milsurv.datasets.layout import find_labels
@@ -77,23 +77,23 @@ def test_slides_that_are_there_are_attached_to_the_patients_they_name(tmp_path: 
     labels = read_labels(cdr(tmp_path / "cdr.csv"), "brca")
     slides = [f"{IDS[0]}-01Z-00-DX2.b.svs", f"{IDS[0].lower()}-01z-00-dx1.a", f"{IDS[0]}-01A-01-BS1.c",
               f"{IDS[2]}-01Z-00-DX1.d", "TCGA-ZZ-9999-01Z-00-DX1.e"]  # fmt: skip
-    with_slides = attach_slides(labels, slides)
+    with_slides = link_slides(labels, slides)
     assert [p.id for p in with_slides.patients] == [IDS[0]]
     assert with_slides.patients[0].slides == (f"{IDS[0]}-01Z-00-DX2.b", f"{IDS[0].lower()}-01z-00-dx1.a")
     found = codes(with_slides)
     assert (found["patients_without_slides"], found["frozen_slides"], found["slides_of_nobody"]) == (1, 1, 2)
     assert with_slides.excluded[IDS[1]] == "no slide"
     assert with_slides.fingerprint != labels.fingerprint
-    assert len(attach_slides(labels, slides, frozen=True).patients[0].slides) == 3
+    assert len(link_slides(labels, slides, frozen=True).patients[0].slides) == 3
     with pytest.raises(DataError, match=r"none of 1 slides belongs to a patient .*first slides: x"):
-        attach_slides(labels, ["x"])
+        link_slides(labels, ["x"])
 
 
 def test_slides_of_ids_that_are_no_barcodes_are_known_by_what_stands_before_a_mark(tmp_path: Path) -> None:
     rows = [{"id": i, "months": 5, "dead": 1} for i in ("P1", "P1-B", "P10")]
     labels = read_labels(write(tmp_path / "t.csv", rows), "mine", columns={"patient": "id", "time": "months",
                                                                             "event": "dead"})  # fmt: skip
-    owners = {p.id: p.slides for p in attach_slides(labels, ["P1_HE", "P1-B_HE", "P10.1", "P10", "P100"]).patients}
+    owners = {p.id: p.slides for p in link_slides(labels, ["P1_HE", "P1-B_HE", "P10.1", "P10", "P100"]).patients}
     assert owners == {"P1": ("P1_HE",), "P1-B": ("P1-B_HE",), "P10": ("P10", "P10.1")}
 
 

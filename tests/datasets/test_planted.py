@@ -11,8 +11,8 @@ from milsurv.datasets.bags import Bags
 from milsurv.datasets.features.opening import open_features
 from milsurv.datasets.labels.read import read_labels
 from milsurv.datasets.simulated import planted
-from milsurv.datasets.simulated.cohort import draw_twin
-from milsurv.datasets.simulated.truth import read_truth
+from milsurv.datasets.simulated.cohort import simulate_cohort
+from milsurv.datasets.truth import read_truth
 from milsurv.errors import UnknownName, UsageError
 from milsurv.survival.concordance import c_index
 
@@ -109,7 +109,7 @@ def test_any_draw_gives_finite_features_with_a_row_for_every_coordinate(kind, se
 
 
 def test_a_planted_cohort_is_drawn_whole_with_its_oracle(tmp_path):
-    folder = draw_twin("planted-fine", "drawn", tmp_path / "fine", dim=16, patients=60, cells=2.5)
+    folder = simulate_cohort("planted-fine", "drawn", tmp_path / "fine", dim=16, patients=60, cells=2.5)
     labels = read_labels(folder / "labels.csv", "planted-fine")
     truth = read_truth(folder)
     assert truth is not None
@@ -123,14 +123,16 @@ def test_a_planted_cohort_is_drawn_whole_with_its_oracle(tmp_path):
 
 def test_another_draw_is_another_cohort_and_the_same_draw_the_same(tmp_path):
     texts = [
-        (draw_twin("planted-null", "drawn", tmp_path / str(k), seed=s, dim=8, patients=30) / "labels.csv").read_bytes()
+        (
+            simulate_cohort("planted-null", "drawn", tmp_path / str(k), seed=s, dim=8, patients=30) / "labels.csv"
+        ).read_bytes()
         for k, s in enumerate((0, 0, 1))
     ]
     assert texts[0] == texts[1] != texts[2]
 
 
 def test_without_a_planted_hazard_all_risks_are_equal(tmp_path):
-    truth = read_truth(draw_twin("planted-null", "drawn", tmp_path / "null", dim=8, patients=30))
+    truth = read_truth(simulate_cohort("planted-null", "drawn", tmp_path / "null", dim=8, patients=30))
     assert truth is not None
     assert set(truth.risk.values()) == {0.0}
     assert truth.oracle_c_index == 0.5

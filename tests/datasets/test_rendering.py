@@ -21,7 +21,7 @@ from milsurv.datasets.simulated.rendering.fields import smooth
 from milsurv.datasets.simulated.rendering.plan import BLANK, plan_cohort
 from milsurv.datasets.simulated.rendering.slide import MPP, Content, draw
 from milsurv.datasets.simulated.rendering.stain import EOSIN, GLASS, HAEMATOXYLIN, Stain
-from milsurv.datasets.simulated.truth import read_truth
+from milsurv.datasets.truth import read_truth
 from milsurv.errors import DataError
 from milsurv.survival.concordance import c_index
 from scipy import ndimage

@@ -13,10 +13,10 @@ from milsurv.datasets.features.opening import open_features
 from milsurv.datasets.folds.read import stratified_folds
 from milsurv.datasets.labels.read import Labels, read_labels
 from milsurv.datasets.layout import find_sources
-from milsurv.datasets.simulated.cohort import draw_twin
+from milsurv.datasets.simulated.cohort import simulate_cohort
 from milsurv.datasets.simulated.patients import follow, size_of, slides_per_patient
 from milsurv.datasets.simulated.tissue import SIDE, draw_tissue
-from milsurv.datasets.simulated.truth import read_truth
+from milsurv.datasets.truth import read_truth
 from milsurv.errors import DataError
 from milsurv.survival.concordance import c_index
 from sksurv.linear_model import CoxPHSurvivalAnalysis
@@ -24,7 +24,7 @@ from sksurv.metrics import concordance_index_censored
 
 
 def draw(folder: Path, cohort: str = "blca", dim: int = 32, **options: object) -> tuple[Path, Labels, Bags]:
-    twin = draw_twin(cohort, "drawn", folder, dim=dim, **options)  # type: ignore[arg-type]
+    twin = simulate_cohort(cohort, "drawn", folder, dim=dim, **options)  # type: ignore[arg-type]
     labels = read_labels(twin / "labels.csv", cohort)
     return twin, labels, Bags(open_features(twin), labels.patients, (5, 10, 20))
 
@@ -154,7 +154,7 @@ def test_the_same_seed_draws_the_same_bytes_and_backbones_share_their_patients(t
     one, two = (draw(tmp_path / name, patients=20, dim=8) for name in ("one", "two"))
     slides = [s for p in one[1].patients for s in p.slides]
     assert one[2].reader.fingerprint(slides) == two[2].reader.fingerprint(slides)
-    draw_twin("blca", "resnet50", tmp_path / "three", patients=20)
+    simulate_cohort("blca", "resnet50", tmp_path / "three", patients=20)
     assert read_labels(tmp_path / "three" / "labels.csv", "blca").fingerprint == one[1].fingerprint
 
 
@@ -190,11 +190,11 @@ def test_progress_counts_the_slides(tmp_path: Path) -> None:
 
 def test_unknown_strengths_widths_and_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"unknown strength 'huge'\. Known: none"):
-        draw_twin("blca", "uni", tmp_path / "t", strength="huge")
+        simulate_cohort("blca", "uni", tmp_path / "t", strength="huge")
     with pytest.raises(DataError, match="uni is 1024 wide, not 7"):
-        draw_twin("blca", "uni", tmp_path / "t", dim=7)
+        simulate_cohort("blca", "uni", tmp_path / "t", dim=7)
     with pytest.raises(DataError, match="would lead out"):
-        draw_twin("blca", "../x", tmp_path / "t", dim=7)
+        simulate_cohort("blca", "../x", tmp_path / "t", dim=7)
 
 
 @given(st.integers(10, 300), st.integers(0, 2**31), st.floats(0, 4), st.data())

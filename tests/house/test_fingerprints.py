@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from milsurv.datasets.folds.split import Split
 from milsurv.datasets.folds.stratified import fingerprint_of
+from milsurv.datasets.split import Split
 from milsurv.files import fingerprint
 
 RECORDS = st.lists(st.dictionaries(st.text(), st.integers() | st.text() | st.booleans() | st.none(), max_size=4))

@@ -89,7 +89,7 @@ def test_an_entry_of_a_simulated_cohort_verifies_up_to_its_ids_and_is_the_same_b
         (
             "fold",
             lambda text: str((int(text) + 1) % 3),
-            r"line 6: .* in fold \d, the folds say \d \(simulated again\)",
+            r"line 6: .* is in fold \d, the folds say \d \(simulated again\)",
         ),
         ("event", lambda text: str(1 - int(text)), r"line 6: .* the labels say (died|censored) \(simulated again\)"),
         ("time", lambda text: f"{float(text) + 5:.2f}", r"line 6: .* the labels say .* \(simulated again\)"),

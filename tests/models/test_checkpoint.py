@@ -56,6 +56,21 @@ def test_slides_are_scored_from_a_feature_folder(twin, tmp_path):
 
 
 @needs_names
+@pytest.mark.parametrize("case", ["deepgraphsurv", "mustmil", "clam-sb"])
+def test_checkpoints_of_other_public_codes_are_kept_and_score_slides_too(twin, tmp_path, case):
+    shapes = json.loads(ENTRIES.with_name("zoo-state-dicts.json").read_text())[case]
+    generator = torch.Generator().manual_seed(0)
+    state = {
+        name: torch.randn([32 if size == 24 else size for size in shape], generator=generator) * 0.1
+        for name, shape in shapes.items()
+    }
+    torch.save(state, tmp_path / "best.pt")
+    imported = import_reference(tmp_path / "best.pt", case, {}, tmp_path)
+    rows = list(csv.DictReader(score_slides(imported, twin / "features", None, tmp_path).open()))
+    assert len({row["risk"] for row in rows}) > 30
+
+
+@needs_names
 def test_features_of_another_width_are_refused(twin, tmp_path):
     torch.save(reference_state("abmil"), tmp_path / "best.pt")
     imported = import_reference(tmp_path / "best.pt", "abmil", {}, tmp_path)

@@ -1,12 +1,14 @@
 """What every model of the registry keeps."""
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from milsurv.models.contract import Places, Trained
+from milsurv.models.contract import Places, Prepares, Trained
 from milsurv.models.registry import MODELS
 from torch import Tensor
 
@@ -286,3 +288,48 @@ def test_double_precision_is_kept(name: str) -> None:
     whole = batch(MIXED)
     double = replace(whole, features={m: x.double() for m, x in whole.features.items()})
     assert double.into(model, name).dtype == torch.float64
+
+
+class Watched(dict):
+    """Bags that note who was looked at."""
+
+    def __init__(self, bags: dict) -> None:
+        super().__init__(bags)
+        self.seen: set[str] = set()
+
+    def __getitem__(self, patient: str) -> object:
+        self.seen.add(patient)
+        return super().__getitem__(patient)
+
+
+def cohort_of(seed: int) -> Watched:
+    """Twelve patients with the features of `prepare`'s contract: float16 in numpy."""
+    rng = np.random.default_rng(seed)
+    sizes = {5: 6, 10: 20, 20: 40}
+    return Watched(
+        {
+            f"p{i}": SimpleNamespace(
+                features={m: rng.standard_normal((n, DIM)).astype(np.float16) for m, n in sizes.items()}
+            )
+            for i in range(12)
+        }
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if isinstance(build(name), Prepares)])
+def test_what_is_prepared_comes_from_the_training_set_alone_follows_the_seed_and_is_in_the_state(name: str) -> None:
+    train = tuple(f"p{i}" for i in range(8))
+    states = []
+    for seed in (0, 0, 1):
+        bags, model = cohort_of(0), build(name)
+        before = {key: value.clone() for key, value in model.state_dict().items()}
+        if len(states) == 1:  # other test patients: nothing may move
+            others = cohort_of(5)
+            for patient in set(bags) - set(train):
+                dict.__setitem__(bags, patient, dict.__getitem__(others, patient))
+        model.prepare(bags, train, np.random.default_rng(seed))
+        assert bags.seen == set(train)
+        states.append(model.state_dict())
+        changed = {key for key, value in states[-1].items() if not torch.equal(value, before[key])}
+        assert changed and changed <= {key for key, _ in model.named_buffers()}
+    assert all(torch.equal(a, b) for a, b in zip(states[0].values(), states[1].values(), strict=True))

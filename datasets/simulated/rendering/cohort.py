@@ -11,11 +11,11 @@ from pathlib import Path
 from ....errors import DataError, writing
 from ....files import write_whole
 from ... import cohorts
-from ...cohort import Cohort
+from ...cohorts import Cohort
 from ...folds.stratified import stratified_folds
 from ...folds.write import save_folds
 from ...labels.read import read_labels
-from ..truth import FILE, Truth, read_truth, write_truth
+from ...truth import FILE, Truth, read_truth, write_truth
 from .plan import Plan, plan_cohort
 from .slide import MPP
 from .slide_files import draw_slides, shape_of

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...cohort import Cohort
+from ...cohorts import Cohort
 from ..patients import follow, identifiers, oracle, size_of, slides_per_patient
 from .factors import draw_factors, share_of, weights_of
 from .slide import Content

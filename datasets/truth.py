@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import DataError
-from ...files import write_whole
+from ..errors import DataError
+from ..files import write_whole
 
 FILE = "truth.json"
 FORMAT = "milsurv-synthetic-twin"

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from ...errors import DataError, some
-from ..findings import Finding
+from ..errors import DataError, some
+from .findings import Finding
 
 
 @dataclass(frozen=True)

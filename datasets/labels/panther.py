@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ...errors import DataError, some
 from ..findings import finding
-from ..labels.csv_file import Cells, read_cells
-from ..labels.table import Table, parse_rows
+from .csv_file import Cells, read_cells
+from .table import Table, parse_rows
 
 _FOLD = re.compile(r"^(?P<family>.*?)_?k=?(?P<fold>\d+)$", re.IGNORECASE)
 

@@ -7,15 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
-from ..datasets.features.coverage import spelled
-from ..datasets.features.geometry import Facts
-from ..datasets.features.nesting import check_nesting
-from ..datasets.features.opening import open_all, open_features
-from ..datasets.features.reader import Reader
-from ..datasets.findings import Finding, finding
-from ..datasets.labels.read import Labels
-from ..datasets.slides.slide import SUFFIXES
-from ..errors import DataError
+from ...datasets.features.coverage import spelled
+from ...datasets.features.geometry import Facts
+from ...datasets.features.nesting import check_nesting
+from ...datasets.features.opening import open_all, open_features
+from ...datasets.features.reader import Reader
+from ...datasets.findings import Finding, finding
+from ...datasets.labels.read import Labels
+from ...datasets.slides.slide import SUFFIXES
+from ...errors import DataError
 
 Progress = Callable[[int, int], None]
 
@@ -181,7 +181,7 @@ def errors(report: dict) -> bool:
 
 def show(report: dict) -> None:
     """A report for people: tables on standard output, findings on standard error."""
-    from .cli import console
+    from . import console
 
     size = f"{size_of(report['bytes'])}, {size_of(report['bytes_as_float16'])} as float16"
     title = (
