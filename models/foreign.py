@@ -156,13 +156,14 @@ class _TorchMIL(nn.Module):
 
 
 def adjacency(cells: Tensor, slide: Tensor) -> Tensor:
-    """Who is among the 8 nearest of whom, either way, as torchmil normalises it: D^-1/2 A D^-1/2, sparse (1, n, n)."""
-    near = nearest(cells, slide, 8)  # (n, k)
-    n = len(near)
-    row = torch.arange(n, device=near.device)[:, None].expand_as(near)[near >= 0]
-    edges = torch.stack([row, near[near >= 0]]).long()  # (2, e)
-    edges = torch.unique(torch.cat([edges, edges.flip(0)], 1), dim=1)
-    weight = torch.bincount(edges[0], minlength=n).clamp(min=1).float().rsqrt()
+    """Patches in touching cells, as torchmil normalises them: D^-1/2 A D^-1/2, sparse (1, n, n)."""
+    near = nearest(cells, slide, 8)  # (n, 8), -1 where a slide has fewer
+    apart = (cells[near.clamp(min=0)] - cells[:, None]).abs().amax(2)  # (n, 8)
+    row, place = ((near >= 0) & (apart <= 1)).nonzero().unbind(1)
+    edges = torch.stack([row, near[row, place]])
+    edges = torch.unique(torch.cat([edges, edges.flip(0)], 1), dim=1)  # (2, e)
+    weight = torch.bincount(edges[0], minlength=len(cells)).clamp(min=1).float().rsqrt()
     values = weight[edges[0]] * weight[edges[1]]
-    batch = torch.zeros_like(edges[:1])
-    return torch.sparse_coo_tensor(torch.cat([batch, edges]), values, (1, n, n), check_invariants=False).coalesce()
+    rows = torch.cat([torch.zeros_like(edges[:1]), edges])
+    shape = (1, len(cells), len(cells))
+    return torch.sparse_coo_tensor(rows, values, shape, check_invariants=False).coalesce()

@@ -1,8 +1,9 @@
-"""Models of other people's code: torchmil's, a module that the user names, and a package that adds to the registries."""
+"""Models of other people's code: torchmil's, a module that the user names, a package that adds to the registries."""
 
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -141,9 +142,7 @@ def test_the_template_of_a_package_installs_and_its_model_loss_and_metric_run(tm
     place.mkdir()
     install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
     copy = tmp_path / "plugin"
-    subprocess.run(
-        ["cp", "-r", str(ROOT / "docs" / "plugin"), str(copy)], check=True
-    )  # a build writes beside its source
+    shutil.copytree(ROOT / "docs" / "plugin", copy)  # a build writes beside its source
     subprocess.run([*install, "--target", str(site), str(copy)], check=True)
     (place / "milsurv").symlink_to(ROOT, target_is_directory=True)
     (place / "my_models.py").write_text(MINE)
