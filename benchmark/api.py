@@ -11,6 +11,7 @@ from ..leaderboards.predictions import read_predictions
 from ..leaderboards.publish import gather
 from ..leaderboards.ranking.pairwise import pairwise
 from ..leaderboards.render.csv_file import table_csv
+from ..models.foreign import adopt
 from ..names import check_choice
 from .grid import by_seed
 from .request import Request, option_name
@@ -115,6 +116,7 @@ def run(
         "labels_path": None if labels is None else Path(labels),
         "splits_path": None if splits is None else Path(splits),
     }
+    adopt([model])
     first = Request(model, cohort, settings=words, out=Path(out), **paths, **given)  # type: ignore[arg-type]
     display = _display(progress)
     requests = by_seed(first, ",".join(map(str, seeds)))

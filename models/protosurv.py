@@ -14,6 +14,8 @@ from .layers.kmeans import kmeans
 from .layers.kmeans import nearest as nearest_centre
 from .layers.messages import edges_from
 from .layers.neighbours import nearest
+from .layers.scatter import scatter_mean
+from .layers.segments import segment_mean
 from .public_weights import PublicWeights
 from .spec import ModelSpec
 
@@ -39,17 +41,24 @@ class Gather(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.dropout = Dropout(dropout)
 
-    def forward(self, q: Tensor, x: Tensor) -> Tensor:
-        """q (k, width), x (n, source) -> (k, width)."""
+    def forward(self, q: Tensor, x: Tensor, sizes: list[int]) -> Tensor:
+        """Queries q (b, k, width) of each bag of x (sum of n, source) -> (b, k, width)."""
         queries, keys = (
-            F.layer_norm(t.unflatten(1, (self.heads, -1)), (t.shape[1] // self.heads,)).transpose(0, 1)
+            F.layer_norm(t.unflatten(-1, (self.heads, -1)), (t.shape[-1] // self.heads,))
             for t in (self.q(q), self.k(x))
-        )  # (heads, k or n, d) each
-        weights = (queries @ keys.transpose(1, 2) * queries.shape[2] ** -0.5).softmax(2)  # (heads, k, n)
+        )  # (b, k, heads, d), (sum of n, heads, d)
+        queries = queries.transpose(1, 2) * queries.shape[-1] ** -0.5  # (b, heads, k, d)
         # Weights sum to one, so the values need not be computed for every patch: A (x W + b) = (A x) W + b.
-        seen = torch.einsum("hkn,ns->khs", weights, x)  # (k, heads, source)
+        seen = torch.stack(
+            [
+                (query @ key.permute(1, 2, 0)).softmax(2) @ bag.to(query.dtype)  # (heads, k, source)
+                for query, key, bag in zip(queries, keys.split(sizes), x.split(sizes), strict=True)
+            ]
+        )  # (b, heads, k, source)
         value = self.v.weight.unflatten(0, (self.heads, -1))  # (heads, d, source)
-        attended = torch.einsum("khs,hds->khd", seen, value).flatten(1) + self.v.bias  # (k, width)
+        attended = (seen @ value.transpose(1, 2).to(seen.dtype)).transpose(1, 2).flatten(
+            2
+        ) + self.v.bias  # (b, k, width)
         q = q + self.norm1(self.dropout(self.out(attended)))
         return q + self.norm2(self.dropout(self.mlp(q)))
 
@@ -150,31 +159,35 @@ class ProtoSurv(nn.Module):
         for convolution, norm in zip(self.convolutions[1:], self.norms, strict=True):
             layers.append(layers[-1] + F.gelu(norm(convolution(layers[-1], edges))))
         context = self.context(torch.cat(layers, 1))  # (sum of n, embed_dim)
-        vectors, penalties = [], []
-        for bag in zip(x.split(sizes), context.split(sizes), types.split(sizes), strict=True):
-            prototypes, fused = self.read(*bag)
-            vectors.append(fused.mean(0))
-            if self.training:
-                penalties.append(self.penalty(bag[0], bag[2], prototypes))
-        z = torch.stack(vectors)  # (b, embed_dim)
-        scores = self.head(F.layer_norm(z, z.shape[1:]))
-        return Trained(scores, penalty=torch.stack(penalties)) if self.training else scores
-
-    def read(self, x: Tensor, context: Tensor, types: Tensor) -> tuple[Tensor, Tensor]:
-        """Prototypes of one bag, (types, prototypes, embed_dim), and what they are after reading the context."""
-        found = []
-        for k, offsets in enumerate(self.log_sigma.exp() * self.offsets):  # (prototypes, embed_dim)
-            of_type = types == k
-            mean = x[of_type].mean(0) if of_type.any() else x.mean(0)  # (dim,)
-            q = self.around(mean) + offsets
-            for block in self.gather[k * self.iterations : (k + 1) * self.iterations]:
-                q = block(q, x)
-            found.append(q)
-        prototypes = torch.stack(found)
-        fused = prototypes.flatten(0, 1)
+        prototypes = self.prototypes_of(x, types, sizes)  # (b, types, prototypes, embed_dim)
+        fused = prototypes.flatten(1, 2)
         for block in self.fusion:
-            fused = block(fused, context)
-        return prototypes, fused
+            fused = block(fused, context, sizes)
+        z = fused.mean(1)  # (b, embed_dim)
+        scores = self.head(F.layer_norm(z, z.shape[1:]))
+        if not self.training:
+            return scores
+        bags = zip(x.split(sizes), types.split(sizes), prototypes, strict=True)
+        return Trained(scores, penalty=torch.stack([self.penalty(*bag) for bag in bags]))
+
+    def prototypes_of(self, x: Tensor, types: Tensor, sizes: list[int]) -> Tensor:
+        """What the prototypes of each bag gather from all of its patches: (b, types, prototypes, embed_dim)."""
+        count = len(self.centres)
+        bag = torch.repeat_interleave(torch.tensor(sizes, device=x.device))  # (sum of n,)
+        group = bag * count + types
+        means = scatter_mean(x, group, len(sizes) * count).unflatten(0, (-1, count))  # (b, types, dim)
+        absent = torch.bincount(group, minlength=len(sizes) * count).view(-1, count, 1) == 0
+        means = torch.where(absent, segment_mean(x, sizes)[:, None], means)
+        start = (
+            self.around(means)[:, :, None] + self.log_sigma.exp() * self.offsets
+        )  # (b, types, prototypes, embed_dim)
+        found = []
+        for k in range(count):
+            q = start[:, k]
+            for block in self.gather[k * self.iterations : (k + 1) * self.iterations]:
+                q = block(q, x, sizes)
+            found.append(q)
+        return torch.stack(found, 1)
 
     def penalty(self, x: Tensor, types: Tensor, prototypes: Tensor) -> Tensor:
         """Weighted compatibility and orthogonality of one bag."""

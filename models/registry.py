@@ -87,5 +87,10 @@ MODELS: dict[str, ModelSpec] = registered(ModelSpec, ENTRY_POINTS, SPECS)
 
 def get(name: str) -> ModelSpec:
     """The spec of the model called `name`. UnknownName lists the known names and the nearest match."""
+    if ":" in name and name not in MODELS:
+        raise UnknownName(
+            f"model {name!r} is other people's code, which is imported only where the command itself names it: "
+            f"add --model {name}"
+        )
     check_choice("model", name, sorted(MODELS), UnknownName)
     return MODELS[name]

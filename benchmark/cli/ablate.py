@@ -40,11 +40,13 @@ def ablate(
     folds; it is written as Markdown and LaTeX beside the leaderboard.
     """
     with explained():
+        from ...models.foreign import adopt
         from ..grid import check_compared_with, grid
         from .experiments import run_and_show
 
         if baseline is not None:
             check_compared_with(baseline)
+        adopt(model.split(","))
         first = request_from("", "", shared, settings, epochs=epochs)
         requests = grid(first, model, cohort, backbone, loss, scale, seeds)
         run_and_show(requests, tracking, as_json, dry_run, one=False, baseline=baseline)

@@ -27,8 +27,10 @@ def run(
     Finished folds are kept: an interrupted command, typed again, goes on where it stopped.
     """
     with explained():
+        from ...models.foreign import adopt
         from ..grid import by_seed
         from .experiments import run_and_show
 
+        adopt([model])
         request = request_from(model, cohort, shared, settings, loss=loss, epochs=epochs, scale=scale)
         run_and_show(by_seed(request, seeds), tracking, as_json, dry_run)

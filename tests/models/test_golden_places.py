@@ -9,6 +9,7 @@ from golden_zoo import bag_of, check_bags, model_of, near, needs_spec, norms_of,
 from milsurv.models import protosurv
 from milsurv.models.layers import mixture
 from milsurv.models.layers.dropout import Dropout
+from milsurv.models.registry import MODELS
 
 pytestmark = needs_spec
 
@@ -25,6 +26,29 @@ def test_public_weights_give_the_public_numbers(case: str) -> None:
     model = model_of(case)
     assert parameters_of(model) + UNUSED.get(case, 0) == zoo()["cases"][case]["n_parameters"]
     check_bags(case, model, places=True)
+
+
+# Millions of parameters of the published widths with 4 outputs at 1024 and 1536 features, and of these the dead ones.
+PUBLISHED = {
+    "deepgraphsurv": (0.79, 0.92, 0, 0),
+    "patchgcn": (1.38, 1.45, 0, 0),
+    "scmil": (10.2, 22.4, 5.24, 11.8),
+    "protosurv": (53.0, 63.0, 0.92, 0.92),
+    "zoommil": (2.89, 3.68, 0, 0),
+    "mustmil": (0.46, 0.65, 0, 0),
+    "csmil": (0.07, 0.10, 0, 0),
+    "hipt": (3.50, 3.60, 0, 0),
+    "dsca": (8.57, 11.5, 0, 0),
+    "h2mil": (0.83, 1.09, 0.14, 0.14),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_hyperparameters_make_a_model_of_the_published_size(name: str) -> None:
+    spec = MODELS[name]
+    for dim, total, dead in zip((1024, 1536), PUBLISHED[name][:2], PUBLISHED[name][2:], strict=True):
+        ours = parameters_of(spec.build(dim, 4, **spec.reference_defaults)) / 1e6
+        assert ours + dead == pytest.approx(total, rel=0.01, abs=0.005)
 
 
 def test_mustmil_trains_on_the_scores_of_every_scale() -> None:
@@ -123,7 +147,7 @@ def test_protosurv_with_the_public_types_gives_the_public_risk_and_penalties() -
         (gradient,) = torch.autograd.grad(logits.sum(), [features[20]], retain_graph=True)
         assert [gradient.norm().item()] == near(bag["input_grad_norms_of_log_risk"], 1e-3)
         types, x = torch.tensor(bag["types"]), features[20]
-        back = model.back(model.read(x, model.embed(x).new_zeros(len(x), 12), types)[0])
+        back = model.back(model.prototypes_of(x, types, [len(x)])[0])
         assert protosurv.compatibility(x, types, back).item() == near(bag["compatibility_loss"])
         assert protosurv.orthogonality(back).item() == near(bag["orthogonality_loss"])
         model.train()

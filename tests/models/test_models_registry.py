@@ -4,6 +4,7 @@ from importlib.metadata import EntryPoint
 from inspect import signature
 
 import pytest
+from milsurv.benchmark import catalogue
 from milsurv.errors import UnknownName
 from milsurv.models import abmil, registry
 from milsurv.models.spec import ModelSpec
@@ -71,3 +72,9 @@ def test_defaults_and_search_spaces_build(spec) -> None:
         values = choices if isinstance(choices, tuple) else (choices["low"], choices["high"])
         for value in values:
             spec.build(16, 2, **{**spec.defaults, name: value})
+
+
+def test_the_list_of_models_says_which_need_coordinates() -> None:
+    needs = {row["name"]: row["needs"] for row in catalogue.models()}
+    assert all((needs[name] == "coordinates") == spec.places for name, spec in registry.MODELS.items())
+    assert needs["patchgcn"] == "coordinates" and needs["abmil"] == ""
