@@ -167,7 +167,7 @@ def verify(
             })  # fmt: skip
         else:
             for name, report in found.items():
-                console.verification(name, report)
+                console.verdict(name, report.faults, report.checked, report.unchecked)
         if any(report.faults for report in found.values()):
             raise typer.Exit(1)
 

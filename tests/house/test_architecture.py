@@ -113,6 +113,14 @@ def test_no_import_runs_back_up(room):
     assert not back
 
 
+def test_the_roof_is_small_enough_to_read():
+    places = places_of("benchmark")
+    level: dict[str, int] = {}
+    for place in TopologicalSorter(places).static_order():
+        level[place] = 1 + max((level[other] for other in places[place]), default=0)
+    assert len(places) <= 20 and max(level.values()) <= 8
+
+
 def test_no_circle_of_files():
     modules = {module_of(path) for path in FILES}
     graph = {module_of(path): imports(path) & modules - {module_of(path)} for path in FILES}
