@@ -18,6 +18,7 @@ from milsurv.models.spec import ModelSpec
 
 DOCS = Path(__file__).resolve().parent
 START, END = "<!-- written by docs/write_models.py -->", "<!-- end -->"
+COSTS, COSTS_END = "<!-- costs, written by docs/write_models.py -->", "<!-- end of costs -->"
 WIDTH, OUTPUTS = 1536, 4
 
 
@@ -127,6 +128,23 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def costs(cost: Mapping[str, list[dict[str, object]]]) -> str:
+    """The table of measured costs in docs/models.md: time and peak of a step by size, and growth from 15,000 on."""
+    lines = [
+        "| model | 1,000 | 15,000 | 60,000 | time from 15,000 to 60,000 |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for spec in SPECS:
+        rows = cost.get(spec.name, [])
+        if not rows:
+            continue
+        cells = [f"{row['training']}, {row['training_peak']}" for row in rows] + [""] * (3 - len(rows))
+        seconds = [float(str(row["training"]).split()[0]) for row in rows]
+        grown = f"x {seconds[2] / seconds[1]:.1f}" if len(rows) == 3 and seconds[1] > 0 else ""
+        lines.append(f"| `{spec.name}` | {' | '.join(cells)} | {grown} |")
+    return "\n".join(lines)
+
+
 def short(spec: ModelSpec) -> str:
     """First author and year of the paper."""
     author = spec.reference.partition(":")[0].partition(",")[0].removesuffix(" et al.")
@@ -141,7 +159,9 @@ def pages() -> dict[Path, str]:
     cost = json.loads(path.read_text()) if path.exists() else {}
     overview = (DOCS / "models.md").read_text()
     before, _, rest = overview.partition(START)
-    written = {DOCS / "models.md": f"{before}{START}\n{table()}\n{END}{rest.partition(END)[2]}"}
+    overview = f"{before}{START}\n{table()}\n{END}{rest.partition(END)[2]}"
+    before, _, rest = overview.partition(COSTS)
+    written = {DOCS / "models.md": f"{before}{COSTS}\n{costs(cost)}\n{COSTS_END}{rest.partition(COSTS_END)[2]}"}
     return written | {DOCS / "models" / f"{spec.name}.md": page(spec, cost) for spec in SPECS}
 
 
