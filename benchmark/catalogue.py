@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from ..datasets.backbones import BACKBONES
-from ..datasets.cohorts import COHORTS, DRAWN
+from ..datasets.cohorts import COHORTS, SIMULATED
 from ..models.registry import MODELS
 from .recipe import RECIPES
 from .training.losses import LOSSES
@@ -42,7 +42,7 @@ def models() -> Rows:
 
 
 def cohorts() -> Rows:
-    """Every cohort, with the counts of its public label table; then those that are drawn, with their own."""
+    """Every cohort, with the counts of its public label table; then those that are simulated, with their own."""
     return [
         {
             "name": cohort.name,
@@ -55,7 +55,7 @@ def cohorts() -> Rows:
             "labels": cohort.labels_source,
             "folds": cohort.folds_source,
         }
-        for cohort in (*COHORTS.values(), *DRAWN.values())
+        for cohort in (*COHORTS.values(), *SIMULATED.values())
     ]
 
 

@@ -113,7 +113,7 @@ class Terminal:
         self._shown: set[Finding] = set()
 
     def findings(self, found: Sequence[Finding]) -> None:
-        """Say what was noticed in the data, unless it was said before."""
+        """Say what was noticed in the data, unless it was shown before."""
         findings([finding for finding in found if finding not in self._shown])
         self._shown.update(found)
 

@@ -1,4 +1,4 @@
-"""The whole way on one machine, with nothing but what is installed: slides are drawn, read, embedded, and ranked."""
+"""The whole way on one machine, with nothing but what is installed: slides are rendered, read, embedded, and ranked."""
 
 import math
 from collections.abc import Callable

@@ -29,7 +29,7 @@ def seeds_of(text: str) -> tuple[int, ...]:
 
 
 def by_seed(request: Request, seeds: str) -> list[Request]:
-    """The request once by seed; a baseline in which nothing is drawn at random, once. Errors: `UsageError`."""
+    """The request once by seed; a baseline in which nothing is random, once. Errors: `UsageError`."""
     check_model(request.model)
     chosen = seeds_of(seeds)
     seeded = request.model not in BASELINES or BASELINES[request.model].seeded
@@ -69,7 +69,7 @@ def grid(
     for of, encoder, name, by, at, seed in product(*axes):
         varied = {"loss": by, "scale": at}
         if name in BASELINES:
-            # Of several backbones the first is drawn, or counted: a baseline reads none.
+            # Of several backbones the first is simulated, or counted: a baseline reads none.
             cell = _baseline(replace(first, model=name, cohort=of, backbone=backbones[0], seed=seed), mixed)
         else:
             one = replace(first, model=name, cohort=of, backbone=encoder, seed=seed)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 FAULTS: Mapping[str, str] = MappingProxyType(
     {
-        "cohort-bins": "time bins are fitted on the whole cohort, test part included",
+        "cohort-bins": "time bins are fitted on the whole cohort, test set included",
         "carried-gradients": "gradients left over at the end of an epoch flow into the next one's first step",
         "dropout-in-eval": "attention dropout stays on when the model is evaluated",
     }
@@ -29,10 +29,10 @@ class Recipe:
         equally likely) or `events` (every patient once, deaths dealt evenly over the batches).
     epochs: at most so many; 0 = as many as make `steps` optimizer steps, but at least 5, so that a cohort of few
         patients is trained as long as one of many.
-    patience: epochs without improvement on the validation part before stopping, 0 = never.
-    validation: share of the training part held out to choose the epoch; 0 = nothing is held out, and `selected` is
+    patience: epochs without improvement on the validation split before stopping, 0 = never.
+    validation: share of the training set held out to choose the epoch; 0 = nothing is held out, and `selected` is
         the last epoch.
-    select_by: `c_index` or `loss` of the validation part.
+    select_by: `c_index` or `loss` of the validation split.
     best_after: the `best` reading ignores the first so many epochs; best_patience: it gives up after so many epochs
         without improvement, 0 = never. Both only shape that reading, never the training.
     tokens: patches computed at once; a batch with more is computed in pieces, with the same result.
@@ -99,7 +99,7 @@ RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         Recipe(),
-        # RustinS/CrossFusion df5473d, train.sh. Without an inner validation part, as there; its published number is
+        # RustinS/CrossFusion df5473d, train.sh. Without a validation split, as there; its published number is
         # the `best` reading, chosen after 5 epochs and with a patience of 20.
         Recipe(
             name="reference",
@@ -121,7 +121,7 @@ RECIPES: dict[str, Recipe] = {
 
 
 def epochs_of(recipe: Recipe, patients: int) -> int:
-    """How many epochs a training part of so many patients gets at most."""
+    """How many epochs a training set of so many patients gets at most."""
     return recipe.epochs or max(5, math.ceil(recipe.steps / math.ceil(patients / recipe.batch)))
 
 

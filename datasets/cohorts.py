@@ -17,10 +17,10 @@ class Cohort:
     Counts are those of the public table as published, before any row is left out; `zero_time_slides` of them
     have a survival time of 0 months and cannot be analysed. `median_months` is the median observed time of
     the patients (event or censored, whichever came first), `female` the share of women where the table says
-    (else None). Both shape the synthetic twin. `official_folds` is the fingerprint of the official folds'
+    (else None). Both shape the simulated cohort. `official_folds` is the fingerprint of the official folds'
     identifiers. A corrected cohort is a new `version`; rows of results that were made with the old one stay.
-    `planted` says where the hazard lives in a cohort that exists only once it is drawn (one of `planted.KINDS`); it is
-    None for all others.
+    `planted` says where the hazard lives in a planted cohort, which exists only once it is simulated (one of
+    `planted.KINDS`); it is None for all others.
     """
 
     name: str
@@ -111,11 +111,11 @@ def _planted(kind: str, title: str) -> Cohort:
     return Cohort(
         name=f"planted-{kind}", title=title, projects=(), endpoint="OS", patients=600, slides=660, events=360,
         multi_slide_patients=60, max_slides=2, median_months=24.0, female=0.5, months=_DAYS,
-        labels_source="drawn", folds_source="drawn", official_folds="", planted=kind,
+        labels_source="simulated", folds_source="simulated", official_folds="", planted=kind,
     )  # fmt: skip
 
 
-DRAWN: dict[str, Cohort] = {
+SIMULATED: dict[str, Cohort] = {
     cohort.name: cohort
     for cohort in (
         _planted("fine", "Known truth: the hazard lives at 20x alone"),
@@ -124,18 +124,18 @@ DRAWN: dict[str, Cohort] = {
         _planted("site", "Known truth: the hazard belongs to the site, whose scanner leaves its mark"),
         _planted("null", "Known truth: there is nothing to find"),
         Cohort(
-            name="demo", title="Rendered adenocarcinoma (drawn, not observed)", projects=(), endpoint="OS", patients=80,
+            name="demo", title="Rendered adenocarcinoma (simulated, not observed)", projects=(), endpoint="OS", patients=80,
             slides=86, events=56, multi_slide_patients=6, max_slides=2, median_months=20.0, female=None, months=_DAYS,
             labels_source="bench data render", folds_source="bench data render", official_folds="",
         ),
     )
 }  # fmt: skip
-"""Cohorts that exist only once they are drawn; the counts are those of the default size."""
+"""Cohorts that exist only once they are simulated or rendered; the counts are those of the default size."""
 
 
 def get(name: str) -> Cohort:
     """The cohort called `name` ("brca", "BRCA" or "tcga_brca"); UnknownName lists the known and the nearest."""
     wanted = name.strip().lower().removeprefix("tcga").lstrip("-_")
-    known = COHORTS | DRAWN
+    known = COHORTS | SIMULATED
     check_choice("cohort", wanted, known, UnknownName)
     return known[wanted]

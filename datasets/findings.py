@@ -9,7 +9,7 @@ Severity = Literal["info", "warning", "error"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of oddity in a table, a set of folds or a feature folder.
+    """What was noticed in a table, a set of folds or a feature folder.
 
     `code` is stable snake_case, `count` how many rows, patients or slides it concerns (the message says
     which), `examples` the first few of them in a fixed order.

@@ -6,30 +6,12 @@
 
 The names on the right are those of the public repositories, so that a checkout of one can be used as it is; those of
 MCAT, PORPOISE and SurvPath keep tables in dataset_csv/ or datasets_csv/ and folds in splits/5foldcv/. A
-synthetic twin is itself a cohort's folder: labels.csv and features/ in one place.
+simulated cohort is itself a cohort's folder: labels.csv and features/ in one place.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where a cohort's labels, folds (None: there are none, deal them out) and features (None: none found) are."""
-
-    labels: Path
-    splits: Path | None
-    features: Path | None
-
-
-def find_sources(data: str | Path, cohort: str) -> Sources:
-    """The sources of `cohort` in the data folder; DataError says what was looked for where labels are not found."""
-    data = Path(data)
-    if not data.is_dir():
-        raise DataError(f"{data} is not a folder: give the data folder that holds {cohort}/labels.csv.")
-    return Sources(find_labels(data, cohort), find_splits(data, cohort), find_features(data, cohort))
 
 
 def find_labels(data: Path, cohort: str) -> Path:

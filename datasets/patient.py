@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 # A TCGA-style barcode: project, tissue source site, participant, and then sample, portion, slide, ...
-# The synthetic twins write the same shape with the prefix SYNT, so that one rule serves both.
+# Simulated cohorts write the same shape with the prefix SYNT, so that one rule serves both.
 BARCODE = re.compile(r"^(TCGA|SYNT)-[0-9A-Z]{2}-[0-9A-Z]{4}(?=$|-)", re.IGNORECASE)
 SYNTHETIC_PREFIX = "SYNT-"
 

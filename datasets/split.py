@@ -11,7 +11,7 @@ class Split:
     """One fold: patient ids to learn from (`train`), to choose with (`val`), to score on (`test`; chooses
     nothing).
 
-    Disjoint by construction: a patient in two parts, or twice in one, is a DataError that names them.
+    Disjoint by construction: a patient in two sets, or twice in one, is a DataError that names them.
     """
 
     fold: int
@@ -41,7 +41,7 @@ class Folds:
 
     With k folds and r repeats the splits are numbered 0 to k r - 1; those of repeat j are j k to (j + 1) k - 1,
     and each repeat tests every patient once. `kind` is how they were made: files, stratified, site-preserving.
-    `fingerprint` hashes who is in which part, in whatever order.
+    `fingerprint` hashes who is in which set, in whatever order.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The truth of a synthetic cohort: a file beside its labels which no model ever reads."""
+"""The truth of a simulated cohort: a file beside its labels which no model ever reads."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Truth:
-    """How a twin was drawn (`parameters`), each patient's true log hazard (`risk`) and the C-index that it reaches."""
+    """How a cohort was simulated (`parameters`), the true log hazard of each patient (`risk`) and its C-index."""
 
     parameters: Mapping[str, object]
     risk: Mapping[str, float]
@@ -28,7 +28,7 @@ def read_truth(folder: Path) -> Truth | None:
     try:
         content = json.loads(path.read_text("utf-8"))
         if content["format"] != FORMAT or content["version"] != VERSION:
-            raise DataError(f"{path} is not the truth of a synthetic cohort of version {VERSION}: draw the twin again.")
+            raise DataError(f"{path} is not the truth of a simulated cohort of version {VERSION}: simulate it again.")
         risk = {str(patient): float(value) for patient, value in content["risk"].items()}
         return Truth(dict(content["parameters"]), risk, float(content["oracle_c_index"]))
     except FileNotFoundError:
@@ -36,7 +36,7 @@ def read_truth(folder: Path) -> Truth | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{path} cannot be read ({error}): delete it and draw the twin again.") from error
+        raise DataError(f"{path} cannot be read ({error}): delete it and simulate the cohort again.") from error
 
 
 def write_truth(folder: Path, truth: Truth) -> None:

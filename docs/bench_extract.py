@@ -214,9 +214,9 @@ def random_weights(backbone: str, path: Path) -> Path:
     """A checkpoint of that encoder's architecture, as it is before training."""
     import torch
     from milsurv.datasets.encoders.pathology import RECIPES, build
-    from milsurv.datasets.encoders.torchvision_operators import mend
+    from milsurv.datasets.encoders.torchvision_operators import declare_missing_operators
 
-    mend()
+    declare_missing_operators()
     torch.save(build(RECIPES[backbone]).state_dict(), path)
     return path
 

@@ -55,14 +55,14 @@ def cache(shared: Path):
 
 
 @pytest.fixture(scope="session")
-def twin(made_once) -> Path:
+def cohort_folder(made_once) -> Path:
     """60 patients with 32 wide features at three magnifications, and a strong hazard: labels.csv, features/tiny/."""
     from milsurv.datasets.simulated.cohort import simulate_cohort
 
     def draw(folder: Path) -> None:
         simulate_cohort("blca", "tiny", folder / "blca", patients=60, cells=1.5, dim=32)
 
-    return made_once("twin", draw) / "blca"
+    return made_once("simulated", draw) / "blca"
 
 
 @pytest.fixture(scope="session")

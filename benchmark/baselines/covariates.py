@@ -1,4 +1,4 @@
-"""Covariates as columns of numbers: imputation, scaling and categories, all learnt from the training part alone."""
+"""Covariates as columns of numbers: imputation, scaling and categories, all learnt from the training set alone."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -13,13 +13,6 @@ from .render import render
 data_app = typer.Typer(name="data", help="Check, fetch, divide and render the data of a cohort.", no_args_is_help=True)
 data_app.command("render")(render)
 
-Endpoint = Annotated[str, typer.Option("--endpoint", help="os, dss, pfi or dfi, where the table has it.")]
-Columns = Annotated[
-    str | None,
-    typer.Option(
-        "--columns", help="What the columns of another table hold: patient=…,slide=…,time=…,event=…,unit=days."
-    ),
-]
 Manifest = Annotated[
     Path | None, typer.Option("--manifest", help="A GDC manifest, or any table with filename or slide_id.")
 ]
@@ -30,15 +23,15 @@ def check(
     cohort: o.CohortName,
     labels: o.LabelsFile = None,
     splits: o.SplitsFolder = None,
-    features: Annotated[Path | None, typer.Option("--features", help="Folder of patch features.")] = None,
+    features: o.FeaturesFolder = None,
     backbone: o.Backbone = None,
     magnification: o.Magnification = None,
     patch_px: o.PatchPx = None,
     coords: o.Coords = None,
     manifest: Manifest = None,
     data: o.Data = Path("data"),
-    endpoint: Endpoint = "os",
-    columns: Columns = None,
+    endpoint: o.Endpoint = "os",
+    columns: o.Columns = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Find everything that is wrong or odd about labels, folds and features. Exit status 1 for errors."""
@@ -46,8 +39,8 @@ def check(
         from .. import console
         from .data_commands import check_data, fold_rows
 
-        told = {"magnification": magnification, "patch_px": patch_px, "coords": coords}
-        report = check_data(cohort, labels, splits, features, backbone, manifest, data, endpoint, columns, told)
+        user_facts = {"magnification": magnification, "patch_px": patch_px, "coords": coords}
+        report = check_data(cohort, labels, splits, features, backbone, manifest, data, endpoint, columns, user_facts)
         if as_json:
             print_json(report.as_json())
         else:
@@ -68,12 +61,12 @@ def folds_(
     out: Annotated[Path, typer.Option("--out", help="Folder for the folds.")],
     kind: Annotated[str, typer.Option("--kind", help="stratified or site-preserving.")] = "stratified",
     folds: o.Folds = 5,
-    repeats: Annotated[int, typer.Option("--repeats", help="How many times the cohort is divided.", min=1)] = 1,
+    repeats: o.Repeats = 1,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the division.", min=0)] = 0,
     labels: o.LabelsFile = None,
     data: o.Data = Path("data"),
-    endpoint: Endpoint = "os",
-    columns: Columns = None,
+    endpoint: o.Endpoint = "os",
+    columns: o.Columns = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Divide a cohort into folds and save them with the fingerprint of the labels."""

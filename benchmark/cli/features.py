@@ -12,17 +12,6 @@ from .output import print_json
 features_app = typer.Typer(name="features", help="Inspect and convert folders of patch features.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of features, in any layout that milsurv knows.")]
-Magnification = Annotated[
-    int | None,
-    typer.Option("--magnification", help="Of the patches, where neither files nor folders say it (CLAM).", min=1),
-]
-PatchPx = Annotated[
-    int | None,
-    typer.Option("--patch-px", help="Side of the patches, where one magnification was cut in several.", min=1),
-]
-Coords = Annotated[
-    Path | None, typer.Option("--coords", help="Folder of CLAM's patch files, where they lie elsewhere.")
-]
 
 
 @features_app.command("inspect")
@@ -31,9 +20,9 @@ def inspect(
     backbone: o.Backbone = None,
     cohort: Annotated[str | None, typer.Option("--cohort", help="Say how much of this cohort is there.")] = None,
     labels: o.LabelsFile = None,
-    magnification: Magnification = None,
-    patch_px: PatchPx = None,
-    coords: Coords = None,
+    magnification: o.Magnification = None,
+    patch_px: o.PatchPx = None,
+    coords: o.Coords = None,
     mpp: Annotated[
         Path | None, typer.Option("--mpp", help="csv with columns slide and mpp, where files do not say it.")
     ] = None,
@@ -47,18 +36,18 @@ def inspect(
 
         if (cohort is None) != (labels is None):
             raise UsageError("--cohort and --labels belong together: the labels say whose slides to look for")
-        table = None
+        cohort_labels = None
         if cohort is not None and labels is not None:
             from ...datasets import cohorts
             from ...datasets.labels.read import read_labels
 
-            table = read_labels(labels, cohorts.get(cohort))
-        told = {"magnification": magnification, "patch_px": patch_px, "coords": coords}
+            cohort_labels = read_labels(labels, cohorts.get(cohort))
+        user_facts = {"magnification": magnification, "patch_px": patch_px, "coords": coords}
         given = None if mpp is None else features.read_mpp(mpp)
         reports = []
-        for reader in features.readers(folder, backbone, **told):
+        for reader in features.readers(folder, backbone, **user_facts):
             with console.counting(f"Inspecting {reader.backbone}") as count:
-                reports.append(features.inspect(reader, table, given, count))
+                reports.append(features.inspect(reader, cohort_labels, given, count))
         if as_json:
             print_json({"folder": str(folder), "sets": reports})
         else:
@@ -73,9 +62,9 @@ def convert(
     folder: Folder,
     store: Annotated[Path, typer.Argument(metavar="STORE", help="Folder for our own files, one a slide.")],
     backbone: o.Backbone = None,
-    magnification: Magnification = None,
-    patch_px: PatchPx = None,
-    coords: Coords = None,
+    magnification: o.Magnification = None,
+    patch_px: o.PatchPx = None,
+    coords: o.Coords = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Write features into our store: float16, checksums, one file a slide. Run it again to go on after a stop.

@@ -20,11 +20,11 @@ from ...errors import DataError
 Progress = Callable[[int, int], None]
 
 
-def readers(path: Path, backbone: str | None, **told: object) -> list[Reader]:
-    """The readers of a folder: of one backbone if it is named, else of all. `told` as for `open_features`."""
+def readers(path: Path, backbone: str | None, **user_facts: object) -> list[Reader]:
+    """The readers of a folder: of one backbone if it is named, else of all. `user_facts` as for `open_features`."""
     if backbone is not None:
-        return [open_features(path, backbone, **told)]  # type: ignore[arg-type]
-    return open_all(path, **told)  # type: ignore[arg-type]
+        return [open_features(path, backbone, **user_facts)]  # type: ignore[arg-type]
+    return open_all(path, **user_facts)  # type: ignore[arg-type]
 
 
 def inspect(

@@ -24,7 +24,7 @@ class _BuildUnlessNamed(TyperGroup):
 leaderboard_app = typer.Typer(
     name="leaderboard",
     cls=_BuildUnlessNamed,
-    help="Pages from results (`build`, which need not be said), and entries: what is published, sent and verified.",
+    help="Pages from results (`build`, the default), and entries: what is published, sent and verified.",
 )
 
 

@@ -47,13 +47,13 @@ app.command("figures")(figures)
 
 
 def _stop(signum: int, frame: object) -> NoReturn:
-    """A scheduler's SIGTERM ends a run as Ctrl-C does: what is finished stays, and MLflow is told."""
+    """A scheduler's SIGTERM ends a run as Ctrl-C does: what is finished stays, and MLflow is informed."""
     raise KeyboardInterrupt
 
 
 def main() -> None:
     """Entry point of `bench`."""
-    # Asked for before torch starts: reproducible matrix products on a GPU need it.
+    # Set before torch starts: reproducible matrix products on a GPU need it.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     signal.signal(signal.SIGTERM, _stop)
     try:

@@ -1,4 +1,4 @@
-"""Mistakes: what a user can mend becomes one line and an exit status; what is our fault keeps its traceback."""
+"""Mistakes: what a user can correct becomes one line and an exit status; what is our fault keeps its traceback."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ class Failure(Exception):
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn what users can mend into one line and an exit status; what is our fault keeps its traceback."""
+    """Turn what users can correct into one line and an exit status; what is our fault keeps its traceback."""
     from ...errors import DataError, RowError, UnknownName, UsageError
 
     try:

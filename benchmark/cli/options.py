@@ -1,19 +1,21 @@
-"""Options that several commands share, each said once."""
+"""Options that several commands share, each declared once."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-Model = Annotated[str, typer.Option("--model", help="A model or a control; `bench list models` names them.")]
+Model = Annotated[str, typer.Option("--model", help="A model or a baseline; `bench list models` names them.")]
 CohortName = Annotated[str, typer.Option("--cohort", help="A cohort; `bench list cohorts` names them.")]
 Backbone = Annotated[
-    str | None, typer.Option("--backbone", help="The patch encoder; not needed where only one lies there.")
+    str | None,
+    typer.Option("--backbone", help="The patch encoder; may be left out where the features are of one only."),
 ]
 Features = Annotated[
     str | None,
-    typer.Option("--features", help="Folder of patch features, or `synthetic` for a drawn twin of the cohort."),
+    typer.Option("--features", help="Folder of patch features, or `synthetic` for a simulated cohort."),
 ]
+FeaturesFolder = Annotated[Path | None, typer.Option("--features", help="Folder of patch features.")]
 LabelsFile = Annotated[Path | None, typer.Option("--labels", help="Label table: csv, or zipped csv.")]
 SplitsFolder = Annotated[Path | None, typer.Option("--splits", help="Folder with splits_0.csv, splits_1.csv, …")]
 Data = Annotated[
@@ -23,7 +25,7 @@ Data = Annotated[
 Out = Annotated[Path, typer.Option("--out", help="Folder for everything that is written.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="How to train: default, or reference.")]
 Loss = Annotated[str | None, typer.Option("--loss", help="nll, cox or ce.")]
-Epochs = Annotated[int | None, typer.Option("--epochs", help="At most so many epochs.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Maximum number of epochs.")]
 Scale = Annotated[
     int | None, typer.Option("--scale", help="The magnification a single-scale model reads: 5, 10 or 20.")
 ]
@@ -34,30 +36,33 @@ Settings = Annotated[
 Endpoint = Annotated[str, typer.Option("--endpoint", help="os, dss, pfi or dfi, where the table has it.")]
 Columns = Annotated[
     str | None,
-    typer.Option("--columns", help="The columns of another table: patient=…,slide=…,time=…,event=…,unit=days."),
+    typer.Option(
+        "--columns", help="What the columns of another table hold: patient=…,slide=…,time=…,event=…,unit=days."
+    ),
 ]
 Magnification = Annotated[
-    int | None, typer.Option("--magnification", help="Of the features, where their files do not say it (CLAM).")
+    int | None,
+    typer.Option("--magnification", help="Of the features, where their files do not say it (CLAM).", min=1),
 ]
 PatchPx = Annotated[
-    int | None, typer.Option("--patch-px", help="Of the features, where one magnification was cut in several sizes.")
+    int | None,
+    typer.Option("--patch-px", help="Side of the patches, where one magnification was cut in several sizes.", min=1),
 ]
 Coords = Annotated[
-    Path | None, typer.Option("--coords", help="Where CLAM's patch files lie, if not beside the features.")
+    Path | None, typer.Option("--coords", help="Folder of CLAM's patch files, if not beside the features.")
 ]
 Repeats = Annotated[int, typer.Option("--repeats", help="How many times the cohort is divided into folds.", min=1)]
 SplitBy = Annotated[
-    str, typer.Option("--split-by", help="event: stratified; site: no tissue-source site in two parts.")
+    str,
+    typer.Option("--split-by", help="event: stratified; site: no tissue source site in both training and test set."),
 ]
 Slides = Annotated[
     str, typer.Option("--slides", help="Several slides a patient: concat, first-dx, mean-risk or slide.")
 ]
-Folds = Annotated[int, typer.Option("--folds", help="Folds to draw where none are given.", min=2, max=100)]
+Folds = Annotated[int, typer.Option("--folds", help="Number of folds, where none are given.", min=2, max=100)]
 Seeds = Annotated[
     str,
-    typer.Option(
-        "--seeds", "--seed", help="Seeds of weights, batches and the inner validation part, separated by commas."
-    ),
+    typer.Option("--seeds", "--seed", help="Seeds of weights, batches and the validation split, separated by commas."),
 ]
 Covariates = Annotated[
     str | None,
@@ -70,10 +75,10 @@ UnusableTimes = Annotated[
 ]
 Strength = Annotated[
     str | None,
-    typer.Option("--strength", help="Hazard of a drawn cohort: none, weak, medium, strong or a number."),
+    typer.Option("--strength", help="Hazard of a simulated cohort: none, weak, medium, strong or a number."),
 ]
-Patients = Annotated[int | None, typer.Option("--patients", help="How many patients a drawn cohort has.", min=20)]
-CohortSeed = Annotated[int, typer.Option("--cohort-seed", help="Which draw of a drawn cohort.", min=0)]
+Patients = Annotated[int | None, typer.Option("--patients", help="Number of patients of a simulated cohort.", min=20)]
+CohortSeed = Annotated[int, typer.Option("--cohort-seed", help="Seed of a simulated cohort.", min=0)]
 Tracking = Annotated[
     str | None,
     typer.Option("--tracking", help="MLflow address; by default a local file in --out; `none` = off."),

@@ -49,12 +49,12 @@ def labels_of(table: ForeignTable, cohort: str) -> Labels:
         Patient(row.patient, float(row.time or 0.0), bool(row.event), site_of(row.patient), ())
         for row in sorted(table.rows, key=lambda row: row.patient)
     )
-    drawn = [patient.id.startswith(SYNTHETIC_PREFIX) for patient in patients]
-    if any(drawn) and not all(drawn):
+    synthetic = [patient.id.startswith(SYNTHETIC_PREFIX) for patient in patients]
+    if any(synthetic) and not all(synthetic):
         raise DataError(f"{table.path} mixes synthetic patients with others: keep them apart")
     counts = Counts(len(patients), 0, sum(patient.event for patient in patients), 0, 0)
     name = fingerprint([patient.id, repr(patient.time), patient.event] for patient in patients)
-    return Labels(cohort, patients, (), name, str(table.path), any(drawn), None, counts, {})
+    return Labels(cohort, patients, (), name, str(table.path), any(synthetic), None, counts, {})
 
 
 def folds_of(table: ForeignTable) -> Folds:
@@ -78,11 +78,11 @@ def folds_of(table: ForeignTable) -> Folds:
 
 
 def check(table: ForeignTable, labels: Labels, folds: Folds, missing: str = "error") -> Checked:
-    """Hold predictions against labels and folds.
+    """Check predictions against labels and folds.
 
-    Errors: `DataError` with the list of rows whose patient has no label, is not in the test part of that fold, or has
+    Errors: `DataError` with the list of rows whose patient has no label, is not in the test set of that fold, or has
     another time or event than the labels; and, unless `missing` is `drop`, of test patients without a prediction. All
-    faults are told at once.
+    faults are reported at once.
     """
     by_id = labels.by_id
     tested = {i: split.fold for split in folds.splits for i in split.test}
@@ -94,7 +94,7 @@ def check(table: ForeignTable, labels: Labels, folds: Folds, missing: str = "err
             [str(row) for row in table.rows if row.patient not in by_id],
         ),
         _fault(
-            "rows are outside their fold (not in its test part)",
+            "rows are outside their fold (not in its test set)",
             [
                 f"{row}, tested in {f'fold {tested[row.patient]}' if row.patient in tested else 'no fold'}"
                 for row in table.rows
@@ -115,13 +115,13 @@ def check(table: ForeignTable, labels: Labels, folds: Folds, missing: str = "err
         ),
     ]
     if missing != "drop":
-        faults.append(_fault("patients of the test parts have no prediction", list(absent)))
-    told = [fault for fault in faults if fault]
-    if told:
+        faults.append(_fault("patients of the test sets have no prediction", list(absent)))
+    found = [fault for fault in faults if fault]
+    if found:
         remedy = "Remove or correct these rows, or give the labels and folds they were made with; nothing was written"
         if absent and missing != "drop":
             remedy += ". --missing drop leaves patients without a prediction out, on a table of their own"
-        raise DataError(f"{table.path}: {'. '.join(told)}. {remedy}")
+        raise DataError(f"{table.path}: {'. '.join(found)}. {remedy}")
     return Checked(table, labels, _kept(folds, set(absent)), absent)
 
 
@@ -137,7 +137,7 @@ def _fault(what: str, rows: list[str]) -> str:
 
 
 def _kept(folds: Folds, gone: set[str]) -> Folds:
-    """The folds without these test patients. Training parts stay: who was trained on is not ours to change."""
+    """The folds without these test patients. Training sets stay: who was trained on is not ours to change."""
     if not gone:
         return folds
     splits = tuple(replace(split, test=tuple(i for i in split.test if i not in gone)) for split in folds.splits)

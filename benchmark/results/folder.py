@@ -3,7 +3,7 @@
 OUT/experiments/<id>/experiment.json
 OUT/experiments/<id>/remarks.json                what was noticed in the data, and who was left out
 OUT/experiments/<id>/fold-<k>/result.json        one flat row; written last, so that it marks the fold as done
-OUT/experiments/<id>/fold-<k>/predictions.csv    the test part at every reading
+OUT/experiments/<id>/fold-<k>/predictions.csv    the test set at every reading
 OUT/experiments/<id>/fold-<k>/curves.csv         one line per epoch
 OUT/experiments/<id>/predictions.csv             all finished folds
 OUT/experiments/<id>/clinical-curves.csv         see clinical_curves.py
@@ -122,15 +122,15 @@ class ResultFolder:
         summarise(self.path, finished, self.experiment.title)
 
 
-def summarise(folder: Path, known: Mapping[int, FollowUp], title: str) -> None:
+def summarise(folder: Path, train_followup: Mapping[int, FollowUp], title: str) -> None:
     """Write an experiment's predictions in one file, and of those at `selected` the clinical curves and a picture of
     the risk groups' survival.
 
-    known: the follow-up of the training part of each fold that is taken; their predictions.csv lie in `folder`.
+    train_followup: the follow-up of the training set of each fold that is taken; their predictions.csv lie in `folder`.
     """
     rows: list[dict[str, str]] = []
     folds = []
-    for fold, train in known.items():
+    for fold, train in train_followup.items():
         with (folder / f"fold-{fold}" / "predictions.csv").open(encoding="utf-8", newline="") as file:
             mine = list(csv.DictReader(file))
         rows += mine

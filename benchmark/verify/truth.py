@@ -93,7 +93,7 @@ def request_of(command: str) -> Request:
 def implied(table: pd.DataFrame, rows: Mapping[int, ResultRow], cohort: str) -> Truth | None:
     """Patients and folds as the predictions themselves imply them, every fold trained on all patients it does not test.
 
-    None unless they give the fingerprint of the folds that the rows carry: training parts are then known for certain.
+    None unless they give the fingerprint of the folds that the rows carry: training sets are then known for certain.
     """
     mine = pd.DataFrame(table[table["reading"] == "selected"])
     first = mine.drop_duplicates("patient")

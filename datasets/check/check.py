@@ -31,9 +31,9 @@ _RANK = {"error": 0, "warning": 1, "info": 2}
 
 @dataclass(frozen=True)
 class FoldCheck:
-    """One fold: labelled patients of train and test, deaths and comparable pairs of the test part.
+    """One fold: labelled patients of train and test, deaths and comparable pairs of the test set.
 
-    `chance_sd` is the standard deviation of the C-index of random risks on the test part (None without pairs).
+    `chance_sd` is the standard deviation of the C-index of random risks on the test set (None without pairs).
     """
 
     fold: int
@@ -45,7 +45,7 @@ class FoldCheck:
 
 
 @dataclass(frozen=True)
-class Report:
+class DataReport:
     """What the linter found. Counts are those of the table, before patients who cannot be analysed are left out."""
 
     cohort: str
@@ -71,43 +71,43 @@ class Report:
 
 def lint(
     cohort: Cohort,
-    labels: str | Path,
-    splits: str | Path | None = None,
-    features: str | Path | None = None,
-    manifest: str | Path | None = None,
+    labels_path: str | Path,
+    splits_path: str | Path | None = None,
+    features_path: str | Path | None = None,
+    manifest_path: str | Path | None = None,
     backbone: str | None = None,
     endpoint: str = "os",
     columns: Mapping[str, str] | None = None,
     magnifications: Sequence[int] | None = None,
-    told: Mapping[str, Any] | None = None,
-) -> Report:
+    user_facts: Mapping[str, Any] | None = None,
+) -> DataReport:
     """Check labels, and folds, features and a manifest where they are given; faults are findings, never raised.
 
-    Without `splits` the folds that a run would deal out are checked. `magnifications` are those a slide must have;
-    by default all that the features hold. `told` is what feature files do not say, as `open_features` takes it:
+    Without `splits_path` the folds that a run would deal out are checked. `magnifications` are those a slide must have;
+    by default all that the features hold. `user_facts` is what feature files do not say, as `open_features` takes it:
     magnification, patch_px, coords.
     """
     findings: list[Finding] = []
     listed: tuple[str, ...] = ()
-    if manifest is not None:
+    if manifest_path is not None:
         try:
-            listed, notes = read_manifest(manifest)
+            listed, notes = read_manifest(manifest_path)
             findings += notes
         except DataError as error:
-            findings.append(Finding("manifest_unreadable", "error", 1, str(error), (str(manifest),)))
-    reader = _open(features, backbone, told or {}, findings)
-    known = _labels(labels, cohort, endpoint, columns, findings)
-    if known.patients and known.without_slides:
-        known = _attach(known, reader, listed, findings)
-    elif listed and manifest is not None:
-        findings += compare_manifest(known, listed, Path(manifest).name)
-    findings += [*known.findings, *censoring(known, cohort)]
-    folds, parts = _folds(splits, known, findings)
-    findings += [*half_width(folds), *few_events(folds), *sites(parts, known), *gaps(parts)]
-    if reader is not None and known.patients:
-        _features(reader, known.patients, magnifications, findings)
-    counts = known.table_counts
-    return Report(
+            findings.append(Finding("manifest_unreadable", "error", 1, str(error), (str(manifest_path),)))
+    reader = _open(features_path, backbone, user_facts or {}, findings)
+    labels = _labels(labels_path, cohort, endpoint, columns, findings)
+    if labels.patients and labels.without_slides:
+        labels = _link(labels, reader, listed, findings)
+    elif listed and manifest_path is not None:
+        findings += compare_manifest(labels, listed, Path(manifest_path).name)
+    findings += [*labels.findings, *censoring(labels, cohort)]
+    folds, sides = _folds(splits_path, labels, findings)
+    findings += [*half_width(folds), *few_events(folds), *sites(sides, labels), *gaps(sides)]
+    if reader is not None and labels.patients:
+        _features(reader, labels.patients, magnifications, findings)
+    counts = labels.table_counts
+    return DataReport(
         cohort.name, counts.patients, counts.slides, counts.events, counts.multi_slide_patients, folds,
         tuple(sorted(findings, key=lambda found: _RANK[found.severity])),
     )  # fmt: skip
@@ -125,7 +125,7 @@ def _labels(
     return labels
 
 
-def _attach(labels: Labels, reader: Reader | None, listed: tuple[str, ...], findings: list[Finding]) -> Labels:
+def _link(labels: Labels, reader: Reader | None, listed: tuple[str, ...], findings: list[Finding]) -> Labels:
     slides = reader.slides if reader is not None else listed
     if not slides:
         message = "the table names no slides; give --features or --manifest to check them"
@@ -139,21 +139,21 @@ def _attach(labels: Labels, reader: Reader | None, listed: tuple[str, ...], find
 
 
 def _folds(
-    splits: str | Path | None, labels: Labels, findings: list[Finding]
+    splits_path: str | Path | None, labels: Labels, findings: list[Finding]
 ) -> tuple[tuple[FoldCheck, ...], dict[int, tuple[list[str], list[str]]]]:
-    parts: dict[int, tuple[list[str], list[str]]] = {}
+    sides: dict[int, tuple[list[str], list[str]]] = {}
     try:
-        if splits is None:
+        if splits_path is None:
             dealt = stratified_folds(labels).splits if labels.patients else ()
-            parts = {s.fold: (list(s.train), list(s.test)) for s in dealt}
+            sides = {s.fold: (list(s.train), list(s.test)) for s in dealt}
             message = f"no folds are given: {len(dealt)} are dealt out by event and time"
             findings.append(Finding("folds_dealt", "info", 1, message))
         else:
-            folds, parts, faults = survey_splits(splits, labels)
+            folds, sides, faults = survey_splits(splits_path, labels)
             findings += [*faults, *folds.findings]
     except DataError as error:
-        findings.append(Finding("folds_unreadable", "error", 1, str(error), (str(splits or ""),)))
-    return tuple(_check(fold, labels.by_id, *sides) for fold, sides in parts.items()), parts
+        findings.append(Finding("folds_unreadable", "error", 1, str(error), (str(splits_path or ""),)))
+    return tuple(_check(fold, labels.by_id, *train_and_test) for fold, train_and_test in sides.items()), sides
 
 
 def _check(fold: int, by_id: Mapping[str, Patient], train: Sequence[str], test: Sequence[str]) -> FoldCheck:
@@ -164,14 +164,14 @@ def _check(fold: int, by_id: Mapping[str, Patient], train: Sequence[str], test: 
 
 
 def _open(
-    features: str | Path | None, backbone: str | None, told: Mapping[str, Any], findings: list[Finding]
+    features_path: str | Path | None, backbone: str | None, user_facts: Mapping[str, Any], findings: list[Finding]
 ) -> Reader | None:
-    if features is None:
+    if features_path is None:
         return None
     try:
-        return open_features(features, backbone, **told)
+        return open_features(features_path, backbone, **user_facts)
     except DataError as error:
-        findings.append(Finding("features_unreadable", "error", 1, str(error), (str(features),)))
+        findings.append(Finding("features_unreadable", "error", 1, str(error), (str(features_path),)))
         return None
 
 

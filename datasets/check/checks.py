@@ -12,7 +12,7 @@ from ..labels.read import Labels
 from ..split import Split
 
 FEW_EVENTS = 10
-"""Fewer deaths than this in a test part make its C-index nearly arbitrary."""
+"""Fewer deaths than this in a test set make its C-index nearly arbitrary."""
 
 
 class _Fold(Protocol):
@@ -25,7 +25,7 @@ class _Fold(Protocol):
 
 
 def censoring(labels: Labels, cohort: Cohort) -> list[Finding]:
-    """Censoring that is constant, or whose rate is that of the cohort's public table turned round.
+    """Censoring that is constant, or whose rate is that of the cohort's public table flipped.
 
     The public rate is that of overall survival, so that only overall survival is compared with it.
     """
@@ -44,9 +44,7 @@ def censoring(labels: Labels, cohort: Cohort) -> list[Finding]:
     off = abs(rate - public) / np.sqrt(public * (1 - public) / n)
     message = f"{died} of {n} patients ({rate:.0%}) died, {public:.0%} in the public table of {cohort.name}"
     if abs(rate - (1 - public)) < abs(rate - public) and off > 3:
-        message += (
-            f": censoring looks turned round ({1 - rate:.0%} would fit). 1 must mean censored in a censorship column"
-        )
+        message += f": censoring looks flipped ({1 - rate:.0%} would fit). 1 must mean censored in a censorship column"
         return [Finding("censoring_flipped", "error", died, message)]
     if off > 4:
         return [Finding("event_rate_differs", "warning", died, message)]
@@ -69,18 +67,18 @@ def half_width(folds: Sequence[_Fold]) -> list[Finding]:
 
 
 def few_events(folds: Sequence[_Fold]) -> list[Finding]:
-    """Test parts with hardly any deaths."""
+    """Test sets with hardly any deaths."""
     few = [f"fold {fold.fold} ({fold.events})" for fold in folds if fold.events < FEW_EVENTS]
-    message = f"test parts have fewer than {FEW_EVENTS} deaths: their C-index is nearly arbitrary"
+    message = f"test sets have fewer than {FEW_EVENTS} deaths: their C-index is nearly arbitrary"
     return [finding("few_events", "warning", message, few)] if few else []
 
 
-def sites(parts: Mapping[int, tuple[Sequence[str], Sequence[str]]], labels: Labels) -> list[Finding]:
+def sites(folds: Mapping[int, tuple[Sequence[str], Sequence[str]]], labels: Labels) -> list[Finding]:
     """Tissue source sites that train and test share: a model can gain by recognising the hospital."""
     if not any(p.site for p in labels.patients):
         return []
     shares = {}
-    for fold, (train, test) in parts.items():
+    for fold, (train, test) in folds.items():
         inside = set(test)
         shares[fold] = shared_sites(Split(fold, tuple(i for i in train if i not in inside), (), tuple(test)), labels)
     if not any(shares.values()):
@@ -95,8 +93,8 @@ def sites(parts: Mapping[int, tuple[Sequence[str], Sequence[str]]], labels: Labe
     return [finding("sites_shared", "warning", message, names)]
 
 
-def gaps(parts: Mapping[int, object]) -> list[Finding]:
+def gaps(folds: Mapping[int, object]) -> list[Finding]:
     """Fold numbers that are missing between others, or before them."""
-    missing = sorted(set(range(max(parts, default=-1) + 1)) - set(parts)) if parts else []
+    missing = sorted(set(range(max(folds, default=-1) + 1)) - set(folds)) if folds else []
     message = "folds are missing between those that are there"
-    return [finding("folds_missing", "warning", message, missing)] if missing and len(parts) > 1 else []
+    return [finding("folds_missing", "warning", message, missing)] if missing and len(folds) > 1 else []

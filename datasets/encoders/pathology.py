@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ...errors import DataError, some
 from ..backbones import Backbone
 from .encoder import Intake
-from .torchvision_operators import mend
+from .torchvision_operators import declare_missing_operators
 from .weights import check_finite, fingerprint_of, fit, locate, read_state
 
 HOPTIMUS = ((0.707223, 0.578729, 0.703617), (0.211883, 0.230117, 0.177517))
@@ -139,7 +139,7 @@ def load(backbone: Backbone, given: Path | None) -> tuple[nn.Module, str]:
     one.
     """
     recipe = RECIPES[backbone.name]
-    mend()
+    declare_missing_operators()
     path = locate(backbone, recipe.repository, given)
     if recipe.architecture.startswith("transformers:"):
         network = _from_folder(recipe.architecture.partition(":")[2], path, backbone)

@@ -8,7 +8,7 @@ they let it import. They find boxes in pictures; no encoder needs them, and call
 import torch
 
 
-def mend() -> None:
+def declare_missing_operators() -> None:
     """Make `import torchvision` work; does nothing where it already does."""
     if torch.version.cuda is not None or hasattr(torch.ops.torchvision, "nms"):
         return

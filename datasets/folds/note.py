@@ -12,14 +12,16 @@ from ..labels.read import Labels
 FILE = "folds.json"
 FORMAT = "milsurv-folds"
 VERSION = 1
+_FIELDS = {"labels": "labels_fingerprint", "folds": "folds_fingerprint"}
+"""The fields of a Note whose key in the file is another."""
 
 
 @dataclass(frozen=True)
 class Note:
     """How folds were made, and for which labels.
 
-    `labels` is the fingerprint of the labels, `outcomes` of ids, times and events alone (slides may change with
-    the features at hand), `files` of the identifiers in the files, `folds` that of `Folds`.
+    `labels_fingerprint` is that of the labels, `outcomes` of ids, times and events alone (slides may change with
+    the features at hand), `files` of the identifiers in the files, `folds_fingerprint` that of `Folds`.
     """
 
     name: str
@@ -31,9 +33,9 @@ class Note:
     source: str
     patients: int
     events: int
-    labels: str
+    labels_fingerprint: str
     outcomes: str
-    folds: str
+    folds_fingerprint: str
     files: str
 
     def compare(self, labels: Labels, files: str) -> list[Finding]:
@@ -49,7 +51,7 @@ class Note:
                 "make the folds again"
             )
             found.append(Finding("labels_changed", "warning", 1, message))
-        elif self.labels != labels.fingerprint:
+        elif self.labels_fingerprint != labels.fingerprint:
             message = "patients and outcomes are those the folds were made for, but the slides are not"
             found.append(Finding("slides_changed", "info", 1, message))
         return found
@@ -67,7 +69,7 @@ def read_note(folder: Path) -> Note | None:
         content = json.loads(path.read_text("utf-8"))
         if content.pop("format") != FORMAT or content.pop("version") != VERSION:
             raise DataError(f"{path} is not a note on folds of version {VERSION}: delete it, the folds stay readable.")
-        note = Note(**content)
+        note = Note(**{_FIELDS.get(str(key), str(key)): value for key, value in content.items()})
         if not all(isinstance(n, int) and n >= 1 for n in (note.k, note.repeats)):
             raise ValueError("k and repeats must be whole numbers")
     except FileNotFoundError:
@@ -81,4 +83,6 @@ def read_note(folder: Path) -> Note | None:
 
 def text_of(note: Note) -> str:
     """The note as it is written."""
-    return json.dumps({"format": FORMAT, "version": VERSION, **asdict(note)}, indent=1) + "\n"
+    keys = {field: key for key, field in _FIELDS.items()}
+    written = {keys.get(field, field): value for field, value in asdict(note).items()}
+    return json.dumps({"format": FORMAT, "version": VERSION, **written}, indent=1) + "\n"

@@ -1,4 +1,4 @@
-"""Folds: read from files in the public format or in PANTHER's, or dealt out, and inner parts."""
+"""Folds: read from files in the public format or in PANTHER's, or made by event or by site, and validation splits."""
 
 import re
 from collections import Counter
@@ -26,7 +26,7 @@ MAX_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
-class Part:
+class FoldFile:
     """One fold as its file has it: identifiers of train, of test, and of a val beside a test, which joins train."""
 
     path: Path
@@ -38,12 +38,12 @@ class Part:
 def read_splits(directory: str | Path, labels: Labels) -> Folds:
     """Folds from `splits_<k>.csv` files: columns `train` and `val` of unequal length, one identifier a cell.
 
-    The file's `val` is our test part. Identifiers are patients, slides of the labels, or slide barcodes (cut
-    to their patient). With a `test` column as well, that is the test part, and `val` joins `train`: the inner
-    validation part is cut anew. PANTHER's folders of folds are read as well. Identifiers without a label, patients
+    The file's `val` is our test set. Identifiers are patients, slides of the labels, or slide barcodes (cut
+    to their patient). With a `test` column as well, that is the test set, and `val` joins `train`: the
+    validation split is cut anew. PANTHER's folders of folds are read as well. Identifiers without a label, patients
     in no fold, never tested or tested twice are findings, and so are labels that changed since milsurv saved these
     folds. Results count folds from 0, whatever the files' numbers. DataError: no files, no such columns, a patient in
-    train and test, a part without patients or without events.
+    train and test, a set without patients or without events.
     """
     folds, _, faults = survey_splits(directory, labels)
     if faults:
@@ -67,30 +67,30 @@ def survey_splits(
     """
     directory = Path(directory)
     faults: list[Finding] = []
-    parts = _parts(directory, labels.cohort, faults)
+    files = _files(directory, labels.cohort, faults)
     patient = {slide: p.id for p in labels.patients for slide in p.slides}
     resolve = {
         i: patient.get(i.removesuffix(".svs"), patient_of(i))
-        for part in parts.values()
-        for i in (*part.train, *part.test, *part.joined)
+        for file in files.values()
+        for i in (*file.train, *file.test, *file.joined)
     }
     findings: list[Finding] = []
     splits, labelled, sides = [], labels.by_id, {}
-    for fold, part in parts.items():
-        if part.joined:
-            message = f"{part.path.name}: its val part joins train, the inner validation part is cut anew"
-            findings.append(finding("val_joined_to_train", "info", message, part.joined))
-        train, test = sorted({resolve[i] for i in part.train + part.joined}), sorted({resolve[i] for i in part.test})
+    for fold, file in files.items():
+        if file.joined:
+            message = f"{file.path.name}: its val joins train, the validation split is cut anew"
+            findings.append(finding("val_joined_to_train", "info", message, file.joined))
+        train, test = sorted({resolve[i] for i in file.train + file.joined}), sorted({resolve[i] for i in file.test})
         wrong = len(faults)
-        for name, ids, side in (("train", part.train + part.joined, train), ("val", part.test, test)):
+        for name, ids, side in (("train", file.train + file.joined, train), ("val", file.test, test)):
             if repeated := [i for i, times in Counter(ids).items() if times > 1]:
-                message = f"{part.path.name}: identifiers stand twice in {name}"
+                message = f"{file.path.name}: identifiers stand twice in {name}"
                 findings.append(finding("fold_ids_repeated", "warning", message, repeated))
             if labels.patients:  # the linter may have no labels to compare with
-                faults += _side(part.path, name, side, labels)
+                faults += _side(file.path, name, side, labels)
         if both := sorted(set(train) & set(test)):
             message = (
-                f"{part.path}: {len(both)} patients are in train and in test: {some(both)}. The scores would be "
+                f"{file.path}: {len(both)} patients are in train and in test: {some(both)}. The scores would be "
                 "those of patients the model has seen: correct the fold."
             )
             faults.append(finding("patients_in_train_and_test", "error", message, both))
@@ -98,16 +98,16 @@ def survey_splits(
         sides[fold] = (train, test)
         if len(faults) == wrong:
             splits.append(Split(fold, tuple(train), (), tuple(test)))
-    name, note = _name(directory, labels.cohort, parts), None
+    name, note = _name(directory, labels.cohort, files), None
     try:
         note = read_note(directory)
     except DataError as error:
         faults.append(Finding("folds_note_unreadable", "error", 1, str(error), (directory.name,)))
     if labels.patients:
-        findings += _coverage(parts, resolve, sides, labels, note)
+        findings += _coverage(files, resolve, sides, labels, note)
     if note is not None and labels.patients:
-        findings += note.compare(labels, fingerprint_of_files(parts))
-        name = note.name if note.files == fingerprint_of_files(parts) else name
+        findings += note.compare(labels, fingerprint_of_files(files))
+        name = note.name if note.files == fingerprint_of_files(files) else name
     folds = Folds(
         name, tuple(splits), tuple(findings), fingerprint_of(splits), note.kind if note else "files",
         note.repeats if note and len(splits) == note.k * note.repeats else 1, note.seed if note else None,
@@ -115,7 +115,7 @@ def survey_splits(
     return folds, sides, tuple(faults)
 
 
-def _parts(directory: Path, cohort: str, faults: list[Finding]) -> dict[int, Part]:
+def _files(directory: Path, cohort: str, faults: list[Finding]) -> dict[int, FoldFile]:
     if not directory.is_dir():
         raise DataError(f"{directory} is not a folder: give the folder that holds splits_0.csv, splits_1.csv, ...")
     files = {int(m[1]): path for path in directory.iterdir() if (m := _FILE.match(path.name))}
@@ -125,16 +125,16 @@ def _parts(directory: Path, cohort: str, faults: list[Finding]) -> dict[int, Par
         files, read = fold_folders(directory, cohort), _read_folder
     else:
         raise DataError(f"{directory} holds no splits_<number>.csv.")
-    parts = {}
+    files = {}
     for fold, path in sorted(files.items()):
         try:
-            parts[fold] = read(path)
+            files[fold] = read(path)
         except DataError as error:
             faults.append(Finding("fold_unreadable", "error", 1, str(error), (path.name,)))
-    return parts
+    return files
 
 
-def _read(path: Path) -> Part:
+def _read(path: Path) -> FoldFile:
     cells = read_cells(path, MAX_BYTES)
     header = [name for name in cells.header if name]
     if not {"train", "val"} <= set(header) or not cells.lines:
@@ -144,16 +144,16 @@ def _read(path: Path) -> Part:
         name: [text for _, row in cells.lines if i < len(row) and (text := row[i].strip())] for name, i in at.items()
     }
     if columns.get("test"):
-        return Part(path, columns["train"], columns["test"], columns["val"])
-    return Part(path, columns["train"], columns["val"], [])
+        return FoldFile(path, columns["train"], columns["test"], columns["val"])
+    return FoldFile(path, columns["train"], columns["val"], [])
 
 
-def _read_folder(folder: Path) -> Part:
+def _read_folder(folder: Path) -> FoldFile:
     found = {name: identifiers(path) for name, path in parts_of(folder).items()}
     test, val = found.get("test"), found.get("val", [])
     if test is None or set(test) == set(val):
-        return Part(folder, found["train"], val, [])
-    return Part(folder, found["train"], test, val)
+        return FoldFile(folder, found["train"], val, [])
+    return FoldFile(folder, found["train"], test, val)
 
 
 def _side(path: Path, column: str, side: list[str], labels: Labels) -> Iterable[Finding]:
@@ -171,7 +171,7 @@ def _side(path: Path, column: str, side: list[str], labels: Labels) -> Iterable[
 
 
 def _coverage(
-    parts: Mapping[int, Part],
+    files: Mapping[int, FoldFile],
     resolve: Mapping[str, str],
     sides: Mapping[int, tuple[list[str], list[str]]],
     labels: Labels,
@@ -190,21 +190,21 @@ def _coverage(
     if nowhere := labelled - named:
         yield finding("patients_in_no_fold", "warning", "labelled patients are in no fold", nowhere)
     if never := (labelled & named) - set(tested):
-        yield finding("never_tested", "warning", "patients of the folds are in no test part", never)
+        yield finding("never_tested", "warning", "patients of the folds are in no test set", never)
     if twice := [i for i, times in tested.items() if times > often]:
-        yield finding("tested_twice", "warning", "patients are in the test part of several folds", twice)
-    if len(parts) > 1:
+        yield finding("tested_twice", "warning", "patients are in the test set of several folds", twice)
+    if len(files) > 1:
         for fold, (train, test) in sides.items():
             if lost := (labelled & named) - set(train) - set(test):
-                message = f"fold {fold} leaves patients out of both its parts"
+                message = f"fold {fold} leaves patients out of both its sets"
                 yield finding("missing_from_fold", "info", message, lost)
 
 
-def _name(directory: Path, cohort: str, parts: Mapping[int, Part]) -> str:
+def _name(directory: Path, cohort: str, files: Mapping[int, FoldFile]) -> str:
     known = COHORTS.get(cohort)
-    return "official" if known and known.official_folds == fingerprint_of_files(parts) else directory.name
+    return "official" if known and known.official_folds == fingerprint_of_files(files) else directory.name
 
 
-def fingerprint_of_files(parts: Mapping[int, Part]) -> str:
+def fingerprint_of_files(files: Mapping[int, FoldFile]) -> str:
     """The fingerprint of the identifiers as the files hold them, labelled or not: it tells the official folds."""
-    return fingerprint([fold, sorted(part.train), sorted(part.test)] for fold, part in parts.items())
+    return fingerprint([fold, sorted(file.train), sorted(file.test)] for fold, file in files.items())

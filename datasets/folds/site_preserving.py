@@ -1,8 +1,8 @@
-"""Site-preserving folds: no tissue source site in two parts, with events and patients as even as sites allow.
+"""Site-preserving folds: no tissue source site in two test sets, with events and patients as even as sites allow.
 
 Slides of one hospital share stain and scanner, and hospitals differ in their patients, so that a model can gain by
 recognising the hospital (Howard et al., Nature Communications 2021, who divide sites by quadratic programming).
-Here sites are dealt greedily, largest first, and then moved and swapped by simulated annealing with a fixed seed.
+Here sites are assigned greedily, largest first, and then moved and swapped by simulated annealing with a fixed seed.
 """
 
 from collections import defaultdict
@@ -26,7 +26,7 @@ STEPS = 20_000
 
 
 def site_preserving_folds(labels: Labels, k: int = 5, seed: int = 0, repeats: int = 1) -> Folds:
-    """`k` folds in which every tissue source site lies wholly in one test part; every patient is tested once.
+    """`k` folds in which every tissue source site lies wholly in one test set; every patient is tested once.
 
     What is made small is the sum over folds of ((events - E/k) / (E/k))^2 + ((patients - N/k) / (N/k))^2. How well
     that went, beside `stratified_folds` with the same seed, is the finding `site_balance`. Patients whose site is
@@ -48,25 +48,25 @@ def site_preserving_folds(labels: Labels, k: int = 5, seed: int = 0, repeats: in
     able = sum(events > 0 for events, _ in weights)
     if able < k:
         raise DataError(f"{labels.source}: only {able} sites have events, too few for {k} folds: use at most {able}.")
-    parts: list[list[str]] = []
+    tests: list[list[str]] = []
     for repeat in range(repeats):
         seats = _arrange(weights, k, np.random.default_rng([seed, k, 7, repeat]))
-        parts += [[i for name, seat in zip(names, seats, strict=True) if seat == fold for i in sites[name]]
+        tests += [[i for name, seat in zip(names, seats, strict=True) if seat == fold for i in sites[name]]
                   for fold in range(k)]  # fmt: skip
-    splits = splits_of(labels, parts)
+    splits = splits_of(labels, tests)
     findings = [_balance(splits, labels, k, seed, repeats)]
     if unknown:
         message = "patients have no known tissue source site; each counts as a site of its own"
         findings.append(finding("site_unknown", "warning", message, unknown))
     if len({frozenset(split.test) for split in splits}) < len(splits):
-        message = "repeats hold the same test part twice: there are few ways to divide these sites"
+        message = "repeats hold the same test set twice: there are few ways to divide these sites"
         findings.append(Finding("repeats_alike", "warning", 1, message))
     name = name_of("site-preserving", k, seed, repeats)
     return Folds(name, splits, tuple(findings), fingerprint_of(splits), "site-preserving", repeats, seed)
 
 
 def shared_sites(split: Split, labels: Labels) -> float:
-    """The share of the test part's patients who come from a tissue source site that the train part has as well."""
+    """The share of the test set's patients who come from a tissue source site that the training set has as well."""
     by_id = labels.by_id
     train = {by_id[i].site for i in (*split.train, *split.val) if i in by_id} - {""}
     test = [by_id[i].site for i in split.test if i in by_id]

@@ -1,4 +1,4 @@
-"""Folds and validation parts with events dealt out evenly, at the level of patients."""
+"""Folds and validation splits with events spread evenly, at the level of patients."""
 
 from collections.abc import Iterable, Sequence
 
@@ -13,21 +13,21 @@ from ..split import Folds, Split
 def stratified_folds(labels: Labels, k: int = 5, seed: int = 0, repeats: int = 1) -> Folds:
     """`k` folds of patients in which events, follow-up and sizes are balanced; every patient is tested once.
 
-    Patients are sorted by event and then time and dealt out in hands of k, each hand in random order, so that
+    Patients are sorted by event and then time and assigned to folds round-robin, each round in random order, so that
     events per fold differ by at most one and early and late times spread over all folds. With `repeats`, they
-    are dealt again with other chance, and the folds are numbered on, see `Folds`; the first repeat is the same
-    as without. Raises DataError for fewer events than folds: a fold without events cannot be scored.
+    are divided again in another random order, and the folds are numbered on, see `Folds`; the first repeat is the
+    same as without. Raises DataError for fewer events than folds: a fold without events cannot be scored.
     """
     check_folds(labels, k, repeats)
-    parts = [part for repeat in range(repeats) for part in _deal(labels, k, _generator(seed, k, repeat))]
-    splits = splits_of(labels, parts)
+    tests = [test for repeat in range(repeats) for test in _assign(labels, k, _generator(seed, k, repeat))]
+    splits = splits_of(labels, tests)
     return Folds(
         name_of("stratified", k, seed, repeats), splits, (), fingerprint_of(splits), "stratified", repeats, seed
     )
 
 
 def check_folds(labels: Labels, k: int, repeats: int) -> None:
-    """Refuse numbers of folds that cannot be dealt: ValueError below 2 (1 for repeats), DataError for few events."""
+    """Refuse numbers of folds that cannot be made: ValueError below 2 (1 for repeats), DataError for few events."""
     if k < 2:
         raise ValueError(f"k is the number of folds, at least 2, not {k}")
     if repeats < 1:
@@ -43,13 +43,13 @@ def name_of(kind: str, k: int, seed: int, repeats: int) -> str:
     return f"{kind}-{k}{f'x{repeats}' if repeats > 1 else ''}-seed{seed}"
 
 
-def splits_of(labels: Labels, parts: Sequence[Iterable[str]]) -> tuple[Split, ...]:
-    """Splits whose test parts are `parts` in turn and whose train parts are everybody else."""
+def splits_of(labels: Labels, tests: Sequence[Iterable[str]]) -> tuple[Split, ...]:
+    """Splits whose test sets are `tests` in turn and whose training sets are everybody else."""
     everybody = sorted(patient.id for patient in labels.patients)
-    tests = [frozenset(part) for part in parts]
+    sets = [frozenset(test) for test in tests]
     return tuple(
         Split(fold, tuple(i for i in everybody if i not in test), (), tuple(sorted(test)))
-        for fold, test in enumerate(tests)
+        for fold, test in enumerate(sets)
     )
 
 
@@ -57,20 +57,20 @@ def _generator(seed: int, k: int, repeat: int) -> np.random.Generator:
     return np.random.default_rng([seed, k, repeat] if repeat else [seed, k])
 
 
-def _deal(labels: Labels, k: int, rng: np.random.Generator) -> list[list[str]]:
+def _assign(labels: Labels, k: int, rng: np.random.Generator) -> list[list[str]]:
     events = sum(patient.event for patient in labels.patients)
     order = sorted(labels.patients, key=lambda p: (not p.event, p.time, p.id))
-    parts: list[list[str]] = [[] for _ in range(k)]
-    # Each hand starts with the folds that have fewest patients so far: sizes differ by one at most.
-    for start, stop in _hands(len(order), events, k):
-        sizes = np.array([len(part) for part in parts])
+    tests: list[list[str]] = [[] for _ in range(k)]
+    # Each round starts with the folds that have fewest patients so far: sizes differ by one at most.
+    for start, stop in _rounds(len(order), events, k):
+        sizes = np.array([len(test) for test in tests])
         seats = np.lexsort((rng.random(k), sizes))[: stop - start]
         for patient, seat in zip(order[start:stop], rng.permutation(seats), strict=True):
-            parts[seat].append(patient.id)
-    return parts
+            tests[seat].append(patient.id)
+    return tests
 
 
-def _hands(total: int, events: int, k: int) -> list[tuple[int, int]]:
+def _rounds(total: int, events: int, k: int) -> list[tuple[int, int]]:
     """Consecutive ranges of at most k: the events first, then the censored."""
     return [
         (i, min(i + k, end))
@@ -82,8 +82,7 @@ def _hands(total: int, events: int, k: int) -> list[tuple[int, int]]:
 def cut_validation(
     train_ids: Iterable[str], labels: Labels, fraction: float, seed: int
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Cut an inner validation part from the training patients: (train, val), events in both,
-    order-independent.
+    """Cut a validation split from the training patients: (train, val), events in both, independent of order.
 
     The share of `fraction` is taken from those who died and from the censored apart. Raises DataError with
     fewer than two events, since each side needs one, and for ids without a label.
@@ -100,8 +99,8 @@ def cut_validation(
     censored = [i for i in ids if not by_id[i].event]
     if len(died) < 2:
         raise DataError(
-            f"{labels.source}: the training part has {len(died)} events; two are the least from which an inner "
-            "validation part can be cut."
+            f"{labels.source}: the training set has {len(died)} events; two are the least from which a "
+            "validation split can be cut."
         )
     val: set[str] = set()
     for group, least in ((died, 1), (censored, 0)):
@@ -111,5 +110,5 @@ def cut_validation(
 
 
 def fingerprint_of(splits: Iterable[Split]) -> str:
-    """The fingerprint of folds: who is in which part of which fold."""
+    """The fingerprint of folds: who is in which set of which fold."""
     return fingerprint([s.fold, sorted(s.train), sorted(s.val), sorted(s.test)] for s in splits)

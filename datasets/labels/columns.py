@@ -1,4 +1,4 @@
-"""Which column of a label table holds what: public tables are known by their columns, others are told."""
+"""Which column of a label table holds what: recognised in public tables, named by the user for others."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -130,7 +130,7 @@ def _named(path: object, header: Sequence[str], given: Mapping[str, str]) -> Col
     unit = given.get("unit") or unit_in(given["time"])
     if unit not in PER_MONTH:
         raise DataError(
-            f"{path}: the unit of {given['time']!r} is {f'{unit!r}' if unit else 'not said by its name'}: "
+            f"{path}: the unit of {given['time']!r} is {f'{unit!r}' if unit else 'not in its name'}: "
             "add unit=days, unit=months or unit=years to --columns."
         )
     outcome = given.get("event") or given["censorship"]

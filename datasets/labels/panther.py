@@ -56,7 +56,7 @@ def parts_of(folder: Path) -> dict[str, Path]:
 
 
 def table_of_folds(folder: Path, cohort: str, endpoint: str, columns: Mapping[str, str] | None) -> Table:
-    """All rows of all folds as one table. DataError as for any table, and for a fold without a test part."""
+    """All rows of all folds as one table. DataError as for any table, and for a fold without a test set."""
     tables: list[Table] = []
     external: list[str] = []
     for path in fold_folders(folder, cohort).values():

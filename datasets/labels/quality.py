@@ -1,4 +1,4 @@
-"""Oddities of a label table that no reader has to refuse but every reader of its results should know."""
+"""Quality of a label table: what no reader has to refuse but every reader of its results should know."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -31,7 +31,7 @@ def is_frozen(slide: str) -> bool:
     return bool(BARCODE.match(slide)) and slide[20:22].upper() in FROZEN
 
 
-def oddities(
+def check_quality(
     table: Table, everybody: Sequence[Patient], kept: Sequence[Patient], known: Cohort | None, endpoint: str,
     counts: _Counts,
 ) -> list[Finding]:  # fmt: skip

@@ -12,7 +12,7 @@ from ..findings import Finding, finding
 from ..patient import SYNTHETIC_PREFIX, Patient, site_of
 from ..truth import read_truth
 from .panther import is_fold_folder, table_of_folds
-from .quality import oddities
+from .quality import check_quality
 from .rows import by_patient, of_cohort, unusable
 from .table import Row, Table, read_label_table
 
@@ -116,16 +116,16 @@ def survey_labels(
     kept = tuple(patient for patient in everybody if patient.id not in excluded)
     if not kept and not faults:
         faults.append(Finding("nobody_left", "error", 1, f"{path} holds no patient that can be analysed."))
-    drawn = [p.id for p in everybody if p.id.startswith(SYNTHETIC_PREFIX)]
-    if drawn and len(drawn) < len(everybody):
-        message = f"{path} mixes synthetic patients ({some(drawn, 3)}) with others: keep them apart."
-        faults.append(finding("synthetic_mixed", "error", message, drawn))
+    synthetic = [p.id for p in everybody if p.id.startswith(SYNTHETIC_PREFIX)]
+    if synthetic and len(synthetic) < len(everybody):
+        message = f"{path} mixes synthetic patients ({some(synthetic, 3)}) with others: keep them apart."
+        faults.append(finding("synthetic_mixed", "error", message, synthetic))
     counts = counts_of(everybody)
-    findings += oddities(table, everybody, kept, None if drawn else known, endpoint, counts)
-    oracle = _oracle(path, kept, findings) if drawn else None
+    findings += check_quality(table, everybody, kept, None if synthetic else known, endpoint, counts)
+    oracle = _oracle(path, kept, findings) if synthetic else None
     labels = Labels(
-        name, kept, tuple(findings), fingerprint_of_patients(kept), str(path), bool(drawn), oracle, counts, excluded,
-        endpoint, table.columns.kind, table.basis,
+        name, kept, tuple(findings), fingerprint_of_patients(kept), str(path), bool(synthetic), oracle, counts,
+        excluded, endpoint, table.columns.kind, table.basis,
     )  # fmt: skip
     return labels, tuple(faults)
 

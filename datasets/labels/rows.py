@@ -48,23 +48,23 @@ def by_patient(
         notes.append(finding("case_id_is_slide_barcode", "info", message, cut))
     patients: dict[str, list[Row]] = defaultdict(list)
     owners: dict[str, set[str]] = defaultdict(set)
-    strangers = []
+    mismatched = []
     for row in seen.values():
         patient = patient_of(row.case_id)
         if BARCODE.match(row.slide_id) and BARCODE.match(patient) and patient_of(row.slide_id) != patient:
-            strangers.append(row)
+            mismatched.append(row)
             continue
         patients[patient].append(row)
         if row.slide_id:
             owners[row.slide_id].add(patient)
-    if strangers:
-        row = strangers[0]
-        others = f" (and {len(strangers) - 1} more such rows)" if len(strangers) > 1 else ""
+    if mismatched:
+        row = mismatched[0]
+        others = f" (and {len(mismatched) - 1} more such rows)" if len(mismatched) > 1 else ""
         message = (
             f"{path}, line {row.line}: slide {row.slide_id} stands under {patient_of(row.case_id)}, but its barcode "
             f"names another patient{others}. Correct case_id or slide_id."
         )
-        faults.append(finding("slide_names_other_patient", "error", message, (r.slide_id for r in strangers)))
+        faults.append(finding("slide_names_other_patient", "error", message, (r.slide_id for r in mismatched)))
     if shared := sorted(slide for slide, own in owners.items() if len(own) > 1):
         message = f"{path}: slides stand under several patients: {some(shared)}. Correct case_id."
         faults.append(finding("slide_of_two_patients", "error", message, shared))

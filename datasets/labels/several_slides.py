@@ -33,7 +33,7 @@ _DX = re.compile(r"-DX(\w)", re.IGNORECASE)
 class Units:
     """What is trained on: `labels` whose "patients" are the units (a patient, or a slide), and who owns each unit.
 
-    Folds and inner validation parts are cut among patients first and turned into units then (`of`, `split`): slides
+    Folds and validation splits are cut among patients first and turned into units then (`of`, `split`): slides
     of one patient never part. `level` is what predictions are about after `aggregate`: "patient" or "slide".
     """
 
@@ -59,7 +59,7 @@ class Units:
         return tuple(unit for patient in patients for unit in self._owned[patient])
 
     def split(self, split: Split) -> Split:
-        """A split of patients as a split of units; its parts stay disjoint because patients do not share units."""
+        """A split of patients as a split of units; its sets stay disjoint because patients do not share units."""
         return Split(split.fold, self.of(split.train), self.of(split.val), self.of(split.test))
 
     def aggregate(self, units: Sequence[str], values: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
@@ -85,7 +85,7 @@ def select_slides(labels: Labels, mode: str = "concat") -> Units:
     """The units of `labels` in one of MODES. DataError for an unknown mode and for labels without slides."""
     check_choice("mode of slides", mode, MODES, DataError)
     if labels.without_slides:
-        raise DataError(f"{labels.source} names no slides: attach those of a manifest or of the features first.")
+        raise DataError(f"{labels.source} names no slides: link those of a manifest or of the features first.")
     if mode == "concat":
         return Units(mode, labels, {p.id: p.id for p in labels.patients}, ())
     if mode == "first-dx":

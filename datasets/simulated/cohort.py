@@ -1,4 +1,4 @@
-"""Drawn cohorts: synthetic twins, of the size of a real cohort, and planted ones, whose truth tells models apart.
+"""Simulated cohorts: of the size of a real cohort, or planted ones, whose known truth tells models apart.
 
 Nothing of them is real, and nothing is downloaded. A cohort is written through the same feature store and read by the
 same readers as real data, it is marked as synthetic in every file, and its truth is known: docs/data.md
@@ -22,11 +22,11 @@ from .. import backbones, cohorts
 from ..cohorts import Cohort
 from ..truth import FILE, Truth, read_truth, write_truth
 from . import planted
-from . import tissue as twin_tissue
+from . import tissue as simulated_tissue
 from .patients import Size, follow, identifiers, oracle, size_of, slides_per_patient
 from .tissue import MAGNIFICATIONS, MEAN, MPP, PATCH_PX, SPREAD, draw_tissue, look_of
 
-GENERATOR = 1  # raise when the same parameters give another twin
+GENERATOR = 1  # raise when the same parameters give another cohort
 COLUMNS = ("case_id", "slide_id", "site", "is_female", "oncotree_code", "age", "survival_months", "censorship")
 STRENGTHS = {"none": 0.0, "weak": 0.5, "medium": 1.0, "strong": 1.5, "stronger": 2.0}
 
@@ -42,7 +42,7 @@ def simulate_cohort(
     dim: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Draw the synthetic twin of `cohort`, or the planted cohort itself, into `folder` and return it: labels.csv,
+    """Simulate `cohort`, real or planted, into `folder` and return it: labels.csv,
     features/<backbone>/, truth.json.
 
     `strength` is the log hazard ratio per standard deviation of a patient's share of aggressive tissue, or of what a
@@ -51,8 +51,8 @@ def simulate_cohort(
     for a backbone that the registry does not know. Patients, tissue and outcomes depend on cohort, seed, strength,
     patients and cells, not on the backbone.
 
-    Drawn beside `folder` and renamed, so that it is there whole or not at all; a twin with the same
-    parameters is used again, another twin is replaced, any other content is a DataError. `progress(done,
+    Written beside `folder` and renamed, so that it is there whole or not at all; a simulated cohort with the same
+    parameters is used again, one with others is replaced, any other content is a DataError. `progress(done,
     total)` is called once a slide.
     """
     cohort = cohort if isinstance(cohort, Cohort) else cohorts.get(cohort)
@@ -82,7 +82,7 @@ def _draw(
     rng = np.random.default_rng([seed, zlib.crc32(cohort.name.encode()), 1])
     ids = identifiers(rng, size.patients)
     slides = slides_per_patient(rng, size)
-    drawn, burden = _contents(rng, cohort, [i[5:7] for i in ids], slides, cells)
+    contents, burden = _contents(rng, cohort, [i[5:7] for i in ids], slides, cells)
     log_hazard = hazard * (burden - burden.mean()) / max(burden.std(), 1e-12)
     time, event = follow(rng, log_hazard, size.events, cohort.median_months)
     names = [
@@ -94,9 +94,9 @@ def _draw(
 
     name, done = str(parameters["backbone"]), 0
     encoder = zlib.crc32(name.encode())
-    show = _shower(cohort, encoder, parameters["dim"])
+    show = _encoder(cohort, encoder, parameters["dim"])
     head = {"backbone": name, "patch_px": PATCH_PX, "mpp": MPP, "synthetic": True}
-    for own, called in zip(drawn, names, strict=True):
+    for own, called in zip(contents, names, strict=True):
         for content, slide in zip(own, called, strict=True):
             noise = np.random.default_rng([seed, zlib.crc32(slide.encode()), encoder])
             features, coords = show(noise, content)
@@ -125,15 +125,15 @@ def _contents(
         return planted.plant(rng, cohort.planted, sites, slides, cells)
     tendency = MEAN + SPREAD * rng.standard_normal(len(sites))
     tissues = [[draw_tissue(rng, t, cells) for _ in range(n)] for t, n in zip(tendency, slides, strict=True)]
-    # The hazard rests on what was really drawn, so that the features hold all of it.
+    # The hazard rests on what the slides really hold, so that the features hold all of it.
     return tissues, np.array([np.concatenate([t.aggressive for t in own]).mean() for own in tissues])
 
 
-def _shower(cohort: Cohort, encoder: int, dim: int) -> Callable:
+def _encoder(cohort: Cohort, encoder: int, dim: int) -> Callable:
     """(noise, content of a slide) -> features and coordinates by magnification, as one encoder shows them."""
     if cohort.planted:
         return partial(planted.show, weights=planted.weights_of(encoder, dim))
-    return partial(twin_tissue.show, look=look_of(encoder, dim))
+    return partial(simulated_tissue.show, look=look_of(encoder, dim))
 
 
 def _width(backbone: str, dim: int | None) -> tuple[str, int]:
@@ -153,16 +153,16 @@ def _strength(strength: str | float) -> float:
 
 
 def _complete(folder: Path, parameters: dict) -> bool:
-    """Whether `folder` holds this very twin. DataError if it holds something that is not a twin: that is not ours."""
+    """Whether `folder` holds this very cohort. DataError if it holds anything but a simulated cohort."""
     if not folder.exists():
         return False
     if not folder.is_dir():
-        raise DataError(f"{folder} is a file, not a folder for a synthetic twin: choose another.")
+        raise DataError(f"{folder} is a file, not a folder for a simulated cohort: choose another.")
     if not any(folder.iterdir()):
         return False
     truth = read_truth(folder)
     if truth is None:
-        raise DataError(f"{folder} holds other files and no {FILE}: choose an empty folder for the synthetic twin.")
+        raise DataError(f"{folder} holds other files and no {FILE}: choose an empty folder for the simulated cohort.")
     store = folder / "features" / str(parameters["backbone"])
     files = sum(1 for _ in store.glob("*.h5")) if store.is_dir() else 0
     return dict(truth.parameters) == parameters and files == parameters["slides"] and (folder / "labels.csv").is_file()

@@ -14,7 +14,7 @@ DAYS = 30.44  # days in a month, as in the public tables
 
 @dataclass(frozen=True)
 class Size:
-    """How many patients, slides, events and patients with several slides a twin has."""
+    """How many patients, slides, events and patients with several slides a cohort has."""
 
     patients: int
     slides: int
@@ -28,7 +28,7 @@ def size_of(cohort: Cohort, patients: int | None) -> Size:
     if patients is None or patients == cohort.patients:
         return Size(cohort.patients, cohort.slides, cohort.events, cohort.multi_slide_patients, cohort.max_slides)
     if patients < 10:
-        raise ValueError(f"a twin needs at least 10 patients, not {patients}")
+        raise ValueError(f"a simulated cohort needs at least 10 patients, not {patients}")
     share = patients / cohort.patients
     multi = max(1, round(cohort.multi_slide_patients * share))
     extra = max(round((cohort.slides - cohort.patients) * share), multi)
@@ -57,10 +57,10 @@ def identifiers(rng: np.random.Generator, n: int) -> list[str]:
     letters = np.array(list("ABCDEFGHJKLMNPQRSTUVWXYZ0123456789"))
     sites = ["".join(rng.choice(letters, 2)) for _ in range(max(4, min(36, n // 20)))]
     weights = 1 / np.arange(1, len(sites) + 1)  # a few large centres, many small ones
-    drawn: dict[str, None] = {}
-    while len(drawn) < n:
-        drawn[f"SYNT-{rng.choice(sites, p=weights / weights.sum())}-{''.join(rng.choice(letters, 4))}"] = None
-    return list(drawn)
+    names: dict[str, None] = {}
+    while len(names) < n:
+        names[f"SYNT-{rng.choice(sites, p=weights / weights.sum())}-{''.join(rng.choice(letters, 4))}"] = None
+    return list(names)
 
 
 def follow(

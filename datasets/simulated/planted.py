@@ -52,7 +52,7 @@ def plant(
     named = sorted(set(sites))
     scanners = dict(zip(named, STAIN_SITE * rng.standard_normal((len(named), STAIN)), strict=True))
     referral = dict(zip(named, rng.standard_normal(len(named)), strict=True))
-    drawn: list[list[Section]] = []
+    sections: list[list[Section]] = []
     score = np.zeros(len(sites))
     for patient, (site, count) in enumerate(zip(sites, slides, strict=True)):
         disturbed, rich = rng.integers(0, TISSUES, 2)  # the kind that lies in the region, the kind that holds more
@@ -64,7 +64,7 @@ def plant(
             odds = fine / (16 - fine) * np.exp(tendency)
             fine = np.round(16 * odds / (1 + odds)).astype(int)
         scanner = scanners[site] if kind == "site" else np.zeros(STAIN)
-        drawn.append([_section(rng, region, fine, scanner, cells) for _ in range(count)])
+        sections.append([_section(rng, region, fine, scanner, cells) for _ in range(count)])
         score[patient] = {
             "fine": fine.sum(),
             "coarse": region.sum(),
@@ -72,7 +72,7 @@ def plant(
             "site": referral[site],
             "null": 0.0,
         }[kind]
-    return drawn, score
+    return sections, score
 
 
 def _section(

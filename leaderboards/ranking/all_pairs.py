@@ -60,7 +60,7 @@ def t_test_p(lines: Sequence[Line], pairs: Pairs) -> NDArray[np.float64] | None:
 
 
 def sizes(line: Line) -> tuple[float, float]:
-    """Patients that are tested, and that are trained on (with the inner validation part), mean over folds."""
+    """Patients that are tested, and that are trained on (with the validation split), mean over folds."""
     tested = [row.n_test or 0 for row in line.rows]
     trained = [(row.n_train or 0) + (row.n_val or 0) or (row.patients or 0) - (row.n_test or 0) for row in line.rows]
     return float(np.mean(tested)), float(np.mean(trained))

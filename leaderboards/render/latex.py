@@ -55,7 +55,7 @@ def table(found: TextTable) -> str:
     patients, events = (found.rows[0][found.columns.index(name)] for name in ("Patients", "Events"))
     caption = (
         f"{escape(found.title)} ({patients} patients, {events} events). C-index, mean $\\pm$ standard deviation "
-        "over folds; the epoch is selected on an inner validation part."
+        "over folds; the epoch is selected on a validation split."
     )
     caption = " ".join([caption, *(escape(note) for note in found.notes)])
     return tabular(found, caption, shown)

@@ -1,4 +1,4 @@
-"""Other people's predictions become rows only after they were held against labels and folds."""
+"""Other people's predictions become rows only after they were checked against labels and folds."""
 
 import csv
 import gzip
@@ -195,7 +195,7 @@ def truth_of(tmp_path, rows):
         ),
         (lambda rows: rows[7].update(time=rows[7]["time"] + 0.06), "another time than the labels: TCGA-AA-0007"),
         (lambda rows: rows[7].update(event=1 - rows[7]["event"]), "another event than the labels: TCGA-AA-0007"),
-        (lambda rows: rows.pop(7), "1 patients of the test parts have no prediction: TCGA-AA-0007"),
+        (lambda rows: rows.pop(7), "1 patients of the test sets have no prediction: TCGA-AA-0007"),
     ],
 )
 def test_what_disagrees_with_labels_or_folds_is_refused_with_the_rows(tmp_path, spoil, message):

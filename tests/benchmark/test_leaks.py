@@ -22,20 +22,20 @@ def write_fold(folder: Path, train: list[str], test: list[str]) -> Path:
 
 
 @pytest.fixture
-def outcome(twin) -> pd.DataFrame:
+def outcome(cohort_folder) -> pd.DataFrame:
     """Months and event of every patient, by id."""
-    table = pd.read_csv(twin / "labels.csv").drop_duplicates("case_id").set_index("case_id").sort_index()
+    table = pd.read_csv(cohort_folder / "labels.csv").drop_duplicates("case_id").set_index("case_id").sort_index()
     return pd.DataFrame({"time": table["survival_months"], "event": table["censorship"] == 0})
 
 
 @pytest.fixture
-def predicted(bench, twin, tmp_path):
+def predicted(bench, cohort_folder, tmp_path):
     """Train on `train`, test on `test`: the row, the predictions at `selected` and `last`, and the curves."""
 
     def call(name: str, train: list[str], test: list[str], loss: str, labels: Path | None = None, model=("abmil",)):
         splits, out = write_fold(tmp_path / f"splits-{name}", train, test), tmp_path / name
-        words = ["--cohort", "blca", "--labels", labels or twin / "labels.csv", "--splits", splits]
-        words += ["--features", twin / "features", "--recipe", "reference", "--loss", loss]
+        words = ["--cohort", "blca", "--labels", labels or cohort_folder / "labels.csv", "--splits", splits]
+        words += ["--features", cohort_folder / "features", "--recipe", "reference", "--loss", loss]
         words += ["--set", "epochs=3", "--set", "learning_rate=0.01", "--out", out, "--tracking", "none"]
         status, _, err = bench("run", "--model", *model, *words)
         assert status == 0, err
@@ -63,9 +63,9 @@ def test_what_is_said_of_a_patient_does_not_depend_on_who_else_is_tested(predict
 
 
 @pytest.mark.parametrize("loss", ["nll", "cox"])
-def test_labels_of_the_test_set_do_not_move_what_is_said_of_it(predicted, outcome, twin, tmp_path, loss):
+def test_labels_of_the_test_set_do_not_move_what_is_said_of_it(predicted, outcome, cohort_folder, tmp_path, loss):
     ids = list(outcome.index)
-    with (twin / "labels.csv").open(newline="") as file:
+    with (cohort_folder / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     first = {row["case_id"]: row for row in reversed(rows)}
     test = ids[40:]

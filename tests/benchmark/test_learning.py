@@ -31,12 +31,12 @@ class Nobody:
         pass
 
 
-def twin_of(strength: float, folder: Path, patients: int) -> Path:
+def simulated_cohort(strength: float, folder: Path, patients: int) -> Path:
     return simulate_cohort("blca", "tiny", folder / "blca", strength=strength, patients=patients, cells=3, dim=64)
 
 
-def finished(model: str, twin: Path, out: Path, **settings: str):
-    features, labels = str(twin / "features"), twin / "labels.csv"
+def finished(model: str, cohort_folder: Path, out: Path, **settings: str):
+    features, labels = str(cohort_folder / "features"), cohort_folder / "labels.csv"
     request = Request(model, "blca", features_path=features, labels_path=labels, folds=3, settings=settings)
     experiment, data = load(request)
     rows = cross_validate(experiment, data, out, "", Nobody(), Nobody())
@@ -56,7 +56,7 @@ def test_a_strong_hazard_is_found_to_within_five_hundredths_of_the_oracle(model,
 
 @pytest.fixture(scope="module")
 def null(tmp_path_factory) -> Path:
-    return twin_of(0.0, tmp_path_factory.mktemp("null"), patients=150)
+    return simulated_cohort(0.0, tmp_path_factory.mktemp("null"), patients=150)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -80,7 +80,7 @@ def test_a_real_cohort_completes_all_official_folds_with_the_published_counts(co
     ("cohort", "code", "count"),
     [("luad", "fold_ids_unlabelled", 9), ("coad", "time_not_positive", 23), ("coad", "never_tested", 4)],
 )
-def test_oddities_of_the_public_tables_are_told(cohort, code, count, tmp_path):
+def test_findings_of_the_public_tables_are_reported(cohort, code, count, tmp_path):
     labels = read_labels(DATA / TABLES[cohort], cohort)
     slides = [slide for patient in labels.patients for slide in patient.slides]
     _, data = load(ask(cohort, write_reference_features(tmp_path, slides)))

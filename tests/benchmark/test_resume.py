@@ -7,11 +7,20 @@ import torch
 
 
 @pytest.fixture
-def ran(bench, twin, tmp_path):
+def ran(bench, cohort_folder, tmp_path):
     """`ran(out)`: the rows of a small experiment, by fold, after `bench run`."""
 
     def call(out: str) -> list[dict]:
-        words = ["--cohort", "blca", "--labels", twin / "labels.csv", "--features", twin / "features", "--folds", 3]
+        words = [
+            "--cohort",
+            "blca",
+            "--labels",
+            cohort_folder / "labels.csv",
+            "--features",
+            cohort_folder / "features",
+            "--folds",
+            3,
+        ]
         words += ["--set", "epochs=2", "--tracking", "none", "--out", tmp_path / out]
         status, _, err = bench("run", "--model", "abmil", *words)
         assert status == 0, err

@@ -1,4 +1,4 @@
-"""Experiments: resumed to the same numbers, deaf to the test part, and honest about what failed."""
+"""Experiments: resumed to the same numbers, blind to the test set, and honest about what failed."""
 
 import csv
 import dataclasses
@@ -46,12 +46,12 @@ class Silent:
         self.ended.append(status)
 
 
-def request(twin: Path, **changes) -> Request:
+def request(cohort_folder: Path, **changes) -> Request:
     plain = Request(
         "abmil",
         "blca",
-        features_path=str(twin / "features"),
-        labels_path=twin / "labels.csv",
+        features_path=str(cohort_folder / "features"),
+        labels_path=cohort_folder / "labels.csv",
         settings={"epochs": "3"},
         folds=3,
     )
@@ -69,26 +69,26 @@ def numbers(rows) -> list[dict]:
     return [{key: value for key, value in row.to_json().items() if key not in changing} for row in rows]
 
 
-def test_the_id_hashes_everything_that_decides_the_numbers(twin):
+def test_the_id_hashes_everything_that_decides_the_numbers(cohort_folder):
     ids = {
         load(asked)[0].id
         for asked in (
-            request(twin),
-            request(twin, seed=1),
-            request(twin, model="meanpool"),
-            request(twin, folds=4),
-            request(twin, settings={"epochs": "4"}),
-            request(twin, settings={"epochs": "3", "scale": "10"}),
-            request(twin, settings={"epochs": "3", "loss": "cox"}),
+            request(cohort_folder),
+            request(cohort_folder, seed=1),
+            request(cohort_folder, model="meanpool"),
+            request(cohort_folder, folds=4),
+            request(cohort_folder, settings={"epochs": "4"}),
+            request(cohort_folder, settings={"epochs": "3", "scale": "10"}),
+            request(cohort_folder, settings={"epochs": "3", "loss": "cox"}),
         )
     }
     assert len(ids) == 7
-    assert load(request(twin))[0].id in ids
+    assert load(request(cohort_folder))[0].id in ids
 
 
-def test_the_id_follows_the_content_and_not_the_place(twin, tmp_path):
-    copied = shutil.copytree(twin, tmp_path / "elsewhere")
-    assert load(request(copied))[0].id == load(request(twin))[0].id
+def test_the_id_follows_the_content_and_not_the_place(cohort_folder, tmp_path):
+    copied = shutil.copytree(cohort_folder, tmp_path / "elsewhere")
+    assert load(request(copied))[0].id == load(request(cohort_folder))[0].id
 
 
 def test_seeds_differ_by_fold_and_purpose_and_nothing_else():
@@ -96,27 +96,27 @@ def test_seeds_differ_by_fold_and_purpose_and_nothing_else():
     assert seed_for(0, 0, "weights") == seed_for(0, 0, "weights")
 
 
-def test_the_same_experiment_gives_the_same_numbers(twin, tmp_path):
-    first, second = (run_it(request(twin), tmp_path / name)[1] for name in ("a", "b"))
+def test_the_same_experiment_gives_the_same_numbers(cohort_folder, tmp_path):
+    first, second = (run_it(request(cohort_folder), tmp_path / name)[1] for name in ("a", "b"))
     assert numbers(first) == numbers(second)
     assert all(row.status == "finished" for row in first)
 
 
-def test_an_interrupted_run_resumes_to_the_same_numbers_and_computes_only_what_is_missing(twin, tmp_path):
-    _, whole = run_it(request(twin), tmp_path / "whole")
+def test_an_interrupted_run_resumes_to_the_same_numbers_and_computes_only_what_is_missing(cohort_folder, tmp_path):
+    _, whole = run_it(request(cohort_folder), tmp_path / "whole")
     stopped = Silent(stop_after=1)
     with pytest.raises(KeyboardInterrupt):
-        run_it(request(twin), tmp_path / "parts", stopped)
+        run_it(request(cohort_folder), tmp_path / "parts", stopped)
     assert stopped.ended == ["KILLED"]
     resumed = Silent()
-    _, rows = run_it(request(twin), tmp_path / "parts", resumed)
+    _, rows = run_it(request(cohort_folder), tmp_path / "parts", resumed)
     assert resumed.computed == [1, 2]
     assert numbers(rows) == numbers(whole)
 
 
 @pytest.mark.parametrize("damage", ["cut", "other fold", "no predictions", "bare"])
-def test_a_fold_whose_files_are_not_whole_is_computed_again(twin, tmp_path, damage):
-    experiment, rows = run_it(request(twin), tmp_path)
+def test_a_fold_whose_files_are_not_whole_is_computed_again(cohort_folder, tmp_path, damage):
+    experiment, rows = run_it(request(cohort_folder), tmp_path)
     folder = ResultFolder(tmp_path, experiment).fold(1)
     result = folder / "result.json"
     if damage == "cut":
@@ -128,13 +128,13 @@ def test_a_fold_whose_files_are_not_whole_is_computed_again(twin, tmp_path, dama
     else:
         (folder / "predictions.csv").unlink()
     again = Silent()
-    _, healed = run_it(request(twin), tmp_path, again)
+    _, healed = run_it(request(cohort_folder), tmp_path, again)
     assert again.computed == [1] and numbers(healed) == numbers(rows)
 
 
-def test_folds_run_in_any_order_give_the_same_numbers(twin, tmp_path):
-    _, whole = run_it(request(twin), tmp_path / "whole")
-    experiment, data = load(request(twin))
+def test_folds_run_in_any_order_give_the_same_numbers(cohort_folder, tmp_path):
+    _, whole = run_it(request(cohort_folder), tmp_path / "whole")
+    experiment, data = load(request(cohort_folder))
     apart = [
         row
         for fold in (2, 0, 1)
@@ -147,16 +147,16 @@ def test_folds_run_in_any_order_give_the_same_numbers(twin, tmp_path):
     assert list(by_fold(apart)) == [2, 0, 1] and by_fold(apart) == by_fold(whole)
 
 
-def test_shuffling_the_labels_of_a_test_part_changes_nothing_about_its_training(twin, tmp_path):
-    """The planted leak: were anything chosen on the test part, its labels would move something."""
+def test_shuffling_the_labels_of_a_test_set_changes_nothing_about_its_training(cohort_folder, tmp_path):
+    """The planted leak: were anything chosen on the test set, its labels would move something."""
     fold = tmp_path / "splits"
     fold.mkdir()
-    ids = sorted({row["case_id"] for row in csv.DictReader((twin / "labels.csv").open())})
+    ids = sorted({row["case_id"] for row in csv.DictReader((cohort_folder / "labels.csv").open())})
     train, test = ids[:40], ids[40:]
     (fold / "splits_0.csv").write_text(
         "\n".join([",train,val", *(f"{i},{a},{test[i] if i < len(test) else ''}" for i, a in enumerate(train))]) + "\n"
     )
-    table = pd.read_csv(twin / "labels.csv")
+    table = pd.read_csv(cohort_folder / "labels.csv")
     outcome = table.drop_duplicates("case_id").set_index("case_id")[["survival_months", "censorship"]]
     moved = outcome.copy()
     moved.loc[test] = outcome.loc[test[7:] + test[:7]].to_numpy()
@@ -165,8 +165,10 @@ def test_shuffling_the_labels_of_a_test_part_changes_nothing_about_its_training(
     table.to_csv(tmp_path / "labels.csv", index=False)
 
     results = []
-    for name, labels in (("true", twin / "labels.csv"), ("shuffled", tmp_path / "labels.csv")):
-        asked = request(twin, labels_path=labels, splits_path=fold, settings={"epochs": "4", "learning_rate": "0.01"})
+    for name, labels in (("true", cohort_folder / "labels.csv"), ("shuffled", tmp_path / "labels.csv")):
+        asked = request(
+            cohort_folder, labels_path=labels, splits_path=fold, settings={"epochs": "4", "learning_rate": "0.01"}
+        )
         experiment, rows = run_it(asked, tmp_path / name)
         place = ResultFolder(tmp_path / name, experiment).fold(0)
         results.append((rows[0], pd.read_csv(place / "curves.csv"), pd.read_csv(place / "predictions.csv")))
@@ -182,15 +184,15 @@ def test_shuffling_the_labels_of_a_test_part_changes_nothing_about_its_training(
     assert true.bin_edges == shuffled.bin_edges
 
 
-def test_the_best_reading_is_never_below_the_others(twin, tmp_path):
-    for row in run_it(request(twin), tmp_path)[1]:
+def test_the_best_reading_is_never_below_the_others(cohort_folder, tmp_path):
+    for row in run_it(request(cohort_folder), tmp_path)[1]:
         assert row.score("c_index_best") >= max(row.score("c_index_selected"), row.score("c_index_last"))
 
 
-def test_out_of_fold_predictions_are_one_table_that_reproduces_the_rows(twin, tmp_path):
+def test_out_of_fold_predictions_are_one_table_that_reproduces_the_rows(cohort_folder, tmp_path):
     from milsurv.survival.concordance import c_index
 
-    experiment, rows = run_it(request(twin), tmp_path)
+    experiment, rows = run_it(request(cohort_folder), tmp_path)
     table = pd.read_csv(tmp_path / "experiments" / experiment.id / "predictions.csv")
     assert set(table.reading) == {"selected", "last", "best"}
     assert not table.duplicated(["patient", "reading"]).any()
@@ -205,41 +207,43 @@ def test_out_of_fold_predictions_are_one_table_that_reproduces_the_rows(twin, tm
 
 @pytest.mark.parametrize("loss", ["nll", "cox", "ce"])
 @pytest.mark.parametrize("model", ["abmil", "crossfusion"])
-def test_every_loss_trains_models_of_both_families(twin, tmp_path, model, loss):
+def test_every_loss_trains_models_of_both_families(cohort_folder, tmp_path, model, loss):
     small = {"epochs": "1", "loss": loss} | ({"embed_dim": "16", "num_heads": "2"} if model == "crossfusion" else {})
-    _, rows = run_it(request(twin, model=model, settings=small), tmp_path)
+    _, rows = run_it(request(cohort_folder, model=model, settings=small), tmp_path)
     assert [row.status for row in rows] == ["finished"] * 3
     assert all(0 <= row.score("c_index_selected") <= 1 and 0 < row.score("ibs_selected") < 0.5 for row in rows)
 
 
-def test_the_reference_recipe_holds_nothing_out_and_selects_the_last_epoch(twin, tmp_path):
-    experiment, rows = run_it(request(twin, recipe="reference", settings={"epochs": "7"}), tmp_path)
+def test_the_reference_recipe_holds_nothing_out_and_selects_the_last_epoch(cohort_folder, tmp_path):
+    experiment, rows = run_it(request(cohort_folder, recipe="reference", settings={"epochs": "7"}), tmp_path)
     assert experiment.hyperparameters == dict(sorted(experiment.hyperparameters.items()))
     for row in rows:
         assert row.n_val == 0 and row.epoch_selected == row.epoch_last == 7
         assert row.epoch_best > 5  # after five epochs of warm-up, as the reference does
 
 
-def test_cohort_bins_are_a_fault_that_must_be_asked_for(twin):
+def test_cohort_bins_are_a_fault_that_must_be_asked_for(cohort_folder):
     from milsurv.benchmark.cross_validate import fold_parts
 
-    experiment, data = load(request(twin, recipe="reference", settings={"faults": "cohort-bins", "epochs": "1"}))
+    experiment, data = load(
+        request(cohort_folder, recipe="reference", settings={"faults": "cohort-bins", "epochs": "1"})
+    )
     assert experiment.recipe.faults == ("cohort-bins",)
     parts = fold_parts(experiment, data, data.folds.splits[0])
     assert len(parts.cohort.time) == 60 > len(parts.train.followup.time)
 
 
-def test_the_bins_of_each_recipe_come_from_where_it_says(twin, tmp_path):
+def test_the_bins_of_each_recipe_come_from_where_it_says(cohort_folder, tmp_path):
     edges = {}
     for name, settings in (("train", {}), ("cohort", {"faults": "cohort-bins"})):
-        asked = request(twin, recipe="reference", settings={"epochs": "1", **settings})
+        asked = request(cohort_folder, recipe="reference", settings={"epochs": "1", **settings})
         edges[name] = [row.bin_edges for row in run_it(asked, tmp_path / name)[1]]
     assert len({tuple(e.split()[:3]) for e in edges["cohort"]}) == 1
     assert len({tuple(e.split()[:3]) for e in edges["train"]}) == 3
 
 
-def test_a_fold_that_fails_is_recorded_and_the_others_still_run(twin, tmp_path):
-    copied = shutil.copytree(twin, tmp_path / "damaged")
+def test_a_fold_that_fails_is_recorded_and_the_others_still_run(cohort_folder, tmp_path):
+    copied = shutil.copytree(cohort_folder, tmp_path / "damaged")
     asked = request(copied)
     experiment, data = load(asked)
     victim = data.labels.by_id[data.folds.splits[1].test[0]].slides[0]
@@ -252,14 +256,14 @@ def test_a_fold_that_fails_is_recorded_and_the_others_still_run(twin, tmp_path):
     assert "Traceback" in (ResultFolder(tmp_path / "out", experiment).fold(0) / "error.txt").read_text()
 
 
-def test_two_processes_cannot_compute_one_experiment_at_once(twin, tmp_path):
-    experiment, data = load(request(twin))
+def test_two_processes_cannot_compute_one_experiment_at_once(cohort_folder, tmp_path):
+    experiment, data = load(request(cohort_folder))
     with ResultFolder(tmp_path, experiment).claim(), pytest.raises(CannotWrite, match="another process"):
         cross_validate(experiment, data, tmp_path, "", Silent(), Silent())
 
 
-def test_patients_without_features_are_an_error_until_dropping_them_is_asked_for(twin, tmp_path):
-    copied = shutil.copytree(twin, tmp_path / "holes")
+def test_patients_without_features_are_an_error_until_dropping_them_is_asked_for(cohort_folder, tmp_path):
+    copied = shutil.copytree(cohort_folder, tmp_path / "holes")
     gone = sorted((copied / "features" / "tiny").glob("*.h5"))[:2]
     for path in gone:
         path.unlink()
@@ -293,42 +297,42 @@ def test_patients_without_features_are_an_error_until_dropping_them_is_asked_for
         ({"strength": "nan"}, "--strength nan"),
     ],
 )
-def test_a_request_that_cannot_be_understood_says_what_can(twin, changes, message):
+def test_a_request_that_cannot_be_understood_says_what_can(cohort_folder, changes, message):
     with pytest.raises((UsageError, ValueError), match=message):
-        load(request(twin, **changes))
+        load(request(cohort_folder, **changes))
 
 
-def test_a_gpu_that_is_not_there_is_a_clear_error(twin):
+def test_a_gpu_that_is_not_there_is_a_clear_error(cohort_folder):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     with pytest.raises(UsageError, match="torch sees no GPU"):
-        load(request(twin, device="cuda"))
+        load(request(cohort_folder, device="cuda"))
 
 
-def test_the_command_of_a_request_asks_for_it_again(twin):
-    command = request(twin, seed=3, settings={"epochs": "2", "loss": "cox"}).command
+def test_the_command_of_a_request_asks_for_it_again(cohort_folder):
+    command = request(cohort_folder, seed=3, settings={"epochs": "2", "loss": "cox"}).command
     assert command.startswith("bench run --model abmil --cohort blca")
     assert "--seeds 3" in command and "--set epochs=2 --set loss=cox" in command and "--out" not in command
 
 
-def test_the_row_is_flat_json(twin, tmp_path):
-    _, rows = run_it(request(twin), tmp_path)
+def test_the_row_is_flat_json(cohort_folder, tmp_path):
+    _, rows = run_it(request(cohort_folder), tmp_path)
     for row in rows:
         flat = row.to_json()
         assert parse_row(json.loads(json.dumps(flat, allow_nan=False))) == row
         assert all(not isinstance(value, dict) for value in flat.values())
 
 
-def test_folds_whose_files_count_from_one_reach_the_board(twin, tmp_path):
+def test_folds_whose_files_count_from_one_reach_the_board(cohort_folder, tmp_path):
     from milsurv.leaderboards.publish import publish
 
-    _, data = load(request(twin))
+    _, data = load(request(cohort_folder))
     splits = tmp_path / "splits"
     splits.mkdir()
     for number, split in enumerate(data.folds.splits, start=1):
         pairs = [f"{a}," for a in split.train] + [f",{b}" for b in split.test]
         (splits / f"splits_{number}.csv").write_text("\n".join(["train,val", *pairs]) + "\n")
-    asked = request(twin, splits_path=splits)
+    asked = request(cohort_folder, splits_path=splits)
     experiment, rows = run_it(asked, tmp_path / "out")
     assert [row.fold for row in rows] == [0, 1, 2] and experiment.n_folds == 3
     assert "folds_renumbered" in {finding.code for finding in load(asked)[1].findings}
@@ -365,8 +369,8 @@ def placed(monkeypatch):
     return SEEN
 
 
-def test_a_model_prepares_once_a_fold_on_the_training_set_alone(twin, tmp_path, placed):
-    asked = request(twin, model="placed", settings={"epochs": "1"})
+def test_a_model_prepares_once_a_fold_on_the_training_set_alone(cohort_folder, tmp_path, placed):
+    asked = request(cohort_folder, model="placed", settings={"epochs": "1"})
     experiment, data = load(asked)
     _, rows = run_it(asked, tmp_path)
     assert [row.status for row in rows] == ["finished"] * 3
@@ -377,14 +381,14 @@ def test_a_model_prepares_once_a_fold_on_the_training_set_alone(twin, tmp_path, 
     assert len({drawn for _, drawn in placed}) == 3
 
 
-def test_what_a_model_prepared_does_not_move_with_the_test_set(twin, tmp_path, placed, monkeypatch):
+def test_what_a_model_prepared_does_not_move_with_the_test_set(cohort_folder, tmp_path, placed, monkeypatch):
     def weights(out):
         kept = {}
         monkeypatch.setattr(
             "milsurv.benchmark.training.fold._BestOnTest.__call__",
             lambda self, epoch, line: kept.setdefault(len(kept), self.model.state_dict()["centre"].clone()),
         )
-        asked = request(twin, model="placed", settings={"epochs": "1"})
+        asked = request(cohort_folder, model="placed", settings={"epochs": "1"})
         experiment, data = load(asked)
         if out == "shuffled":
             features = {p: data.bags[p] for s in data.folds.splits[:1] for p in s.test}
@@ -403,17 +407,19 @@ def test_what_a_model_prepared_does_not_move_with_the_test_set(twin, tmp_path, p
     assert torch.equal(weights("plain"), weights("shuffled"))
 
 
-def test_a_model_that_needs_places_refuses_features_without_coordinates_and_says_what_to_do(twin, tmp_path, placed):
+def test_a_model_that_needs_places_refuses_features_without_coordinates_and_says_what_to_do(
+    cohort_folder, tmp_path, placed
+):
     from milsurv.datasets.features.opening import open_features
     from milsurv.datasets.features.store import write_slide
 
-    reader = open_features(twin / "features")
+    reader = open_features(cohort_folder / "features")
     for slide in reader.slides:
         features = {m: reader.read(slide, m)[0] for m in reader.magnifications}
         write_slide(
             tmp_path / "bare", slide, features, dict.fromkeys(features), backbone="tiny", patch_px=256, synthetic=True
         )
-    asked = request(twin, model="placed", features_path=str(tmp_path / "bare"))
+    asked = request(cohort_folder, model="placed", features_path=str(tmp_path / "bare"))
     with pytest.raises(DataError, match=r"have no patch coordinates .*--coords.*bench list models"):
         load(asked)
     assert load(dataclasses.replace(asked, model="abmil"))

@@ -13,18 +13,18 @@ from milsurv.benchmark.results.tracking import NAME, fetch, local_store
 from milsurv.benchmark.run import Quiet, run
 
 
-def request(twin: Path, out: Path, epochs: int = 3) -> Request:
+def request(cohort_folder: Path, out: Path, epochs: int = 3) -> Request:
     """A small experiment that trains in a second."""
-    features, labels = str(twin / "features"), twin / "labels.csv"
+    features, labels = str(cohort_folder / "features"), cohort_folder / "labels.csv"
     return Request(
         "abmil", "blca", features_path=features, labels_path=labels, settings={"epochs": str(epochs)}, folds=3, out=out
     )
 
 
 @pytest.fixture(scope="module")
-def tracked(twin, with_store, tmp_path_factory) -> Path:
+def tracked(cohort_folder, with_store, tmp_path_factory) -> Path:
     out = with_store(tmp_path_factory.mktemp("tracked"))
-    run(request(twin, out=out), Quiet())
+    run(request(cohort_folder, out=out), Quiet())
     return out
 
 
@@ -63,8 +63,8 @@ def test_a_run_holds_parameters_metrics_curves_files_and_provenance(tracked):
     assert "mean_c_index_selected" in parent.data.metrics
 
 
-def test_logging_again_adds_nothing(tracked, twin):
-    run(request(twin, out=tracked), Quiet())
+def test_logging_again_adds_nothing(tracked, cohort_folder):
+    run(request(cohort_folder, out=tracked), Quiet())
     assert len(runs(tracked, "fold")[1]) == 3 and len(runs(tracked, "experiment")[1]) == 1
 
 
@@ -77,7 +77,7 @@ def test_a_board_from_the_store_equals_the_board_from_files(tracked, tmp_path):
     assert {kind: path.read_bytes() for kind, path in one.items()} == {k: path.read_bytes() for k, path in two.items()}
 
 
-def test_an_interrupted_run_is_marked_and_taken_up_again(twin, with_store, tmp_path, monkeypatch):
+def test_an_interrupted_run_is_marked_and_taken_up_again(cohort_folder, with_store, tmp_path, monkeypatch):
     with_store(tmp_path)
 
     class Interrupting(Quiet):
@@ -91,9 +91,9 @@ def test_an_interrupted_run_is_marked_and_taken_up_again(twin, with_store, tmp_p
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="interrupted; 0 of 3 folds are kept"):
-        run(request(twin, out=tmp_path), Interrupting())
+        run(request(cohort_folder, out=tmp_path), Interrupting())
     assert runs(tmp_path, "experiment")[1][0].info.status == "KILLED"
-    run(request(twin, out=tmp_path), Quiet())
+    run(request(cohort_folder, out=tmp_path), Quiet())
     assert [one.info.status for one in runs(tmp_path, "experiment")[1]] == ["FINISHED"]
     assert len(runs(tmp_path, "fold")[1]) == 3
 
@@ -120,27 +120,27 @@ def test_reading_a_store_that_is_not_there_creates_none(tmp_path):
     assert not (tmp_path / "typo.db").exists()
 
 
-def test_a_locked_database_costs_no_result_and_is_caught_up_later(twin, with_store, tmp_path):
+def test_a_locked_database_costs_no_result_and_is_caught_up_later(cohort_folder, with_store, tmp_path):
     with_store(tmp_path)
-    run(request(twin, out=tmp_path, epochs=1), Quiet())
+    run(request(cohort_folder, out=tmp_path, epochs=1), Quiet())
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         database.execute("BEGIN EXCLUSIVE")
         with pytest.warns(UserWarning, match="did not take the results"):
-            finished = run(request(twin, out=tmp_path), Quiet())
+            finished = run(request(cohort_folder, out=tmp_path), Quiet())
         assert finished.complete
         database.rollback()
     assert len(runs(tmp_path, "fold")[1]) == 3
-    run(request(twin, out=tmp_path), Quiet())
+    run(request(cohort_folder, out=tmp_path), Quiet())
     assert len(runs(tmp_path, "fold")[1]) == 6
 
 
-def test_a_server_that_is_gone_costs_no_result(twin, tmp_path, monkeypatch):
+def test_a_server_that_is_gone_costs_no_result(cohort_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.warns(UserWarning, match="did not take the results"):
-        finished = run(request(twin, out=tmp_path), Quiet(), f"http://127.0.0.1:{port}")
+        finished = run(request(cohort_folder, out=tmp_path), Quiet(), f"http://127.0.0.1:{port}")
     assert finished.complete
 
 
@@ -152,6 +152,6 @@ def test_a_store_without_our_experiments_says_so(with_store, tmp_path):
         fetch(local_store(tmp_path), tmp_path)
 
 
-def test_no_tracking_is_possible(twin, tmp_path):
-    assert run(request(twin, out=tmp_path), Quiet(), "none").complete
+def test_no_tracking_is_possible(cohort_folder, tmp_path):
+    assert run(request(cohort_folder, out=tmp_path), Quiet(), "none").complete
     assert not (tmp_path / "mlflow.db").exists()

@@ -12,12 +12,22 @@ from milsurv.benchmark.cli import main as cli
 SMALL = ["--set", "epochs=2", "--folds", "3", "--tracking", "none"]
 
 
-def on(twin: Path, out: Path) -> list[object]:
-    return ["--cohort", "blca", "--labels", twin / "labels.csv", "--features", twin / "features", "--out", out, *SMALL]
+def on(cohort_folder: Path, out: Path) -> list[object]:
+    return [
+        "--cohort",
+        "blca",
+        "--labels",
+        cohort_folder / "labels.csv",
+        "--features",
+        cohort_folder / "features",
+        "--out",
+        out,
+        *SMALL,
+    ]
 
 
-def test_run_prints_folds_and_writes_a_leaderboard(bench, twin, tmp_path):
-    status, out, err = bench("run", "--model", "abmil", *on(twin, tmp_path))
+def test_run_prints_folds_and_writes_a_leaderboard(bench, cohort_folder, tmp_path):
+    status, out, err = bench("run", "--model", "abmil", *on(cohort_folder, tmp_path))
     assert status == 0
     assert "abmil on blca (synthetic)" in out and "C selected" in out and "oracle" in out
     assert "Leaderboard:" in err
@@ -25,8 +35,8 @@ def test_run_prints_folds_and_writes_a_leaderboard(bench, twin, tmp_path):
     assert "synthetic" in (tmp_path / "leaderboard" / "leaderboard.html").read_text()
 
 
-def test_json_is_one_object_and_nothing_else(bench, twin, tmp_path):
-    status, out, _ = bench("run", "--model", "meanpool", *on(twin, tmp_path), "--json")
+def test_json_is_one_object_and_nothing_else(bench, cohort_folder, tmp_path):
+    status, out, _ = bench("run", "--model", "meanpool", *on(cohort_folder, tmp_path), "--json")
     answer = json.loads(out)
     assert status == 0
     assert {"experiment", "model", "cohort", "folds", "mean"} <= set(answer)
@@ -36,25 +46,25 @@ def test_json_is_one_object_and_nothing_else(bench, twin, tmp_path):
     assert answer["mean"]["selected"] == pytest.approx(sum(selected) / 3)
 
 
-def test_a_second_call_computes_nothing_and_says_the_same(bench, twin, tmp_path):
-    first = bench("run", "--model", "meanpool", *on(twin, tmp_path), "--json")[1]
+def test_a_second_call_computes_nothing_and_says_the_same(bench, cohort_folder, tmp_path):
+    first = bench("run", "--model", "meanpool", *on(cohort_folder, tmp_path), "--json")[1]
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("fold-*/result.json")}
-    assert bench("run", "--model", "meanpool", *on(twin, tmp_path), "--json")[1] == first
+    assert bench("run", "--model", "meanpool", *on(cohort_folder, tmp_path), "--json")[1] == first
     assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("fold-*/result.json")}
 
 
-def test_a_dry_run_names_the_experiment_and_writes_nothing(bench, twin, tmp_path):
+def test_a_dry_run_names_the_experiment_and_writes_nothing(bench, cohort_folder, tmp_path):
     out = tmp_path / "never"
-    status, text, _ = bench("run", "--model", "abmil", *on(twin, out), "--dry-run", "--json")
+    status, text, _ = bench("run", "--model", "abmil", *on(cohort_folder, out), "--dry-run", "--json")
     plan = json.loads(text)["would_run"]
     assert status == 0 and not out.exists()
-    ran = json.loads(bench("run", "--model", "abmil", *on(twin, out), "--json")[1])
+    ran = json.loads(bench("run", "--model", "abmil", *on(cohort_folder, out), "--json")[1])
     assert plan[0]["experiment"] == ran["experiment"]
 
 
-def test_ablate_runs_the_grid_skips_what_is_done_and_ends_with_one_table(bench, twin, tmp_path):
-    bench("run", "--model", "abmil", *on(twin, tmp_path))
-    grid = ["ablate", "--model", "abmil,meanpool", "--scale", "10,20", *on(twin, tmp_path)]
+def test_ablate_runs_the_grid_skips_what_is_done_and_ends_with_one_table(bench, cohort_folder, tmp_path):
+    bench("run", "--model", "abmil", *on(cohort_folder, tmp_path))
+    grid = ["ablate", "--model", "abmil,meanpool", "--scale", "10,20", *on(cohort_folder, tmp_path)]
     status, out, _ = bench(*grid, "--json")
     cells = json.loads(out)["cells"]
     assert status == 0 and len(cells) == 4
@@ -69,15 +79,15 @@ def test_ablate_runs_the_grid_skips_what_is_done_and_ends_with_one_table(bench, 
     assert "meanpool" in (tmp_path / "leaderboard" / "ablation.md").read_text()
 
 
-def test_ablate_finds_wrong_names_before_the_first_cell_is_computed(bench, twin, tmp_path):
-    status, _, err = bench("ablate", "--model", "abmil,transmill", *on(twin, tmp_path / "new"))
+def test_ablate_finds_wrong_names_before_the_first_cell_is_computed(bench, cohort_folder, tmp_path):
+    status, _, err = bench("ablate", "--model", "abmil,transmill", *on(cohort_folder, tmp_path / "new"))
     assert status == 2 and "transmil" in err and not (tmp_path / "new").exists()
-    status, _, err = bench("ablate", "--model", "abmil", "--baseline", "meenpool", *on(twin, tmp_path / "new"))
+    status, _, err = bench("ablate", "--model", "abmil", "--baseline", "meenpool", *on(cohort_folder, tmp_path / "new"))
     assert status == 2 and "Did you mean meanpool?" in err and not (tmp_path / "new").exists()
 
 
-def test_leaderboard_renders_what_lies_in_a_folder(bench, twin, tmp_path):
-    bench("run", "--model", "meanpool", *on(twin, tmp_path))
+def test_leaderboard_renders_what_lies_in_a_folder(bench, cohort_folder, tmp_path):
+    bench("run", "--model", "meanpool", *on(cohort_folder, tmp_path))
     status, out, _ = bench("leaderboard", tmp_path, "--out", tmp_path / "board", "--json")
     paths = json.loads(out)["paths"]
     assert status == 0 and set(paths) == {"md", "csv", "tex", "html"}
@@ -124,15 +134,15 @@ def test_mistakes_end_with_a_message_a_status_and_no_traceback(bench, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_is_named(bench, twin, tmp_path):
+def test_a_folder_that_cannot_be_written_is_named(bench, cohort_folder, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    status, _, err = bench("run", "--model", "meanpool", *on(twin, tmp_path / "file" / "out"))
+    status, _, err = bench("run", "--model", "meanpool", *on(cohort_folder, tmp_path / "file" / "out"))
     assert status == 1 and str(tmp_path / "file") in err and "--out" in err and "Traceback" not in err
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that nobody may write")
-def test_a_read_only_folder_is_named(bench, twin):
-    status, _, err = bench("run", "--model", "meanpool", *on(twin, Path("/proc/milsurv")))
+def test_a_read_only_folder_is_named(bench, cohort_folder):
+    status, _, err = bench("run", "--model", "meanpool", *on(cohort_folder, Path("/proc/milsurv")))
     assert status == 1 and "/proc/milsurv" in err and "Traceback" not in err
 
 
@@ -147,9 +157,9 @@ def files_no_larger_than(size: int):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_keeps_what_was_finished(bench, twin, tmp_path):
+def test_a_full_disk_keeps_what_was_finished(bench, cohort_folder, tmp_path):
     """12 kB are enough for every fold, and too little for all folds in one file."""
-    words = ["run", "--model", "meanpool", *on(twin, tmp_path)]
+    words = ["run", "--model", "meanpool", *on(cohort_folder, tmp_path)]
     with files_no_larger_than(12_000):
         status, _, err = bench(*words)
     assert status == 1, err
@@ -170,11 +180,11 @@ def test_a_full_disk_keeps_what_was_finished(bench, twin, tmp_path):
     assert (folder / "predictions.csv").exists()
 
 
-def test_a_board_that_cannot_be_written_is_an_error_and_not_a_traceback(bench, twin, tmp_path):
-    bench("run", "--model", "meanpool", *on(twin, tmp_path))
+def test_a_board_that_cannot_be_written_is_an_error_and_not_a_traceback(bench, cohort_folder, tmp_path):
+    bench("run", "--model", "meanpool", *on(cohort_folder, tmp_path))
     status, _, err = bench("leaderboard", tmp_path, "--out", "/proc/board")
     assert status == 1 and "/proc/board" in err and "Traceback" not in err
     (tmp_path / "leaderboard" / "leaderboard.md").unlink()
     (tmp_path / "leaderboard" / "leaderboard.md").mkdir()
-    status, out, err = bench("run", "--model", "meanpool", *on(twin, tmp_path), "--json")
+    status, out, err = bench("run", "--model", "meanpool", *on(cohort_folder, tmp_path), "--json")
     assert status == 1 and json.loads(out)["mean"]["selected"] and "The results are kept" in err

@@ -63,8 +63,8 @@ def test_patches_of_unknown_size_are_refused_unless_there_is_one():
     assert cells_of({20: np.array([[70, 90]])}, {})[20].tolist() == [[0, 0]]
 
 
-def test_the_slides_of_a_simulated_cohort_have_cells_that_nest(twin):
-    reader = open_features(twin / "features")
+def test_the_slides_of_a_simulated_cohort_have_cells_that_nest(cohort_folder):
+    reader = open_features(cohort_folder / "features")
     slides = sorted(reader.slides)[:3]
     bags = Bags(reader, [Patient("p", 1.0, False, "", tuple(slides), {})], (5, 10, 20), places=True)
     bags.check()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from milsurv.datasets import backbones, cohorts
 from milsurv.datasets.folds.read import read_splits
 from milsurv.datasets.labels.read import Counts, read_labels
-from milsurv.datasets.layout import find_features, find_labels, find_sources, find_splits
+from milsurv.datasets.layout import find_features, find_labels, find_splits
 from milsurv.errors import DataError, UnknownName
 
 DATA = SHARED / "data"
@@ -99,7 +99,7 @@ def test_every_alias_leads_back_to_its_backbone(backbone: backbones.Backbone) ->
 
 def test_a_data_folder_is_searched_by_its_convention_and_by_the_public_names(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"Looked for brca/labels\.csv, .*tcga_brca_all_clean\.csv\.zip"):
-        find_sources(tmp_path, "brca")
+        find_labels(tmp_path, "brca")
     public = tmp_path / "tcga_brca_all_clean.csv.zip"
     public.touch()
     (tmp_path / "splits" / "tcga_brca").mkdir(parents=True)
@@ -125,5 +125,4 @@ def test_a_checkout_of_a_public_repository_is_a_data_folder(tmp_path: Path, labe
     for path in (tmp_path / labels, tmp_path / splits / "splits_0.csv"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    found = find_sources(tmp_path, "blca")
-    assert (found.labels, found.splits) == (tmp_path / labels, tmp_path / splits)
+    assert (find_labels(tmp_path, "blca"), find_splits(tmp_path, "blca")) == (tmp_path / labels, tmp_path / splits)

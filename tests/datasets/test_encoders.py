@@ -11,7 +11,7 @@ from milsurv.datasets import backbones
 from milsurv.datasets.encoders import efficientnet_lite, pathology
 from milsurv.datasets.encoders.encoder import IMAGENET
 from milsurv.datasets.encoders.opening import REFUSED, intake_of, open_encoder
-from milsurv.datasets.encoders.torchvision_operators import mend
+from milsurv.datasets.encoders.torchvision_operators import declare_missing_operators
 from milsurv.errors import DataError, UnknownName
 from torch import nn
 
@@ -126,7 +126,7 @@ def test_missing_weights_say_where_to_ask_and_where_to_log_in(tmp_path, monkeypa
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_architectures_have_as_many_parameters_as_their_authors_say(name):
-    mend()
+    declare_missing_operators()
     with torch.device("meta"):
         network = pathology.build(pathology.RECIPES[name])
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(PARAMETERS[name], rel=0.005)
@@ -134,7 +134,7 @@ def test_architectures_have_as_many_parameters_as_their_authors_say(name):
 
 @pytest.mark.slow
 def test_architectures_give_features_of_the_width_in_the_table():
-    mend()
+    declare_missing_operators()
     for name, recipe in pathology.RECIPES.items():
         if recipe.architecture.startswith("transformers:"):
             continue
@@ -161,7 +161,7 @@ def test_the_class_token_and_the_mean_of_patches_leave_registers_out():
 def test_a_checkpoint_of_the_true_architecture_is_loaded_and_a_torn_one_refused(tmp_path, name):
     from safetensors.torch import save_file
 
-    mend()
+    declare_missing_operators()
     torch.manual_seed(0)
     network = pathology.build(pathology.RECIPES[name]).eval()
     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, tmp_path / "model.safetensors")
@@ -181,7 +181,7 @@ def test_a_checkpoint_of_the_true_architecture_is_loaded_and_a_torn_one_refused(
 def test_a_vision_transformer_is_loaded_from_half_precision_and_refused_for_another(tmp_path):
     from safetensors.torch import save_file
 
-    mend()
+    declare_missing_operators()
     torch.manual_seed(0)
     network = pathology.build(pathology.RECIPES["uni"]).eval().half()
     save_file(network.state_dict(), tmp_path / "model.safetensors")
@@ -196,7 +196,7 @@ def test_a_vision_transformer_is_loaded_from_half_precision_and_refused_for_anot
 
 @pytest.mark.slow
 def test_a_transformers_folder_is_loaded_and_one_without_its_configuration_refused(tmp_path):
-    mend()
+    declare_missing_operators()
     from safetensors.torch import save_file
     from transformers import ViTConfig, ViTModel
 

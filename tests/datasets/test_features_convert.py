@@ -137,7 +137,7 @@ def test_a_store_of_another_backbone_or_among_the_files_is_refused(tmp_path: Pat
         convert(open_features(folder), tmp_path / "file")
 
 
-def test_inspect_says_what_is_there(tmp_path: Path, twin: Path, bench: Callable[..., Ran]) -> None:
+def test_inspect_says_what_is_there(tmp_path: Path, cohort_folder: Path, bench: Callable[..., Ran]) -> None:
     folder = write(tmp_path / "theirs")
     ran = bench("inspect", folder, "--json")
     assert ran.returncode == 0, ran.stderr
@@ -148,7 +148,7 @@ def test_inspect_says_what_is_there(tmp_path: Path, twin: Path, bench: Callable[
     assert [s["level0_px"] for s in said["scales"]] == [{"2048": 6}, {"1024": 6}, {"512": 6}]
     assert said["level0_magnifications"] == {"40": 6}
     assert [(p["coarse"], p["fine"], p["finer"]) for p in said["nesting"]["pairs"]] == [(5, 10, 48), (10, 20, 180)]
-    ran = bench("inspect", twin, "--cohort", "blca", "--labels", twin / "labels.csv", "--json")
+    ran = bench("inspect", cohort_folder, "--cohort", "blca", "--labels", cohort_folder / "labels.csv", "--json")
     coverage = json.loads(ran.stdout)["sets"][0]["coverage"]
     assert coverage["patients"] == coverage["patients_with_all_scales"] == 60
 

@@ -75,9 +75,9 @@ class Silent:
 
 @pytest.mark.slow
 def test_one_synthetic_cohort_gives_the_same_bags_and_results_in_all_layouts(tmp_path: Path) -> None:
-    twin = simulate_cohort("blca", "tiny", tmp_path / "twin", patients=20, cells=1.5, dim=32)
-    ours = open_features(twin)
-    labels = read_labels(twin / "labels.csv", "blca")
+    cohort_folder = simulate_cohort("blca", "tiny", tmp_path / "simulated", patients=20, cells=1.5, dim=32)
+    ours = open_features(cohort_folder)
+    labels = read_labels(cohort_folder / "labels.csv", "blca")
     expected = Bags(ours, labels.patients, (5, 10, 20))
     expected.check()
     results = {}
@@ -87,9 +87,9 @@ def test_one_synthetic_cohort_gives_the_same_bags_and_results_in_all_layouts(tmp
             coords = {m: ours.coords(slide, m) for m in (5, 10, 20)}
             folder = W.WRITERS[name](tmp_path / name, slide, features, coords, "tiny")
         if name == "store":
-            folder = twin / "features/tiny"
+            folder = cohort_folder / "features/tiny"
         reader = open_features(folder)
-        assert reader.synthetic, "drawn features are known as such in every layout"
+        assert reader.synthetic, "simulated features are known as such in every layout"
         bags = Bags(reader, labels.patients, (5, 10, 20))
         bags.check()
         for patient in labels.patients:
@@ -100,7 +100,7 @@ def test_one_synthetic_cohort_gives_the_same_bags_and_results_in_all_layouts(tmp
             "abmil-concat",
             "blca",
             features_path=str(folder),
-            labels_path=twin / "labels.csv",
+            labels_path=cohort_folder / "labels.csv",
             folds=2,
             settings=settings,
         )

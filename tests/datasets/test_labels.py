@@ -1,4 +1,4 @@
-"""Label tables: patients are the unit, every oddity is listed, and what cannot be trusted is refused by line."""
+"""Label tables: patients are the unit, every finding is listed, and what cannot be trusted is refused by line."""
 
 import csv
 import io

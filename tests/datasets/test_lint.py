@@ -1,4 +1,4 @@
-"""The linter finds every oddity by itself, whatever else is broken, and its measure of chance is that of chance."""
+"""The linter finds every fault by itself, whatever else is broken, and its measure of chance is that of chance."""
 
 import csv
 import json
@@ -124,7 +124,7 @@ def test_damaged_folds_are_errors_each_and_the_others_are_checked(tmp_path: Path
     save(splits / "splits_0.csv", ids[:80], ids[70:])
     (splits / "splits_1.csv").write_text("x,y\n1,2\n")
     save(splits / "splits_2.csv", ids[10:], [i for n, i in enumerate(ids[:10]) if n % 7])
-    save(splits / "splits_3.csv", ids[10:], ["stranger"])
+    save(splits / "splits_3.csv", ids[10:], ["unknown"])
     (splits / "splits_4.csv").rename(splits / "splits_7.csv")
     report = check(labels, splits)
     assert codes(report, "error") == {"fold_unreadable": 1, "patients_in_train_and_test": 10,
@@ -193,16 +193,16 @@ def test_a_manifest_is_read_whatever_separates_it_and_compared_with_and_without_
     assert "manifest_unreadable" in codes(check(*write(tmp_path, rows), manifest=manifest), "error")
 
 
-def test_features_are_checked_with_the_labels(twin: Path, tmp_path: Path) -> None:
-    assert check(twin / "labels.csv", cohort="blca", features=twin / "features").errors == 0
-    text = (twin / "labels.csv").read_text().splitlines()
+def test_features_are_checked_with_the_labels(cohort_folder: Path, tmp_path: Path) -> None:
+    assert check(cohort_folder / "labels.csv", cohort="blca", features=cohort_folder / "features").errors == 0
+    text = (cohort_folder / "labels.csv").read_text().splitlines()
     slides = [line.split(",")[1].removesuffix(".svs") for line in text[1:]]
     (tmp_path / "labels.csv").write_text("\n".join(text))
-    (tmp_path / "truth.json").write_bytes((twin / "truth.json").read_bytes())
+    (tmp_path / "truth.json").write_bytes((cohort_folder / "truth.json").read_bytes())
     store = tmp_path / "features" / "tiny"
     store.mkdir(parents=True)
     for slide in slides[3:]:
-        (store / f"{slide}.h5").write_bytes((twin / "features" / "tiny" / f"{slide}.h5").read_bytes())
+        (store / f"{slide}.h5").write_bytes((cohort_folder / "features" / "tiny" / f"{slide}.h5").read_bytes())
     report = check(tmp_path / "labels.csv", cohort="blca", features=tmp_path / "features")
     assert codes(report)["slides_without_features"] == 3
     (store / f"{slides[5]}.h5").write_bytes(b"no HDF5")
@@ -247,7 +247,7 @@ ODDITIES = {
 
 @real
 @pytest.mark.parametrize("name", ODDITIES)
-def test_the_oddities_of_the_public_cohorts_are_found(name: str) -> None:
+def test_the_findings_of_the_public_cohorts_are_found(name: str) -> None:
     known = cohorts.get(name)
     labels = find_labels(DATA / ("porpoise" if name in {"brca", "gbmlgg"} else "crossfusion"), name)
     report = check(labels, DATA / "crossfusion" / "splits" / f"tcga_{name}", name)

@@ -50,13 +50,13 @@ def test_both_kinds_of_tissue_fill_half_of_every_slide_and_scales_nest(kind):
 
 def test_co_location_leaves_every_single_scale_as_it_is():
     patients, score = drawn("cross", 4000)
-    told = [contents(sections) for sections in patients]
+    shown = [contents(sections) for sections in patients]
     for scale in (0, 1):
-        for content in {t[scale] for t in told}:
-            share = score[[t[scale] == content for t in told]].mean()
+        for content in {t[scale] for t in shown}:
+            share = score[[t[scale] == content for t in shown]].mean()
             assert abs(share - 0.5) < 0.05, "what one scale shows must not tell the hazard"
-    both = {t: set() for t in told}
-    for t, value in zip(told, score, strict=True):
+    both = {t: set() for t in shown}
+    for t, value in zip(shown, score, strict=True):
         both[t].add(value)
     assert all(len(values) == 1 for values in both.values()), "two scales together tell it exactly"
 
@@ -72,9 +72,9 @@ def test_total_amounts_are_the_same_for_every_patient_where_the_hazard_is_not_in
 def test_each_score_follows_from_its_own_scale_and_from_no_other():
     for kind, own in (("coarse", 0), ("fine", 1)):
         patients, score = drawn(kind)
-        told = np.array([[sum(part) for part in contents(sections)] for sections in patients])
-        assert np.corrcoef(told[:, own], score)[0, 1] > 0.999
-        assert told[:, 1 - own].std() < 1e-9
+        shown = np.array([[sum(part) for part in contents(sections)] for sections in patients])
+        assert np.corrcoef(shown[:, own], score)[0, 1] > 0.999
+        assert shown[:, 1 - own].std() < 1e-9
 
 
 def test_only_5x_shows_the_region_and_only_20x_the_fine_pattern():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from milsurv.datasets import cohorts
 from milsurv.datasets.folds.read import read_splits
 from milsurv.datasets.labels.read import read_labels
-from milsurv.datasets.layout import find_sources
+from milsurv.datasets.layout import find_labels, find_splits
 from milsurv.datasets.simulated.rendering import architecture, nuclei, pyramid
 from milsurv.datasets.simulated.rendering.cells import tumour_cells
 from milsurv.datasets.simulated.rendering.cohort import CONTENTS, render
@@ -93,8 +93,7 @@ def test_one_slide_is_marked_by_pen_in_a_colour_that_no_stain_has(small: Path) -
 
 
 def test_labels_folds_and_truth_agree_and_are_found_by_the_readers(small: Path) -> None:
-    found = find_sources(small.parent, "demo")
-    labels, truth = read_labels(found.labels, DEMO), read_truth(small)
+    labels, truth = read_labels(find_labels(small.parent, "demo"), DEMO), read_truth(small)
     assert truth is not None
     assert labels.synthetic
     assert labels.oracle == truth.risk
@@ -103,8 +102,9 @@ def test_labels_folds_and_truth_agree_and_are_found_by_the_readers(small: Path) 
         for name in ("event", "time", "")
     )
     assert c_index(time, event, risk) == pytest.approx(truth.oracle_c_index)
-    assert found.splits is not None
-    folds = read_splits(found.splits, labels)
+    splits_path = find_splits(small.parent, "demo")
+    assert splits_path is not None
+    folds = read_splits(splits_path, labels)
     assert sorted(i for split in folds.splits for i in split.test) == [p.id for p in labels.patients]
     assert labels.counts.multi_slide_patients >= 1
     for row in contents(small):

@@ -36,7 +36,7 @@ def labels_of(rows: list[tuple[str, bool]], times: list[float] | None = None) ->
 
 
 def loads(folds: Folds, labels: Labels) -> list[tuple[int, int]]:
-    """(events, patients) of every test part."""
+    """(events, patients) of every test set."""
     return [(sum(labels.by_id[i].event for i in s.test), len(s.test)) for s in folds.splits]
 
 

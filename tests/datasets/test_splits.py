@@ -57,11 +57,11 @@ def test_files_in_the_public_format_become_train_and_test(tmp_path: Path) -> Non
 
 
 def test_everything_that_folds_leave_out_is_listed(tmp_path: Path) -> None:
-    train = [*ids(2, 3, 4), "stranger", "p002"]
+    train = [*ids(2, 3, 4), "unknown", "p002"]
     folds = read_splits(write(tmp_path, (train, ids(0, 1)), (ids(4), ids(0, 6))), TEN)
     assert codes(folds) == {
         "fold_ids_repeated": 1,  # p002
-        "fold_ids_unlabelled": 1,  # stranger
+        "fold_ids_unlabelled": 1,  # unknown
         "patients_in_no_fold": 4,  # p005, p007, p008, p009
         "never_tested": 3,  # p002, p003, p004
         "tested_twice": 1,  # p000
@@ -185,8 +185,8 @@ def test_an_inner_part_is_cut_with_events_on_both_sides_whatever_the_order(
 def test_an_inner_part_needs_two_events_and_labelled_patients() -> None:
     with pytest.raises(DataError, match="has 1 events"):
         cut_validation(ids(0, 1, 3), TEN, 0.2, 0)
-    with pytest.raises(DataError, match="no label for stranger"):
-        cut_validation([*ids(0, 2), "stranger"], TEN, 0.2, 0)
+    with pytest.raises(DataError, match="no label for unknown"):
+        cut_validation([*ids(0, 2), "unknown"], TEN, 0.2, 0)
 
 
 def test_the_fingerprint_of_folds_depends_on_who_is_where_and_not_on_the_order(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The synthetic twin: the size of the real cohort, a hazard that can be found, and no doubt that it was drawn."""
+"""The simulated cohort: the size of the real cohort, a hazard that can be found, and no doubt that it was simulated."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from milsurv.datasets.bags import Bags
 from milsurv.datasets.features.opening import open_features
 from milsurv.datasets.folds.read import stratified_folds
 from milsurv.datasets.labels.read import Labels, read_labels
-from milsurv.datasets.layout import find_sources
+from milsurv.datasets.layout import find_features, find_labels
 from milsurv.datasets.simulated.cohort import simulate_cohort
 from milsurv.datasets.simulated.patients import follow, size_of, slides_per_patient
 from milsurv.datasets.simulated.tissue import SIDE, draw_tissue
@@ -24,19 +24,19 @@ from sksurv.metrics import concordance_index_censored
 
 
 def draw(folder: Path, cohort: str = "blca", dim: int = 32, **options: object) -> tuple[Path, Labels, Bags]:
-    twin = simulate_cohort(cohort, "drawn", folder, dim=dim, **options)  # type: ignore[arg-type]
-    labels = read_labels(twin / "labels.csv", cohort)
-    return twin, labels, Bags(open_features(twin), labels.patients, (5, 10, 20))
+    cohort_folder = simulate_cohort(cohort, "drawn", folder, dim=dim, **options)  # type: ignore[arg-type]
+    labels = read_labels(cohort_folder / "labels.csv", cohort)
+    return cohort_folder, labels, Bags(open_features(cohort_folder), labels.patients, (5, 10, 20))
 
 
 @pytest.fixture(scope="module")
 def strong(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Labels, Bags]:
-    return draw(tmp_path_factory.mktemp("twins") / "blca")
+    return draw(tmp_path_factory.mktemp("simulated") / "blca")
 
 
 @pytest.fixture(scope="module")
 def none(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Labels, Bags]:
-    return draw(tmp_path_factory.mktemp("twins") / "none", strength="none")
+    return draw(tmp_path_factory.mktemp("simulated") / "none", strength="none")
 
 
 def pooled_cox(labels: Labels, bags: Bags, magnification: int) -> float:
@@ -58,7 +58,9 @@ def pooled_cox(labels: Labels, bags: Bags, magnification: int) -> float:
     return float(np.mean(scores))
 
 
-def test_a_twin_has_the_patients_slides_events_and_follow_up_of_its_cohort(strong: tuple[Path, Labels, Bags]) -> None:
+def test_a_simulated_cohort_has_the_patients_slides_events_and_follow_up_of_its_cohort(
+    strong: tuple[Path, Labels, Bags],
+) -> None:
     _, labels, bags = strong
     blca = cohorts.get("blca")
     counts = labels.counts
@@ -69,15 +71,17 @@ def test_a_twin_has_the_patients_slides_events_and_follow_up_of_its_cohort(stron
     assert bags.check() == ()
 
 
-def test_a_twin_is_marked_in_its_table_its_features_and_its_names(strong: tuple[Path, Labels, Bags]) -> None:
-    twin, labels, bags = strong
+def test_a_simulated_cohort_is_marked_in_its_table_its_features_and_its_names(
+    strong: tuple[Path, Labels, Bags],
+) -> None:
+    cohort_folder, labels, bags = strong
     assert labels.synthetic
     assert bags.reader.synthetic
     assert all(p.id.startswith("SYNT-") and all(s.startswith("SYNT-") for s in p.slides) for p in labels.patients)
-    truth = read_truth(twin)
+    truth = read_truth(cohort_folder)
     assert truth is not None
     assert labels.oracle == truth.risk
-    assert "risk" not in (twin / "labels.csv").read_text()
+    assert "risk" not in (cohort_folder / "labels.csv").read_text()
 
 
 def test_the_mark_survives_a_table_that_was_copied_away_from_its_truth(
@@ -93,12 +97,12 @@ def test_the_mark_survives_a_table_that_was_copied_away_from_its_truth(
 def test_the_oracle_is_the_concordance_of_the_true_risk_with_what_was_written(
     strong: tuple[Path, Labels, Bags],
 ) -> None:
-    twin, labels, _ = strong
+    cohort_folder, labels, _ = strong
     assert labels.oracle is not None
     event, time = [p.event for p in labels.patients], [p.time for p in labels.patients]
     risk = [labels.oracle[p.id] for p in labels.patients]
     expected = concordance_index_censored(event, time, risk)[0]
-    truth = read_truth(twin)
+    truth = read_truth(cohort_folder)
     assert truth is not None
     assert truth.oracle_c_index == pytest.approx(expected, abs=1e-9)
     assert 0.80 < truth.oracle_c_index < 0.90
@@ -108,15 +112,15 @@ def test_the_oracle_is_the_concordance_of_the_true_risk_with_what_was_written(
 def test_a_crude_linear_model_comes_close_to_the_oracle_at_every_scale(
     strong: tuple[Path, Labels, Bags], magnification: int, within: float
 ) -> None:
-    twin, labels, bags = strong
-    truth = read_truth(twin)
+    cohort_folder, labels, bags = strong
+    truth = read_truth(cohort_folder)
     assert truth is not None
     assert pooled_cox(labels, bags, magnification) > truth.oracle_c_index - within
 
 
 def test_without_a_hazard_the_same_model_finds_nothing(none: tuple[Path, Labels, Bags]) -> None:
-    twin, labels, bags = none
-    truth = read_truth(twin)
+    cohort_folder, labels, bags = none
+    truth = read_truth(cohort_folder)
     assert truth is not None
     assert truth.oracle_c_index == 0.5
     assert abs(pooled_cox(labels, bags, 20) - 0.5) < 0.06
@@ -137,17 +141,17 @@ def test_scales_nest_exactly_and_rows_follow_the_coordinates(strong: tuple[Path,
             assert (np.lexsort((c[:, 0], c[:, 1])) == np.arange(len(c))).all()
 
 
-def test_a_twin_is_used_again_and_another_replaces_it(tmp_path: Path) -> None:
+def test_a_simulated_cohort_is_used_again_and_another_replaces_it(tmp_path: Path) -> None:
     options = {"patients": 30, "dim": 8}
-    twin, labels, _ = draw(tmp_path / "twin", **options)  # type: ignore[arg-type]
-    before = (twin / "labels.csv").stat().st_mtime_ns
-    draw(tmp_path / "twin", **options)  # type: ignore[arg-type]
-    assert (twin / "labels.csv").stat().st_mtime_ns == before
-    _, other, _ = draw(tmp_path / "twin", seed=1, **options)  # type: ignore[arg-type]
+    cohort_folder, labels, _ = draw(tmp_path / "simulated", **options)  # type: ignore[arg-type]
+    before = (cohort_folder / "labels.csv").stat().st_mtime_ns
+    draw(tmp_path / "simulated", **options)  # type: ignore[arg-type]
+    assert (cohort_folder / "labels.csv").stat().st_mtime_ns == before
+    _, other, _ = draw(tmp_path / "simulated", seed=1, **options)  # type: ignore[arg-type]
     assert other.fingerprint != labels.fingerprint
-    next((twin / "features" / "drawn").glob("*.h5")).unlink()
-    assert draw(tmp_path / "twin", seed=1, **options)[2].check() == ()  # type: ignore[arg-type]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["twin"], "nothing unfinished is left behind"
+    next((cohort_folder / "features" / "drawn").glob("*.h5")).unlink()
+    assert draw(tmp_path / "simulated", seed=1, **options)[2].check() == ()  # type: ignore[arg-type]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["simulated"], "nothing unfinished is left behind"
 
 
 def test_the_same_seed_draws_the_same_bytes_and_backbones_share_their_patients(tmp_path: Path) -> None:
@@ -165,25 +169,27 @@ def test_a_folder_with_other_things_is_never_touched(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-def test_a_twin_is_found_like_any_cohort_in_a_data_folder(tmp_path: Path) -> None:
+def test_a_simulated_cohort_is_found_like_any_cohort_in_a_data_folder(tmp_path: Path) -> None:
     draw(tmp_path / "blca", patients=20, dim=8)
-    sources = find_sources(tmp_path, "blca")
-    assert read_labels(sources.labels, "blca").synthetic
-    assert sources.features is not None
-    assert open_features(sources.features, "drawn").synthetic
+    assert read_labels(find_labels(tmp_path, "blca"), "blca").synthetic
+    features_path = find_features(tmp_path, "blca")
+    assert features_path is not None
+    assert open_features(features_path, "drawn").synthetic
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "other"}', '{"format": "milsurv-synthetic-twin"}'])
 def test_a_damaged_truth_is_a_data_error(tmp_path: Path, text: str) -> None:
-    draw(tmp_path / "twin", patients=20, dim=8)
-    (tmp_path / "twin" / "truth.json").write_text(text)
+    draw(tmp_path / "simulated", patients=20, dim=8)
+    (tmp_path / "simulated" / "truth.json").write_text(text)
     with pytest.raises(DataError, match=r"truth\.json"):
-        read_labels(tmp_path / "twin" / "labels.csv", "blca")
+        read_labels(tmp_path / "simulated" / "labels.csv", "blca")
 
 
 def test_progress_counts_the_slides(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    _, labels, _ = draw(tmp_path / "twin", patients=20, dim=8, progress=lambda done, total: seen.append((done, total)))
+    _, labels, _ = draw(
+        tmp_path / "simulated", patients=20, dim=8, progress=lambda done, total: seen.append((done, total))
+    )
     total = labels.counts.slides
     assert seen == [(i + 1, total) for i in range(total)]
 
@@ -209,7 +215,7 @@ def test_exactly_the_wanted_number_of_patients_die(n: int, seed: int, hazard: fl
 
 @given(st.sampled_from(list(cohorts.COHORTS.values())), st.integers(10, 1200), st.integers(0, 2**31))
 @settings(max_examples=60, deadline=None)
-def test_twins_of_any_size_keep_their_counts(cohort: cohorts.Cohort, patients: int, seed: int) -> None:
+def test_simulated_cohorts_of_any_size_keep_their_counts(cohort: cohorts.Cohort, patients: int, seed: int) -> None:
     size = size_of(cohort, patients)
     slides = slides_per_patient(np.random.default_rng(seed), size)
     assert (len(slides), slides.sum(), (slides > 1).sum()) == (size.patients, size.slides, size.multi)

@@ -20,22 +20,22 @@ def rows(first_column: str) -> list[list[str]]:
 
 
 def test_every_model_is_in_the_table_with_the_scales_it_reads():
-    told = {name.strip(" `"): cells[1] for cells in rows("model") for name in cells[0].split(",")}
+    stated = {name.strip(" `"): cells[1] for cells in rows("model") for name in cells[0].split(",")}
     true = {
         spec.name: "one scale" if spec.family == "single-scale" else ", ".join(f"{m}x" for m in spec.scales)
         for spec in SPECS
     }
-    assert told == true
+    assert stated == true
 
 
 def test_every_cohort_is_in_the_table_with_its_public_counts():
-    told = {cells[0].strip("`"): tuple(map(int, cells[1:])) for cells in rows("cohort")}
-    assert told == {c.name: (c.patients, c.slides, c.events) for c in COHORTS.values()}
+    stated = {cells[0].strip("`"): tuple(map(int, cells[1:])) for cells in rows("cohort")}
+    assert stated == {c.name: (c.patients, c.slides, c.events) for c in COHORTS.values()}
 
 
 def test_every_backbone_is_named():
-    told = set(re.findall(r"`([^`]+)`", README[README.index("Backbones known") :].split("Features of")[0]))
-    assert told == set(BACKBONES)
+    stated = set(re.findall(r"`([^`]+)`", README[README.index("Backbones known") :].split("Features of")[0]))
+    assert stated == set(BACKBONES)
 
 
 @pytest.mark.parametrize("name", ["main", "test"])

@@ -25,7 +25,7 @@ HEAD = {"title": "Two models", "who": "A group", "when": "2026-01-05", "milsurv"
 
 
 def bench_run(folder, *words):
-    """`bench run` on 60 drawn patients in three folds."""
+    """`bench run` on 60 simulated patients in three folds."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
         shape = ["--patients", "60", "--folds", "3", "--tracking", "none", "--out", str(folder)]
         patch.setattr("sys.argv", ["bench", "run", *words, *shape])
@@ -36,7 +36,7 @@ def bench_run(folder, *words):
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
-    """Two models on a drawn cohort of 60 patients, as the command line runs them."""
+    """Two models on a simulated cohort of 60 patients, as the command line runs them."""
     folder = tmp_path_factory.mktemp("ran")
     for model in ("meanpool", "maxpool"):
         bench_run(folder, "--model", model, "--cohort", "blca", "--features", "synthetic", "--epochs", "1")

@@ -240,7 +240,7 @@ def test_without_script_everything_but_the_details_can_be_read(browser, board):
     context.close()
 
 
-def test_paper_shows_the_cohort_and_no_controls(browser, board):
+def test_paper_shows_the_cohort_and_no_baselines(browser, board):
     with opened(browser, board[1], "#blca") as page:
         page.emulate_media(media="print")
         assert page.locator("#blca tr.main").first.is_visible()

@@ -143,8 +143,8 @@ def test_models_over_cohorts_have_a_cell_for_every_ranking_and_mark_what_is_belo
     (view,) = overall_views(found, [board.cohort for board in found], addresses(found))
     assert [column[1] for column in view.columns] == ["blca", "brca"]
     assert [row.name for row in view.rows] == ["abmil", "clinical-cox"]
-    (one, other), (control, none) = (row.cells for row in view.rows)
-    assert (one.below, other.below, control.below, none) == (True, False, False, None)
+    (one, other), (baseline, none) = (row.cells for row in view.rows)
+    assert (one.below, other.below, baseline.below, none) == (True, False, False, None)
     assert (one.rank, other.rank) == (2, 1)
 
 

@@ -44,10 +44,10 @@ def test_a_training_checkpoint_is_unwrapped(wrapper, tmp_path):
 
 
 @needs_names
-def test_slides_are_scored_from_a_feature_folder(twin, tmp_path):
+def test_slides_are_scored_from_a_feature_folder(cohort_folder, tmp_path):
     torch.save(reference_state("abmil", dim=32), tmp_path / "best.pt")
     imported = import_reference(tmp_path / "best.pt", "abmil", {}, tmp_path)
-    rows = list(csv.DictReader(score_slides(imported, twin / "features", None, tmp_path).open()))
+    rows = list(csv.DictReader(score_slides(imported, cohort_folder / "features", None, tmp_path).open()))
     assert len(rows) >= 60
     for row in rows:
         survival = [float(row[f"survival_{j}"]) for j in range(1, 5)]
@@ -57,7 +57,7 @@ def test_slides_are_scored_from_a_feature_folder(twin, tmp_path):
 
 @needs_names
 @pytest.mark.parametrize("case", ["deepgraphsurv", "mustmil", "clam-sb"])
-def test_checkpoints_of_other_public_codes_are_kept_and_score_slides_too(twin, tmp_path, case):
+def test_checkpoints_of_other_public_codes_are_kept_and_score_slides_too(cohort_folder, tmp_path, case):
     shapes = json.loads(ENTRIES.with_name("zoo-state-dicts.json").read_text())[case]
     generator = torch.Generator().manual_seed(0)
     state = {
@@ -66,16 +66,16 @@ def test_checkpoints_of_other_public_codes_are_kept_and_score_slides_too(twin, t
     }
     torch.save(state, tmp_path / "best.pt")
     imported = import_reference(tmp_path / "best.pt", case, {}, tmp_path)
-    rows = list(csv.DictReader(score_slides(imported, twin / "features", None, tmp_path).open()))
+    rows = list(csv.DictReader(score_slides(imported, cohort_folder / "features", None, tmp_path).open()))
     assert len({row["risk"] for row in rows}) > 30
 
 
 @needs_names
-def test_features_of_another_width_are_refused(twin, tmp_path):
+def test_features_of_another_width_are_refused(cohort_folder, tmp_path):
     torch.save(reference_state("abmil"), tmp_path / "best.pt")
     imported = import_reference(tmp_path / "best.pt", "abmil", {}, tmp_path)
     with pytest.raises(DataError, match="cannot score slide"):
-        score_slides(imported, twin / "features", None, tmp_path)
+        score_slides(imported, cohort_folder / "features", None, tmp_path)
 
 
 @needs_names

@@ -1,4 +1,4 @@
-"""A board as busy as the published one: planted cohorts with seeds, real cohorts of controls, imported models.
+"""A board as busy as the published one: planted cohorts with seeds, real cohorts of baselines, imported models.
 
 `python tests/support/leaderboard_load.py FOLDER` writes its results, for looking at the page and for measuring it.
 """
@@ -26,7 +26,7 @@ SEEN_BY = {  # which lines see the hazard
     "planted-null": lambda model, scales: False,
 }
 REAL = (("blca", 373, 169), ("brca", 956, 130), ("coadread", 339, 80), ("gbmlgg", 569, 187), ("luad", 444, 157))
-CONTROLS = (("clinical-cox", 0.10), ("age-only", 0.11), ("site-only", 0.07), ("bag-size", 0.02), ("random", 0.0))
+BASELINES = (("clinical-cox", 0.10), ("age-only", 0.11), ("site-only", 0.07), ("bag-size", 0.02), ("random", 0.0))
 IMPORTED = (("MCAT", 0.11), ("PORPOISE", 0.09), ("SurvPath", 0.14), ("PANTHER", 0.13))
 
 
@@ -51,7 +51,7 @@ def planted(folder, patients=400, seeds=(0, 1, 2)):
 
 
 def real(folder):
-    """Controls of real cohorts on two kinds of folds, without predictions; four imported models on three of them."""
+    """Baselines of real cohorts on two kinds of folds, without predictions; four imported models on three of them."""
     absent = ("scales", "backbone", "loss", "recipe", "features_fingerprint", "parameters", "seconds", "command")
     absent += tuple(f"{name}_{kind}" for name in ("c_index", "epoch") for kind in ("last", "best"))
     for number, (cohort, patients, events) in enumerate(REAL):
@@ -61,7 +61,7 @@ def real(folder):
                 "events_test": events // 5, "labels_fingerprint": f"{number}b1c2d3e4f5", "folds_name": kind,
                 "folds_fingerprint": f"{number}{kind}",
             }  # fmt: skip
-            for model, skill in CONTROLS:
+            for model, skill in BASELINES:
                 rows = make.experiment(skill, model=model, family="control", **shared)
                 make.write(folder, [row | shared for row in rows])
             for model, skill in IMPORTED if number < 3 and kind == "official" else ():

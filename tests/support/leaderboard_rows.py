@@ -146,7 +146,7 @@ def write(folder: Path, rows, table=None):
 
 
 def example(folder: Path):
-    """A results folder as a busy user has it: two real cohorts, a synthetic twin, seeds, failures, a damaged file."""
+    """A results folder as a busy user has it: two real cohorts, a simulated cohort, seeds, failures, a damaged file."""
     models = [
         ("crossfusion", "5,10,20", "multi-scale", 0.135, 4_213_000),
         ("crossfusion-concat", "5,10,20", "multi-scale", 0.118, 3_050_000),

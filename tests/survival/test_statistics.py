@@ -294,10 +294,10 @@ def test_scores_told_twice_say_no_more_than_once():
     twice = [np.tile(column, 2) for column in (time, event, risk)]
     # By slide: both scores lie in one fold. In repeats: they lie in two.
     for folds in (np.tile(fold, 2), np.concatenate([fold, fold + 5])):
-        told = bootstrap_interval(*twice, folds, 2000, patient=np.tile(np.arange(200), 2))
+        pooled = bootstrap_interval(*twice, folds, 2000, patient=np.tile(np.arange(200), 2))
         naive = bootstrap_interval(*twice, folds, 2000)
-        assert told.value == pytest.approx(once.value)
-        assert told.standard_error == pytest.approx(once.standard_error, rel=0.12)
+        assert pooled.value == pytest.approx(once.value)
+        assert pooled.standard_error == pytest.approx(once.standard_error, rel=0.12)
         assert naive.standard_error < 0.8 * once.standard_error
 
 

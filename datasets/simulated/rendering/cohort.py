@@ -23,7 +23,7 @@ from .slide_files import draw_slides, shape_of
 GENERATOR = 1  # raise when the same parameters give another cohort
 COLUMNS = ("case_id", "slide_id", "site", "oncotree_code", "age", "survival_months", "censorship")
 CONTENTS = "slides.csv"
-"""What was drawn on each slide; beside the labels, and read by no model."""
+"""What each slide shows; beside the labels, and read by no model."""
 STRENGTH = 3.0
 AREA = 0.5
 
@@ -69,7 +69,7 @@ def _describe(folder: Path, cohort: Cohort, plan: Plan, parameters: dict) -> Non
             raise DataError(f"{folder} holds other files and no {FILE}: choose an empty folder for rendered slides.")
         if truth is not None and dict(truth.parameters) != parameters:
             raise DataError(
-                f"{folder} holds another drawn cohort ({_short(truth.parameters)}), not {_short(parameters)}: "
+                f"{folder} holds another rendered cohort ({_short(truth.parameters)}), not {_short(parameters)}: "
                 "choose another folder or delete it."
             )
         if truth is not None:
@@ -81,10 +81,10 @@ def _describe(folder: Path, cohort: Cohort, plan: Plan, parameters: dict) -> Non
     labels = [(p.id, s.name, s.site, code, p.age, f"{p.months:.2f}", int(not p.event)) for s, _, p in mine]
     _table(folder / "labels.csv", COLUMNS, labels)
     numbers = [(p.fine, p.coarse, c.atypia, c.solid, c.area) for _, c, p in mine]
-    drawn = [
+    rows = [
         (s.name, p.id, *(f"{n:.4f}" for n in row), int(s.pen)) for (s, _, p), row in zip(mine, numbers, strict=True)
     ]
-    _table(folder / CONTENTS, ("slide_id", "case_id", "fine", "coarse", "atypia", "solid", "area_mm2", "pen"), drawn)
+    _table(folder / CONTENTS, ("slide_id", "case_id", "fine", "coarse", "atypia", "solid", "area_mm2", "pen"), rows)
     read = read_labels(folder / "labels.csv", cohort)
     save_folds(stratified_folds(read), read, folder / "splits")
     write_truth(folder, Truth(parameters, {p.id: p.risk for p in plan.people}, plan.oracle_c_index))

@@ -1,4 +1,4 @@
-"""Controls know no patch, learn from the training part alone, and stand on the board as every model does."""
+"""Baselines know no patch, learn from the training set alone, and stand on the board as every model does."""
 
 import csv
 from dataclasses import replace

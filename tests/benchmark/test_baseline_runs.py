@@ -1,4 +1,4 @@
-"""Controls run as models do: same commands, same patients, same folds, and no feature unless they count them."""
+"""Baselines run as models do: same commands, same patients, same folds, and no feature unless they count them."""
 
 import csv
 import dataclasses
@@ -17,8 +17,8 @@ from milsurv.leaderboards.rows import read_row
 NAMES = ("clinical-cox", "site-only", "bag-size", "random")
 
 
-def request(twin, out, model="clinical-cox", **changes) -> Request:
-    return Request(model, "blca", labels_path=twin / "labels.csv", out=out, folds=3, **changes)
+def request(cohort_folder, out, model="clinical-cox", **changes) -> Request:
+    return Request(model, "blca", labels_path=cohort_folder / "labels.csv", out=out, folds=3, **changes)
 
 
 def ran(asked: Request):
@@ -26,18 +26,18 @@ def ran(asked: Request):
 
 
 @pytest.fixture(scope="module")
-def board(twin, tmp_path_factory):
-    """All controls and a model, in one folder."""
-    out = tmp_path_factory.mktemp("controls")
-    features = str(twin / "features")
-    first = request(twin, out, features_path=features, settings={"epochs": "1", "scale": "5"})
+def board(cohort_folder, tmp_path_factory):
+    """All baselines and a model, in one folder."""
+    out = tmp_path_factory.mktemp("baselines")
+    features = str(cohort_folder / "features")
+    first = request(cohort_folder, out, features_path=features, settings={"epochs": "1", "scale": "5"})
     cells = grid(first, "meanpool," + ",".join(NAMES), "blca", seeds="0,1")
     results, failures = run_all(cells, Quiet(), "none")
     assert not failures and all(result.complete for result in results)
     return gather(out / "experiments")
 
 
-def test_models_and_controls_stand_in_one_ranking_of_one_grid(board):
+def test_models_and_baselines_stand_in_one_ranking_of_one_grid(board):
     (only,) = board.boards
     (ranking,) = only.rankings
     assert {line.model for line in ranking.lines} == {"meanpool", *NAMES}
@@ -55,8 +55,8 @@ def test_every_row_says_its_command_and_the_oracle(board):
             assert words[:4] == ["bench", "run", "--model", line.model]
 
 
-def test_the_command_of_a_control_gives_its_experiment_again(bench, twin, tmp_path):
-    asked = request(twin, tmp_path, covariates="age", settings={"penalty": "3"})
+def test_the_command_of_a_baseline_gives_its_experiment_again(bench, cohort_folder, tmp_path):
+    asked = request(cohort_folder, tmp_path, covariates="age", settings={"penalty": "3"})
     first = ran(asked)
     words = shlex.split(str(first.rows[0].command))[1:]
     status, out, _ = bench(*words, "--out", tmp_path / "b", "--tracking", "none", "--json")
@@ -67,15 +67,15 @@ def test_the_command_of_a_control_gives_its_experiment_again(bench, twin, tmp_pa
     ]
 
 
-def test_a_control_needs_labels_and_nothing_else(twin, tmp_path):
+def test_a_baseline_needs_labels_and_nothing_else(cohort_folder, tmp_path):
     for name in ("clinical-cox", "site-only", "random"):
-        assert ran(request(twin, tmp_path, name)).complete
+        assert ran(request(cohort_folder, tmp_path, name)).complete
     with pytest.raises(UsageError, match="--features"):
-        ran(request(twin, tmp_path, "bag-size"))
+        ran(request(cohort_folder, tmp_path, "bag-size"))
 
 
-def test_the_files_are_those_of_every_experiment(twin, tmp_path):
-    result = ran(request(twin, tmp_path))
+def test_the_files_are_those_of_every_experiment(cohort_folder, tmp_path):
+    result = ran(request(cohort_folder, tmp_path))
     folder = tmp_path / "experiments" / result.experiment.id
     wanted = {"experiment.json", "remarks.json", "predictions.csv", "clinical-curves.csv", "kaplan-meier.svg"}
     assert wanted <= {path.name for path in folder.iterdir()}
@@ -85,11 +85,11 @@ def test_the_files_are_those_of_every_experiment(twin, tmp_path):
 
 
 @pytest.mark.slow  # a new MLflow store
-def test_mlflow_is_told_of_a_control(twin, tmp_path):
+def test_mlflow_records_a_baseline(cohort_folder, tmp_path):
     from milsurv.benchmark.results.tracking import NAME, local_store
     from mlflow.tracking import MlflowClient
 
-    run(dataclasses.replace(request(twin, tmp_path, "random"), folds=2), Quiet())
+    run(dataclasses.replace(request(cohort_folder, tmp_path, "random"), folds=2), Quiet())
     client = MlflowClient(local_store(tmp_path))
     place = client.get_experiment_by_name(NAME)
     assert place is not None
@@ -98,11 +98,11 @@ def test_mlflow_is_told_of_a_control(twin, tmp_path):
     assert all("c_index_selected" in run.data.metrics for run in runs if run.data.tags["milsurv.kind"] == "fold")
 
 
-def test_repeats_and_folds_by_site_divide_controls_as_they_divide_models(twin, tmp_path):
-    repeated = ran(request(twin, tmp_path, repeats=2))
+def test_repeats_and_folds_by_site_divide_baselines_as_they_divide_models(cohort_folder, tmp_path):
+    repeated = ran(request(cohort_folder, tmp_path, repeats=2))
     assert repeated.experiment.n_folds == 6
-    by_site = ran(request(twin, tmp_path, split_by="site"))
-    with (twin / "labels.csv").open(newline="") as file:
+    by_site = ran(request(cohort_folder, tmp_path, split_by="site"))
+    with (cohort_folder / "labels.csv").open(newline="") as file:
         site = {row["case_id"]: row["site"] for row in csv.DictReader(file)}
     with (tmp_path / "experiments" / by_site.experiment.id / "predictions.csv").open(newline="") as file:
         tested = {(site[row["patient"]], row["fold"]) for row in csv.DictReader(file)}
@@ -110,10 +110,10 @@ def test_repeats_and_folds_by_site_divide_controls_as_they_divide_models(twin, t
 
 
 @pytest.mark.parametrize("mode", ["first-dx", "mean-risk", "slide"])
-def test_slides_count_for_a_control_as_for_a_model(twin, tmp_path, mode):
-    features = str(twin / "features")
+def test_slides_count_for_a_baseline_as_for_a_model(cohort_folder, tmp_path, mode):
+    features = str(cohort_folder / "features")
     settings = {"epochs": "1", "scale": "5"}
-    first = request(twin, tmp_path, slides=mode, features_path=features, settings=settings)
+    first = request(cohort_folder, tmp_path, slides=mode, features_path=features, settings=settings)
     results, failures = run_all(grid(first, "meanpool,clinical-cox,bag-size", "blca"), Quiet(), "none")
     assert not failures
     (ranking,) = gather(tmp_path / "experiments").boards[0].rankings
@@ -121,26 +121,26 @@ def test_slides_count_for_a_control_as_for_a_model(twin, tmp_path, mode):
     assert len({tuple(row.n_test for row in result.rows) for result in results}) == 1
 
 
-def test_whoever_a_model_leaves_out_a_control_leaves_out_too(twin, tmp_path):
+def test_whoever_a_model_leaves_out_a_baseline_leaves_out_too(cohort_folder, tmp_path):
     some = tmp_path / "features" / "tiny"
-    shutil.copytree(twin / "features" / "tiny", some)
+    shutil.copytree(cohort_folder / "features" / "tiny", some)
     sorted(some.glob("*.h5"))[0].unlink()
     settings = {"epochs": "1", "scale": "5"}
-    first = request(twin, tmp_path, features_path=str(some), missing="drop", settings=settings)
+    first = request(cohort_folder, tmp_path, features_path=str(some), missing="drop", settings=settings)
     run_all(grid(first, "meanpool,clinical-cox,bag-size", "blca"), Quiet(), "none")
     (ranking,) = gather(tmp_path / "experiments").boards[0].rankings
     assert len(ranking.lines) == 3 and ranking.lines[0].patients <= 60
 
 
-def test_drawn_cohorts_have_controls(bench, tmp_path):
+def test_simulated_cohorts_have_baselines(bench, tmp_path):
     words = ["--cohort", "blca", "--features", "synthetic", "--patients", "60", "--folds", "3", "--tracking", "none"]
     status, out, _ = bench("run", "--model", "bag-size", *words, "--out", tmp_path, "--json")
     answer = json.loads(out)
     assert status == 0 and answer["synthetic"] and answer["oracle"] > 0.7
 
 
-def test_several_seeds_are_one_line_and_one_object(bench, twin, tmp_path):
-    words = ["--cohort", "blca", "--labels", twin / "labels.csv", "--folds", "3", "--tracking", "none"]
+def test_several_seeds_are_one_line_and_one_object(bench, cohort_folder, tmp_path):
+    words = ["--cohort", "blca", "--labels", cohort_folder / "labels.csv", "--folds", "3", "--tracking", "none"]
     status, out, _ = bench("run", "--model", "random", "--seeds", "0,1,2", *words, "--out", tmp_path, "--json")
     cells = json.loads(out)["cells"]
     assert status == 0 and [cell["seed"] for cell in cells] == [0, 1, 2]
@@ -192,8 +192,17 @@ def test_mistakes_say_what_can_be_asked_for(bench, monkeypatch, tmp_path, words,
     assert status == 2 and message in " ".join(err.split()) and "Traceback" not in err
 
 
-def test_a_dry_run_names_models_and_controls_alike(bench, twin, tmp_path):
-    words = ["--cohort", "blca", "--labels", twin / "labels.csv", "--features", twin / "features", "--folds", "3"]
+def test_a_dry_run_names_models_and_baselines_alike(bench, cohort_folder, tmp_path):
+    words = [
+        "--cohort",
+        "blca",
+        "--labels",
+        cohort_folder / "labels.csv",
+        "--features",
+        cohort_folder / "features",
+        "--folds",
+        "3",
+    ]
     status, out, _ = bench(
         "ablate", "--model", "meanpool,random", *words, "--out", tmp_path / "no", "--dry-run", "--json"
     )
@@ -203,6 +212,6 @@ def test_a_dry_run_names_models_and_controls_alike(bench, twin, tmp_path):
     assert made["experiment"] in {cell["experiment"] for cell in plan}
 
 
-def test_list_shows_controls(bench):
+def test_list_shows_baselines(bench):
     listed = json.loads(bench("list", "models", "--json")[1])["models"]
     assert {row["name"] for row in listed if row["family"] == "control"} == set(NAMES)
