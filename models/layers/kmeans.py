@@ -28,11 +28,13 @@ def kmeans(
     """
     n = len(x)
     chosen = [int(torch.randint(n, (), generator=generator))]
-    least = _squared(x, x[chosen]).squeeze(1)  # squared distance to the nearest centre so far, (n,)
+    norms = x.double().square().sum(1)
+    # Squared distance to the nearest centre so far, (n,).
+    least = _squared(x, norms, torch.tensor(chosen, device=x.device))[:, 0]
     for draws in torch.rand(min(count, n) - 1, candidates, dtype=torch.float64, generator=generator):
         total = least.cumsum(0)
         drawn = torch.searchsorted(total.cpu(), draws * total[-1].item(), right=True).clamp(max=n - 1)
-        after = torch.minimum(least[:, None], _squared(x, x[drawn.to(x.device)]))  # (n, candidates)
+        after = torch.minimum(least[:, None], _squared(x, norms, drawn.to(x.device)))  # (n, candidates)
         best = int(after.sum(0).argmin())
         chosen.append(int(drawn[best]))
         least = after[:, best]
@@ -48,9 +50,13 @@ def kmeans(
     return centres, nearest(x, centres)[1]
 
 
-def _squared(x: Tensor, centres: Tensor) -> Tensor:
-    """Squared distances in double precision: (n, d), (k, d) -> (n, k)."""
-    return torch.stack([(x - centre).square().sum(1) for centre in centres], 1).double()
+def _squared(x: Tensor, norms: Tensor, rows: Tensor) -> Tensor:
+    """Squared distances of x (n, d), of squared lengths `norms` (n,), to some of its own rows (k,): (n, k) in double.
+
+    Expanded, which is one product of matrices; a row's distance to itself is exactly 0.
+    """
+    found = (norms[:, None] + norms[rows] - 2 * (x @ x[rows].T).double()).clamp(min=0)
+    return found.scatter(0, rows[None], 0.0)
 
 
 def distortion(x: Tensor, centres: Tensor) -> float:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from milsurv.models.contract import Places
 from milsurv.models.layers.cells import children, containing, parents, regions
 from milsurv.models.layers.gen_conv import GENConv
+from milsurv.models.layers.kmeans import kmeans
 from milsurv.models.layers.messages import edges_from, message_sum
 from milsurv.models.layers.neighbours import nearest, reading_order
 from milsurv.models.layers.paired import paired_rows
@@ -199,3 +200,24 @@ def test_hyperparameters_of_public_codes_are_translated_or_refused() -> None:
         WEIGHTS.translated({"bias": False}, SPEC)
     with pytest.raises(ValueError, match="toy has no hyperparameter 'depth'"):
         WEIGHTS.translated({"depth": 4}, SPEC)
+
+
+@given(seed=st.integers(0, 30))
+@settings(max_examples=15, deadline=None)
+def test_k_means_finds_separate_groups_from_any_start(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    group = torch.randint(0, 4, (80,), generator=generator)
+    x = 100 * torch.eye(4, 6)[group] + torch.randn(80, 6, generator=generator)
+    centres, label = kmeans(x, 4, 5, torch.Generator().manual_seed(seed))
+    present = group.unique()
+    assert len({(int(g), int(k)) for g, k in zip(group, label, strict=True)}) == len(label.unique()) >= len(present)
+    if len(present) == 4:
+        for g in range(4):
+            torch.testing.assert_close(centres[label[group == g][0]], x[group == g].mean(0))
+
+
+def test_k_means_takes_fewer_points_than_centres_and_equal_points() -> None:
+    generator = torch.Generator().manual_seed(0)
+    assert kmeans(torch.randn(3, 2, generator=generator), 5, 3, generator)[0].shape == (3, 2)
+    centres, label = kmeans(torch.ones(6, 2), 3, 3, generator)
+    assert torch.equal(centres, torch.ones(3, 2)) and label.tolist() == [0] * 6
