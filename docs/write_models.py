@@ -3,7 +3,7 @@
     python docs/write_models.py            write
     python docs/write_models.py --check    exit with status 1 if a page does not follow
 
-Measured time and memory come from docs/models/cost.json, which `python docs/bench_memory.py --all` writes.
+Measured time and memory come from docs/models/cost.json, which `python docs/bench_memory.py` writes.
 """
 
 import argparse
@@ -67,9 +67,9 @@ def hyperparameter(spec: ModelSpec, name: str) -> tuple[str, ...]:
     return f"`{name}`", value(spec.defaults[name]), value(spec.reference_defaults[name]), choices(spec, name)
 
 
-def measured(spec: ModelSpec, cost: Mapping[str, list[dict[str, object]]]) -> list[str]:
+def measured(spec: ModelSpec, cost: Mapping[str, Mapping[str, Mapping[str, str]]]) -> list[str]:
     """The lines of time and memory, where they were measured."""
-    rows = cost.get(spec.name, [])
+    rows = [row for _, row in sorted(cost.get(spec.name, {}).items(), key=lambda item: int(item[0]))]
     if not rows:
         return []
     head = ["| patches | forward + backward | peak | evaluation | peak |", "| --- | --- | --- | --- | --- |"]
@@ -78,7 +78,7 @@ def measured(spec: ModelSpec, cost: Mapping[str, list[dict[str, object]]]) -> li
     return ["", "Measured with the published hyperparameters: [how](../models.md#time-and-memory).", "", *head, *lines]
 
 
-def page(spec: ModelSpec, cost: Mapping[str, list[dict[str, object]]]) -> str:
+def page(spec: ModelSpec, cost: Mapping[str, Mapping[str, Mapping[str, str]]]) -> str:
     """The page of one model."""
     code = f"{spec.repository}, licence: {spec.licence}" if spec.repository else "none"
     lines = [
