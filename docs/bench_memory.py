@@ -1,12 +1,11 @@
-"""CPU time and peak memory of a forward and a backward pass through one large bag, in training mode, and of evaluation.
+"""CPU time and peak memory of a forward and a backward pass through one large bag, in training mode.
 
-    python docs/bench_memory.py                                       every model at 1,000, 15,000 and 60,000 patches
+    python docs/bench_memory.py [--only dsca,hipt]                    docs/models/cost.json: what it lacks is measured
     python docs/bench_memory.py --model transmil --patches 15000      one model
 
-Every measurement runs in a process of its own; memory is the most that it ever held, interpreter, torch and the
-features included. Patches are counted at 20x, on full square tissue; of a multi-scale bag a quarter as many lie at 10x
-and a sixteenth at 5x. Results are kept in docs/models/cost.json: what is there is not measured again, what exceeds
-`--limit` seconds is entered as such, and `python docs/write_models.py` takes them into the pages.
+Every measurement runs in a process of its own; memory is the most that it ever held, interpreter and torch included.
+Patches are those of 20x; a multi-scale bag has a quarter as many at 10x and a sixteenth at 5x. Their cells are those of
+a piece of tissue that fills 70 % of its rectangle.
 """
 
 import argparse
@@ -17,28 +16,30 @@ import sys
 import time
 from pathlib import Path
 
-KEPT = Path(__file__).resolve().parent / "models" / "cost.json"
-SIZES = (1000, 15000, 60000)
+COST = Path(__file__).resolve().parent / "models" / "cost.json"
+SIZES = (1000, 15_000, 60_000)
 
 
-def bag(scales: tuple[int, ...], patches: int, dim: int):
-    """Features, lengths and places of one slide of square tissue, whose patches at 20x are about `patches`."""
+def bag(scales: tuple[int, ...], patches: int, dim: int) -> tuple:
+    """Random features, lengths and places of one bag with so many patches at 20x, or at the one scale."""
     import torch
     from milsurv.models.contract import Places
 
-    side = round((patches / 16) ** 0.5)  # cells of 5x along an edge
-    features, lengths, cells, slide = {}, {}, {}, {}
-    for scale in scales:
-        edge = torch.arange(side * scale // 5, dtype=torch.int32)
-        cells[scale] = torch.cartesian_prod(edge, edge).flip(1)
-        n = len(cells[scale])
-        features[scale], lengths[scale] = torch.randn(n, dim), torch.tensor([n])
-        slide[scale] = torch.zeros(n, dtype=torch.int32)
-    return features, lengths, Places(cells, slide)
+    coarse = -(-patches // 16)
+    side = round((coarse / 0.7) ** 0.5) + 1
+    kept = torch.randperm(side**2)[:coarse]
+    quarter = torch.tensor([(0, 0), (1, 0), (0, 1), (1, 1)])
+    cells = {5: torch.stack([kept % side, kept // side], 1)}
+    for m in (10, 20):
+        cells[m] = (2 * cells[m // 2][:, None] + quarter).flatten(0, 1)
+    cells = {m: cells[m][:patches].int() for m in scales}
+    features = {m: torch.randn(len(cells[m]), dim) for m in scales}
+    lengths = {m: torch.tensor([len(cells[m])]) for m in scales}
+    return features, lengths, Places(cells, {m: torch.zeros(len(c), dtype=torch.int32) for m, c in cells.items()})
 
 
-def measure(name: str, recipe: str, patches: int, dim: int, threads: int) -> None:
-    """Print one measurement as JSON."""
+def measure(name: str, recipe: str, patches: int, dim: int, threads: int) -> dict[str, str]:
+    """One row: CPU time and peak of an evaluation, then of a forward and a backward pass in training mode."""
     import torch
     from milsurv.models.contract import Trained
     from milsurv.models.registry import get
@@ -48,51 +49,58 @@ def measure(name: str, recipe: str, patches: int, dim: int, threads: int) -> Non
     spec = get(name)
     hyperparameters = spec.defaults if recipe == "default" else spec.reference_defaults
     features, lengths, places = bag(spec.scales, patches, dim)
-    given = (features, lengths, places) if spec.places else (features, lengths)
+    inputs = (features, lengths, places) if spec.places else (features, lengths)
     model = spec.build(dim, 4, **hyperparameters)
     model.eval()
     start = time.process_time()
     with torch.no_grad():
-        model(*given)
+        model(*inputs)
     evaluation = time.process_time() - start
     evaluation_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     model.train()
     start = time.process_time()
-    out = model(*given)
-    parts = [out.scores, out.views, out.penalty] if isinstance(out, Trained) else [out]
+    given = model(*inputs)
+    given = given if isinstance(given, Trained) else Trained(given)
+    parts = (given.scores, given.views, given.penalty)
     sum(part.square().sum() for part in parts if part is not None).backward()
-    training = time.process_time() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    row = {
+    return {
         "patches": " + ".join(f"{len(x):,}" for x in features.values()),
-        "training": f"{training:.1f} s",
-        "training_peak": f"{peak:.1f} GiB",
+        "training": f"{time.process_time() - start:.1f} s",
+        "training_peak": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB",
         "evaluation": f"{evaluation:.1f} s",
         "evaluation_peak": f"{evaluation_peak:.1f} GiB",
     }
-    print(json.dumps(row), flush=True)
 
 
-def measure_all(recipe: str, dim: int, threads: int, limit: int) -> None:
-    """Measure what is not in docs/models/cost.json yet, small bags first, and keep it there."""
+def all_costs(only: str | None, dim: int, threads: int, limit: int) -> None:
+    """Measure what cost.json lacks, smallest bags first, and write it after every row.
+
+    What takes more than `limit` seconds is entered as such, and so are larger bags of that model.
+    """
     from milsurv.models.registry import SPECS
 
-    kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    for patches in SIZES:
-        for spec in SPECS:
-            rows = kept.setdefault(spec.name, {})
-            if str(patches) in rows:
+    cost = json.loads(COST.read_text()) if COST.exists() else {}
+    names = [spec.name for spec in SPECS if only is None or spec.name in only.split(",")]
+    for k, patches in enumerate(SIZES):
+        for name in names:
+            if len(cost.get(name, [])) != k:
                 continue
-            command = [sys.executable, __file__, "--model", spec.name, "--recipe", recipe, "--patches", str(patches)]
-            command += ["--dim", str(dim), "--threads", str(threads)]
-            try:
-                done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=limit)
-                rows[str(patches)] = json.loads(done.stdout)
-            except subprocess.TimeoutExpired:
-                over = dict.fromkeys(("training_peak", "evaluation", "evaluation_peak"), "-")
-                rows[str(patches)] = {"patches": f"{patches:,}", "training": f"over {limit} s", **over}
-            KEPT.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
-            print(spec.name, patches, rows[str(patches)], flush=True)
+            row = ["--model", name, "--patches", str(patches), "--dim", str(dim), "--threads", str(threads), "--json"]
+            over = {"patches": f"{patches:,}", "training": f"over {limit} s"}
+            over |= dict.fromkeys(("training_peak", "evaluation", "evaluation_peak"), "-")
+            if k and cost[name][-1]["training"].startswith("over"):
+                found = over
+            else:
+                try:
+                    done = subprocess.run(
+                        [sys.executable, __file__, *row], check=True, capture_output=True, text=True, timeout=limit
+                    )
+                    found = json.loads(done.stdout)
+                except subprocess.TimeoutExpired:
+                    found = over
+            cost.setdefault(name, []).append(found)
+            print(name, found, flush=True)
+            COST.write_text(json.dumps(dict(sorted(cost.items())), indent=1) + "\n")
 
 
 def main() -> None:
@@ -100,15 +108,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="CPU time and peak memory of one large bag.")
     parser.add_argument("--model")
     parser.add_argument("--recipe", choices=("reference", "default"), default="reference")
-    parser.add_argument("--patches", type=int, default=15000)
+    parser.add_argument("--patches", type=int, default=16_000)
     parser.add_argument("--dim", type=int, default=1536)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only")
     parser.add_argument("--limit", type=int, default=3600, help="seconds for one measurement")
+    parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    if given.model:
-        measure(given.model, given.recipe, given.patches, given.dim, given.threads)
-    else:
-        measure_all(given.recipe, given.dim, given.threads, given.limit)
+    if not given.model:
+        all_costs(given.only, given.dim, given.threads, given.limit)
+        return
+    row = measure(given.model, given.recipe, given.patches, given.dim, given.threads)
+    print(json.dumps(row) if given.json else f"| `{given.model}` | {given.recipe} | {' | '.join(row.values())} |")
 
 
 if __name__ == "__main__":

@@ -17,8 +17,11 @@ from milsurv.models.registry import SPECS
 from milsurv.models.spec import ModelSpec
 
 DOCS = Path(__file__).resolve().parent
-START, END = "<!-- written by docs/write_models.py -->", "<!-- end -->"
+START, COST, END = "<!-- written by docs/write_models.py -->", "<!-- cost -->", "<!-- end -->"
 WIDTH, OUTPUTS = 1536, 4
+SIZES = ("1,000", "15,000", "60,000")
+Costs = Mapping[str, list[Mapping[str, str]]]
+"""What was measured of each model, a row a size."""
 
 
 def parameters(spec: ModelSpec, hyperparameters: Mapping[str, object]) -> str:
@@ -67,9 +70,9 @@ def hyperparameter(spec: ModelSpec, name: str) -> tuple[str, ...]:
     return f"`{name}`", value(spec.defaults[name]), value(spec.reference_defaults[name]), choices(spec, name)
 
 
-def measured(spec: ModelSpec, cost: Mapping[str, Mapping[str, Mapping[str, str]]]) -> list[str]:
+def measured(spec: ModelSpec, cost: Costs) -> list[str]:
     """The lines of time and memory, where they were measured."""
-    rows = [row for _, row in sorted(cost.get(spec.name, {}).items(), key=lambda item: int(item[0]))]
+    rows = cost.get(spec.name, [])
     if not rows:
         return []
     head = ["| patches | forward + backward | peak | evaluation | peak |", "| --- | --- | --- | --- | --- |"]
@@ -78,7 +81,7 @@ def measured(spec: ModelSpec, cost: Mapping[str, Mapping[str, Mapping[str, str]]
     return ["", "Measured with the published hyperparameters: [how](../models.md#time-and-memory).", "", *head, *lines]
 
 
-def page(spec: ModelSpec, cost: Mapping[str, Mapping[str, Mapping[str, str]]]) -> str:
+def page(spec: ModelSpec, cost: Costs) -> str:
     """The page of one model."""
     code = f"{spec.repository}, licence: {spec.licence}" if spec.repository else "none"
     lines = [
@@ -98,7 +101,7 @@ def page(spec: ModelSpec, cost: Mapping[str, Mapping[str, Mapping[str, str]]]) -
         "",
         "## Cost",
         "",
-        f"{spec.cost[:1].upper()}{spec.cost[1:]}.",
+        spec.cost.rstrip(".") + ".",
         *measured(spec, cost),
         "",
         "## Hyperparameters",
@@ -127,6 +130,16 @@ def table() -> str:
     return "\n".join(lines)
 
 
+def cost_table(cost: Costs) -> str:
+    """Time and memory of all models: a row a model, a pair of columns a size."""
+    lines = [f"| model | {' | '.join(f'{n}: time | peak' for n in SIZES)} |", "| --- |" + " --- | --- |" * len(SIZES)]
+    for spec in SPECS:
+        rows = [*cost.get(spec.name, []), {}, {}, {}][: len(SIZES)]  # empty where nothing was measured
+        cells = [row.get(column, "") for row in rows for column in ("training", "training_peak")]
+        lines.append(f"| `{spec.name}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def short(spec: ModelSpec) -> str:
     """First author and year of the paper."""
     author = spec.reference.partition(":")[0].partition(",")[0].removesuffix(" et al.")
@@ -139,10 +152,15 @@ def pages() -> dict[Path, str]:
     """Every page and its text."""
     path = DOCS / "models" / "cost.json"
     cost = json.loads(path.read_text()) if path.exists() else {}
-    overview = (DOCS / "models.md").read_text()
-    before, _, rest = overview.partition(START)
-    written = {DOCS / "models.md": f"{before}{START}\n{table()}\n{END}{rest.partition(END)[2]}"}
+    overview = _filled((DOCS / "models.md").read_text(), START, table())
+    written = {DOCS / "models.md": _filled(overview, COST, cost_table(cost))}
     return written | {DOCS / "models" / f"{spec.name}.md": page(spec, cost) for spec in SPECS}
+
+
+def _filled(text: str, start: str, block: str) -> str:
+    """The text with `block` between `start` and the next end mark."""
+    before, _, rest = text.partition(start)
+    return f"{before}{start}\n{block}\n{END}{rest.partition(END)[2]}"
 
 
 def main() -> None:
