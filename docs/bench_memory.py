@@ -1,7 +1,8 @@
 """CPU time and peak memory of a forward and a backward pass through one large bag, in training mode.
 
-    python docs/bench_memory.py [--only dsca,hipt]                    docs/models/cost.json: what it lacks is measured
+    python docs/bench_memory.py                                       the table of docs/models.md
     python docs/bench_memory.py --model transmil --patches 15000      one model
+    python docs/bench_memory.py --all [--only dsca,hipt]              docs/models/cost.json: what it lacks is measured
 
 Every measurement runs in a process of its own; memory is the most that it ever held, interpreter and torch included.
 Patches are those of 20x; a multi-scale bag has a quarter as many at 10x and a sixteenth at 5x. Their cells are those of
@@ -18,6 +19,18 @@ from pathlib import Path
 
 COST = Path(__file__).resolve().parent / "models" / "cost.json"
 SIZES = (1000, 15_000, 60_000)
+
+TABLE = (
+    ("crossfusion", "reference", 16000),
+    ("crossfusion", "default", 16000),
+    ("crossfusion-concat", "reference", 16000),
+    ("crossfusion-single", "reference", 16000),
+    ("transmil", "reference", 15000),
+    ("transmil", "default", 15000),
+    ("abmil", "reference", 15000),
+    ("dsmil", "reference", 15000),
+    ("meanpool", "reference", 15000),
+)
 
 
 def bag(scales: tuple[int, ...], patches: int, dim: int) -> tuple:
@@ -72,11 +85,8 @@ def measure(name: str, recipe: str, patches: int, dim: int, threads: int) -> dic
     }
 
 
-def all_costs(only: str | None, dim: int, threads: int, limit: int) -> None:
-    """Measure what cost.json lacks, smallest bags first, and write it after every row.
-
-    What takes more than `limit` seconds is entered as such, and so are larger bags of that model.
-    """
+def all_costs(only: str | None, dim: int, threads: int) -> None:
+    """Measure what cost.json lacks, smallest bags first, and write it after every row."""
     from milsurv.models.registry import SPECS
 
     cost = json.loads(COST.read_text()) if COST.exists() else {}
@@ -86,20 +96,9 @@ def all_costs(only: str | None, dim: int, threads: int, limit: int) -> None:
             if len(cost.get(name, [])) != k:
                 continue
             row = ["--model", name, "--patches", str(patches), "--dim", str(dim), "--threads", str(threads), "--json"]
-            over = {"patches": f"{patches:,}", "training": f"over {limit} s"}
-            over |= dict.fromkeys(("training_peak", "evaluation", "evaluation_peak"), "-")
-            if k and cost[name][-1]["training"].startswith("over"):
-                found = over
-            else:
-                try:
-                    done = subprocess.run(
-                        [sys.executable, __file__, *row], check=True, capture_output=True, text=True, timeout=limit
-                    )
-                    found = json.loads(done.stdout)
-                except subprocess.TimeoutExpired:
-                    found = over
-            cost.setdefault(name, []).append(found)
-            print(name, found, flush=True)
+            done = subprocess.run([sys.executable, __file__, *row], check=True, capture_output=True, text=True)
+            cost.setdefault(name, []).append(json.loads(done.stdout))
+            print(name, done.stdout.strip(), flush=True)
             COST.write_text(json.dumps(dict(sorted(cost.items())), indent=1) + "\n")
 
 
@@ -111,15 +110,22 @@ def main() -> None:
     parser.add_argument("--patches", type=int, default=16_000)
     parser.add_argument("--dim", type=int, default=1536)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--all", action="store_true")
     parser.add_argument("--only")
-    parser.add_argument("--limit", type=int, default=3600, help="seconds for one measurement")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    if not given.model:
-        all_costs(given.only, given.dim, given.threads, given.limit)
+    if given.all:
+        all_costs(given.only, given.dim, given.threads)
         return
-    row = measure(given.model, given.recipe, given.patches, given.dim, given.threads)
-    print(json.dumps(row) if given.json else f"| `{given.model}` | {given.recipe} | {' | '.join(row.values())} |")
+    if given.model:
+        row = measure(given.model, given.recipe, given.patches, given.dim, given.threads)
+        print(json.dumps(row) if given.json else f"| `{given.model}` | {given.recipe} | {' | '.join(row.values())} |")
+        return
+    print("| model | recipe | patches | forward + backward, CPU time | peak | evaluation, CPU time | peak |")
+    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    for model, recipe, patches in TABLE:
+        row = ["--model", model, "--recipe", recipe, "--patches", str(patches)]
+        subprocess.run([sys.executable, __file__, *row, "--threads", str(given.threads)], check=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python docs/write_models.py            write
     python docs/write_models.py --check    exit with status 1 if a page does not follow
 
-Measured time and memory come from docs/models/cost.json, which `python docs/bench_memory.py` writes.
+Measured time and memory come from docs/models/cost.json, which `python docs/bench_memory.py --all` writes.
 """
 
 import argparse
@@ -17,11 +17,9 @@ from milsurv.models.registry import SPECS
 from milsurv.models.spec import ModelSpec
 
 DOCS = Path(__file__).resolve().parent
-START, COST, END = "<!-- written by docs/write_models.py -->", "<!-- cost -->", "<!-- end -->"
+START, END = "<!-- written by docs/write_models.py -->", "<!-- end -->"
+COSTS, COSTS_END = "<!-- costs, written by docs/write_models.py -->", "<!-- end of costs -->"
 WIDTH, OUTPUTS = 1536, 4
-SIZES = ("1,000", "15,000", "60,000")
-Costs = Mapping[str, list[Mapping[str, str]]]
-"""What was measured of each model, a row a size."""
 
 
 def parameters(spec: ModelSpec, hyperparameters: Mapping[str, object]) -> str:
@@ -70,7 +68,7 @@ def hyperparameter(spec: ModelSpec, name: str) -> tuple[str, ...]:
     return f"`{name}`", value(spec.defaults[name]), value(spec.reference_defaults[name]), choices(spec, name)
 
 
-def measured(spec: ModelSpec, cost: Costs) -> list[str]:
+def measured(spec: ModelSpec, cost: Mapping[str, list[dict[str, object]]]) -> list[str]:
     """The lines of time and memory, where they were measured."""
     rows = cost.get(spec.name, [])
     if not rows:
@@ -81,7 +79,7 @@ def measured(spec: ModelSpec, cost: Costs) -> list[str]:
     return ["", "Measured with the published hyperparameters: [how](../models.md#time-and-memory).", "", *head, *lines]
 
 
-def page(spec: ModelSpec, cost: Costs) -> str:
+def page(spec: ModelSpec, cost: Mapping[str, list[dict[str, object]]]) -> str:
     """The page of one model."""
     code = f"{spec.repository}, licence: {spec.licence}" if spec.repository else "none"
     lines = [
@@ -130,13 +128,20 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def cost_table(cost: Costs) -> str:
-    """Time and memory of all models: a row a model, a pair of columns a size."""
-    lines = [f"| model | {' | '.join(f'{n}: time | peak' for n in SIZES)} |", "| --- |" + " --- | --- |" * len(SIZES)]
+def costs(cost: Mapping[str, list[dict[str, object]]]) -> str:
+    """The table of measured costs in docs/models.md: time and peak of a step by size, and growth from 15,000 on."""
+    lines = [
+        "| model | 1,000 | 15,000 | 60,000 | time from 15,000 to 60,000 |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for spec in SPECS:
-        rows = [*cost.get(spec.name, []), {}, {}, {}][: len(SIZES)]  # empty where nothing was measured
-        cells = [row.get(column, "") for row in rows for column in ("training", "training_peak")]
-        lines.append(f"| `{spec.name}` | {' | '.join(cells)} |")
+        rows = cost.get(spec.name, [])
+        if not rows:
+            continue
+        cells = [f"{row['training']}, {row['training_peak']}" for row in rows] + [""] * (3 - len(rows))
+        seconds = [float(str(row["training"]).split()[0]) for row in rows]
+        grown = f"x {seconds[2] / seconds[1]:.1f}" if len(rows) == 3 and seconds[1] > 0 else ""
+        lines.append(f"| `{spec.name}` | {' | '.join(cells)} | {grown} |")
     return "\n".join(lines)
 
 
@@ -152,15 +157,12 @@ def pages() -> dict[Path, str]:
     """Every page and its text."""
     path = DOCS / "models" / "cost.json"
     cost = json.loads(path.read_text()) if path.exists() else {}
-    overview = _filled((DOCS / "models.md").read_text(), START, table())
-    written = {DOCS / "models.md": _filled(overview, COST, cost_table(cost))}
+    overview = (DOCS / "models.md").read_text()
+    before, _, rest = overview.partition(START)
+    overview = f"{before}{START}\n{table()}\n{END}{rest.partition(END)[2]}"
+    before, _, rest = overview.partition(COSTS)
+    written = {DOCS / "models.md": f"{before}{COSTS}\n{costs(cost)}\n{COSTS_END}{rest.partition(COSTS_END)[2]}"}
     return written | {DOCS / "models" / f"{spec.name}.md": page(spec, cost) for spec in SPECS}
-
-
-def _filled(text: str, start: str, block: str) -> str:
-    """The text with `block` between `start` and the next end mark."""
-    before, _, rest = text.partition(start)
-    return f"{before}{start}\n{block}\n{END}{rest.partition(END)[2]}"
 
 
 def main() -> None:
