@@ -146,8 +146,8 @@ class MHIM(nn.Module):
     ) -> None:
         """Read `scale`; `masked` = r (each of these with `mask_chance`), `kept` = q, `merged` = k.
 
-        `consistency` weighs the penalty. `attention` belongs to the attention encoder, `num_heads` and `attention_dropout` to the TransMIL one. Raises
-        ValueError for an `encoder` or `activation` that is none.
+        `consistency` weighs the penalty. `attention` belongs to the attention encoder, `num_heads` and
+        `attention_dropout` to the TransMIL one. Raises ValueError for an `encoder` or `activation` that is none.
         """
         super().__init__()
         if encoder not in ENCODERS or activation not in ("relu", "gelu"):
