@@ -152,7 +152,7 @@ def test_the_first_tokens_weights_give_its_output(n):
 
 
 def small_mhim(**hyperparameters) -> MHIM:
-    return MHIM(8, 3, hidden=8, attention=4, merged=2, **hyperparameters)
+    return MHIM(8, 3, **{"hidden": 8, "attention": 4, "merged": 2, "kept": 0.9, **hyperparameters})
 
 
 def test_mhim_in_evaluation_depends_on_neither_teacher_nor_queries():
