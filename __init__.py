@@ -14,10 +14,11 @@ and patients, `leaderboards` results and what they are worth, `benchmark` the ex
 
 from typing import TYPE_CHECKING
 
+from .version import __version__
+
 if TYPE_CHECKING:
     from .benchmark.api import Results, compare, leaderboard, run
 
-__version__ = "0.2.0"
 __all__ = ["Results", "__version__", "compare", "leaderboard", "run"]
 
 

@@ -15,7 +15,8 @@ from ..models.foreign import adopt
 from ..names import check_choice
 from .grid import by_seed
 from .request import Request, option_name
-from .run import Display, Finished, Quiet
+from .results.finished import Finished
+from .run import Display, Quiet
 from .run import run as run_request
 
 _FIELDS = {option_name(field.name).replace("-", "_"): field.name for field in fields(Request)}
@@ -191,7 +192,7 @@ def _folders(results: str | Path | Sequence[str | Path]) -> list[Path]:
 def _display(progress: bool) -> Display:
     if not progress:
         return Quiet()
-    from .cli.console import Terminal
+    from .console import Terminal
 
     return Terminal()
 

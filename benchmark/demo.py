@@ -14,7 +14,7 @@ from ..datasets.simulated.rendering.cohort import AREA, render
 from ..survival.concordance import chance_sd
 from .extraction.extract import ExtractionOptions, backbone_folder, extract
 from .request import Request
-from .run import Finished
+from .results.finished import Finished
 
 COHORT, BACKBONE = "demo", "efficientnet-lite0"
 MODELS = ("abmil", "crossfusion")

@@ -2,10 +2,13 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
+from typing import get_args
 
 from ..datasets import cohorts
+from ..errors import UsageError
+from ..names import check_choice
 
 SIMULATED = "synthetic"
 """The word that `--features` takes for a simulated cohort."""
@@ -101,6 +104,49 @@ class Request:
         for key, value in sorted(self.settings.items()):
             words += ["--set", f"{key}={value}"]
         return shlex.join(words)
+
+
+def parse_command(command: str) -> Request:
+    """The request of a `bench run` command, as `Request.command` writes it. The command is read and never run.
+
+    Raises
+    ------
+    UsageError
+        The text is no such command, names an unknown option, or gives an option a value that it cannot have.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"the command cannot be read ({error})") from error
+    if words[:2] != ["bench", "run"] or len(words) % 2:
+        raise UsageError("expected `bench run` and pairs of an option and its value")
+    kinds = {option_name(one.name): one for one in fields(Request) if one.name != "settings"}
+    given: dict[str, object] = {}
+    settings: dict[str, str] = {}
+    for option, text in zip(words[2::2], words[3::2], strict=True):
+        if option == "--set":
+            key, equals, value = text.partition("=")
+            if not equals or not key:
+                raise UsageError(f"--set {text}: expected KEY=VALUE")
+            settings[key.replace("-", "_")] = value
+            continue
+        name = "seeds" if option == "--seed" else option.removeprefix("--")
+        check_choice("option", name, kinds)
+        given[kinds[name].name] = _value(kinds[name], text)
+    if not {"model", "cohort"} <= given.keys():
+        raise UsageError("expected --model and --cohort")
+    return Request(**given, settings=settings)  # type: ignore[arg-type]
+
+
+def _value(option: "Field[object]", text: str) -> object:
+    """An option's text as its field holds it. Errors: `UsageError`."""
+    kinds = get_args(option.type) or (option.type,)
+    try:
+        if int in kinds:
+            return int(text)
+        return Path(text) if Path in kinds else text
+    except ValueError as error:
+        raise UsageError(f"--{option_name(option.name)} {text}: expected a whole number") from error
 
 
 def option_name(field_name: str) -> str:

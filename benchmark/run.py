@@ -3,18 +3,18 @@
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from typing import Protocol
 
 from ..datasets.findings import Finding
 from ..errors import CannotWrite, DataError, UsageError
-from ..leaderboards.result_row import READINGS, ResultRow
+from ..leaderboards.result_row import ResultRow
 from .cross_validate import Watcher, cross_validate, validation_split
 from .experiment import Experiment
 from .load import load
 from .recipe import epochs_of
 from .request import Request
 from .resolve import resolve
+from .results.finished import Finished
 from .results.provenance import code_version, hardware, libraries
 from .results.tracking import Tracker, local_store
 
@@ -74,41 +74,6 @@ class _FoldCount:
 
     def fold(self, fold: int, row: ResultRow, computed: bool) -> None:
         self.done += 1
-
-
-@dataclass(frozen=True)
-class Finished:
-    """An experiment and the rows of its folds."""
-
-    experiment: Experiment
-    rows: list[ResultRow]
-
-    @property
-    def complete(self) -> bool:
-        """True when no fold failed."""
-        return all(row.finished for row in self.rows)
-
-    def mean(self, column: str) -> float | None:
-        """The mean over all folds; None when one of them has no value, since fewer folds are another number."""
-        values = [value for row in self.rows if (value := row.score(column)) is not None]
-        return sum(values) / len(values) if len(values) == self.experiment.n_folds else None
-
-    def summary(self) -> dict[str, object]:
-        """What `--json` prints.
-
-        Metrics without a value are null, and `why` says why; a mean is null unless every fold has a value.
-        """
-        return {
-            "experiment": self.experiment.id,
-            "model": self.experiment.model,
-            "cohort": self.experiment.cohort,
-            "backbone": self.experiment.backbone,
-            "synthetic": self.experiment.synthetic,
-            "seed": self.experiment.seed,
-            "folds": [row.summary() for row in self.rows],
-            "mean": {reading: self.mean(f"c_index_{reading}") for reading in READINGS},
-            "oracle": self.mean("oracle_c_index"),
-        }
 
 
 def plan(request: Request) -> dict[str, object]:

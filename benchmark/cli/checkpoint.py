@@ -25,8 +25,8 @@ def import_checkpoint(
 ) -> None:
     """Load a checkpoint that the public reference trained, keep it in our form, and score slides with it."""
     with explained():
+        from .. import console
         from ..external import checkpoint
-        from . import console
 
         imported = checkpoint.import_reference(file, model, parse_settings(settings), out)
         scored = checkpoint.score_slides(imported, features, backbone, out) if features else None

@@ -27,7 +27,7 @@ def compare(
         from ...leaderboards.publish import gather
         from ...leaderboards.ranking.pairwise import pairwise
         from ...leaderboards.render.text_tables import pairs_table
-        from . import console
+        from .. import console
 
         folders = [inside if (inside := path / "experiments").is_dir() else path for path in results]
         found = gather(folders, evidence=False)

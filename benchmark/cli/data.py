@@ -43,8 +43,8 @@ def check(
 ) -> None:
     """Find everything that is wrong or odd about labels, folds and features. Exit status 1 for errors."""
     with explained():
-        from ..data_commands import check_data, fold_rows
-        from . import console
+        from .. import console
+        from .data_commands import check_data, fold_rows
 
         told = {"magnification": magnification, "patch_px": patch_px, "coords": coords}
         report = check_data(cohort, labels, splits, features, backbone, manifest, data, endpoint, columns, told)
@@ -78,8 +78,8 @@ def folds_(
 ) -> None:
     """Divide a cohort into folds and save them with the fingerprint of the labels."""
     with explained():
-        from ..data_commands import make_folds
-        from . import console
+        from .. import console
+        from .data_commands import make_folds
 
         made, path = make_folds(cohort, out, kind, folds, repeats, seed, labels, data, endpoint, columns)
         if as_json:
@@ -103,8 +103,8 @@ def fetch(
 ) -> None:
     """Fetch the open clinical data and the slide manifest of a cohort from the GDC. No slides are fetched."""
     with explained():
-        from ..data_commands import fetch_data
-        from . import console
+        from .. import console
+        from .data_commands import fetch_data
 
         with console.counting("Fetching") as count:
             got = fetch_data(cohort, out, api, refresh, count)

@@ -27,9 +27,9 @@ def demo(
     Typed again, it skips what is done.
     """
     with explained():
+        from .. import console
         from ..demo import MODELS, Demo, draw, embed, learned
         from ..run import run
-        from . import console
         from .experiments import publish_results, show_folds, show_places
 
         asked = Demo(out, patients, seed, area)
@@ -58,7 +58,7 @@ def demo(
 
 def _close(found: "Learned") -> None:
     """The closing lines: models against the truth and against chance, and how little so few patients prove."""
-    from . import console
+    from .. import console
 
     console.say(f"\n{found.patients} patients, {found.slides} slides, {found.events} deaths; C-index, mean over folds:")
     for name, score in (*found.c_index.items(), ("oracle", found.oracle)):

@@ -17,10 +17,10 @@ from ...leaderboards.render.ablation import (
     differences_table,
 )
 from ...leaderboards.render.text_tables import TextTable
+from .. import console
 from ..request import Request
 from ..results.tracking import local_store
 from ..run import Finished, plan, run, run_all
-from . import console
 from .output import print_json
 
 

@@ -64,8 +64,8 @@ def extract(
     with explained():
         from ...datasets import cohorts
         from ...errors import UsageError
+        from .. import console
         from ..extraction.extract import ExtractionOptions, backbone_folder, extract
-        from . import console
         from .inspect_features import read_mpp
 
         if cohort is None and out is None:

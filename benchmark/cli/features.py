@@ -42,7 +42,7 @@ def inspect(
     """Say what a folder of features holds, and whether its scales nest. Exit status 1 for errors."""
     with explained():
         from ...errors import UsageError
-        from . import console
+        from .. import console
         from . import inspect_features as features
 
         if (cohort is None) != (labels is None):
@@ -85,7 +85,7 @@ def convert(
     with explained():
         from ...datasets.features.convert import convert as convert_slides
         from ...datasets.features.opening import open_features
-        from . import console
+        from .. import console
         from . import inspect_features as features
 
         reader = open_features(folder, backbone, magnification=magnification, patch_px=patch_px, coords=coords)

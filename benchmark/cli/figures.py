@@ -44,7 +44,7 @@ def figures(
         from ...leaderboards.figure_set import KINDS, FigureOptions, read_clinical, write_figures
         from ...leaderboards.publish import gather
         from ...names import check_choice
-        from . import console
+        from .. import console
 
         for word in kind or ():
             check_choice("kind", word, KINDS)

@@ -181,7 +181,7 @@ def errors(report: dict) -> bool:
 
 def show(report: dict) -> None:
     """A report for people: tables on standard output, findings on standard error."""
-    from . import console
+    from .. import console
 
     size = f"{size_of(report['bytes'])}, {size_of(report['bytes_as_float16'])} as float16"
     title = (

@@ -58,8 +58,8 @@ def build(
         from ...leaderboards.cache.store import user_cache
         from ...leaderboards.entries.joined import PUBLISHED
         from ...leaderboards.publish import publish
+        from .. import console
         from ..results.reason import reason
-        from . import console
 
         if tracking and results:
             raise UsageError("give folders with results or --tracking, not both")
@@ -112,9 +112,9 @@ def submit(
     with explained():
         from datetime import UTC, datetime
 
-        from ... import __version__
+        from ...version import __version__
+        from .. import console
         from ..verify.submit import submit as send
-        from . import console
 
         day = when or datetime.now(UTC).date().isoformat()
         head = {"title": title, "who": who, "when": day, "milsurv": __version__, "licence": licence, "notes": notes}
@@ -146,8 +146,8 @@ def verify(
         from ...datasets.labels.read import read_labels
         from ...errors import UsageError
         from ...leaderboards.entries.entry import HEAD
+        from .. import console
         from ..verify.entry import verify as check
-        from . import console
         from .predictions import cohort_named
 
         if (labels is None) != (cohort is None) or (splits is not None and labels is None):
@@ -167,7 +167,7 @@ def verify(
             })  # fmt: skip
         else:
             for name, report in found.items():
-                console.verification(name, report)
+                console.verdict(name, report.faults, report.checked, report.unchecked)
         if any(report.faults for report in found.values()):
             raise typer.Exit(1)
 
@@ -175,7 +175,7 @@ def verify(
 def _committed(update: bool, root: Path, as_json: bool) -> None:
     """Write, or check, the pages that are committed with milsurv."""
     from ...leaderboards import committed
-    from . import console
+    from .. import console
 
     if update:
         changed = [str(path) for path in committed.update(root)]

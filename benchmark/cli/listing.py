@@ -18,8 +18,7 @@ def list_(
     """List what is known: models, cohorts, backbones, losses, recipes, metrics."""
     with explained():
         from ...names import check_choice
-        from .. import catalogue
-        from . import console
+        from .. import catalogue, console
 
         if what != "all":
             check_choice("list", what, catalogue.LISTS)

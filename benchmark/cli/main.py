@@ -59,7 +59,7 @@ def main() -> None:
     try:
         app()
     except Failure as failure:
-        from .console import fail
+        from ..console import fail
 
         fail(str(failure))
         sys.exit(failure.status)

@@ -37,9 +37,9 @@ def import_predictions(
         from ...datasets.labels.read import read_labels
         from ...errors import some
         from ...names import check_choice
+        from .. import console
         from ..external.prediction_table import read_foreign
         from ..external.predictions import check, folds_of, import_checked, labels_of
-        from . import console
 
         check_choice("missing", missing, ("error", "drop"))
         name, entry_of_registry = cohort_named(cohort)
@@ -66,7 +66,7 @@ def cohort_named(name: str) -> "tuple[str, Cohort | None]":
     """The registry's name and entry of a cohort; a name it does not hold is kept as given, with a warning."""
     from ...datasets import cohorts
     from ...errors import UnknownName
-    from . import console
+    from .. import console
 
     try:
         found = cohorts.get(name)
@@ -78,7 +78,7 @@ def cohort_named(name: str) -> "tuple[str, Cohort | None]":
 
 def _show(finished: "Finished", out: Path, as_json: bool) -> None:
     """Render the leaderboard, and print the C-index of every fold as a table or as JSON."""
-    from . import console
+    from .. import console
     from .experiments import publish_results, show_places
 
     published = publish_results(out)

@@ -39,7 +39,7 @@ def render(
     with explained():
         from ...datasets.simulated.rendering.cohort import render as draw
         from ...datasets.truth import read_truth
-        from . import console
+        from .. import console
 
         with console.counting(f"rendering {cohort}") as count:
             folder = draw(cohort, out / cohort, patients, seed, strength, area, workers, count)

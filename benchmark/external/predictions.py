@@ -19,8 +19,8 @@ from ..baselines.fit import followup
 from ..cohort_data import CohortData
 from ..cross_validate import Watcher, cross_validate
 from ..experiment import Experiment
+from ..results.finished import Finished
 from ..results.fold_predictions import FoldOutcome, FoldPredictions, outcome_of
-from ..run import Finished
 from .prediction_table import LISTED, ForeignTable, PredictionRow
 
 WHY_NOT = "imported predictions are those of one epoch, and which one it was is not known here"

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ... import __version__
+from ...version import __version__
 
 LIBRARIES = ("torch", "numpy", "pandas", "scipy", "h5py", "scikit-survival", "mlflow")
 

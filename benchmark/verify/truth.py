@@ -5,7 +5,6 @@ and the request is loaded as `bench run` would, up to the id.
 """
 
 import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from ...errors import DataError, UsageError
 from ...leaderboards.result_row import ResultRow
 from ..experiment import canonical_of
 from ..load import load
-from ..request import Request
+from ..request import Request, parse_command
 
 _LARGEST = 20_000
 """Patients that are simulated to check an entry; more would be a way to keep a machine busy."""
@@ -81,16 +80,8 @@ def _simulated_again(request: Request, device: str) -> Truth:
 def request_of(command: str) -> Request:
     """The request that a `bench run` command stands for. Errors: `CannotSimulate` for any other command, and for one
     that names files."""
-    from ..cli.words import parse_run
-
     try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise CannotSimulate(f"its command cannot be read ({error})") from error
-    if words[:2] != ["bench", "run"]:
-        raise CannotSimulate("its rows hold no `bench run` command")
-    try:
-        request = parse_run(words[2:])
+        request = parse_command(command)
     except UsageError as error:
         raise CannotSimulate(f"its command cannot be read ({error})") from error
     default = Request("", "")

@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ... import __version__
 from ...errors import DataError, writing
 from ...files import safe_name, whole
+from ...version import __version__
 from .geometry import Geometry, geometry_from
 from .half import to_half
 

@@ -15,7 +15,8 @@ from milsurv.benchmark.cross_validate import cross_validate
 from milsurv.benchmark.experiment import Experiment
 from milsurv.benchmark.load import load
 from milsurv.benchmark.request import Request
-from milsurv.benchmark.run import Finished, Quiet
+from milsurv.benchmark.results.finished import Finished
+from milsurv.benchmark.run import Quiet
 from milsurv.datasets.folds.read import read_splits, stratified_folds
 from milsurv.datasets.labels.read import read_labels
 from milsurv.datasets.labels.several_slides import Units

@@ -7,7 +7,7 @@ import pytest
 from milsurv.benchmark.cross_validate import cross_validate, fold_parts
 from milsurv.benchmark.load import load
 from milsurv.benchmark.request import Request
-from milsurv.benchmark.run import Finished
+from milsurv.benchmark.results.finished import Finished
 from milsurv.datasets.simulated.cohort import simulate_cohort
 from milsurv.models.registry import MODELS
 from milsurv.survival.concordance import c_index

@@ -9,10 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from milsurv.benchmark.cross_validate import cross_validate, fold_parts
 from milsurv.benchmark.experiment import seed_for
 from milsurv.benchmark.load import load
-from milsurv.benchmark.request import Request
+from milsurv.benchmark.request import Request, parse_command
 from milsurv.benchmark.results.folder import CannotWrite, ResultFolder
 from milsurv.errors import DataError, UsageError
 from milsurv.leaderboards.result_row import parse_row
@@ -415,3 +417,37 @@ def test_a_model_that_needs_places_refuses_features_without_coordinates_and_says
     with pytest.raises(DataError, match=r"have no patch coordinates .*--coords.*bench list models"):
         load(asked)
     assert load(dataclasses.replace(asked, model="abmil"))
+
+
+@given(
+    st.builds(
+        Request,
+        st.sampled_from(["abmil", "clinical-cox"]),
+        st.sampled_from(["brca", "planted-fine"]),
+        features_path=st.none() | st.text("ab /'\"-", min_size=1),
+        labels_path=st.none() | st.text("ab ", min_size=1).map(lambda text: Path(f"x{text}")),
+        settings=st.dictionaries(st.sampled_from(["learning_rate", "epochs"]), st.text("0.1=e-", min_size=1)),
+        patients=st.none() | st.integers(20, 99),
+        strength=st.none() | st.sampled_from(["weak", "0.5"]),
+        folds=st.integers(2, 9),
+        seed=st.integers(0, 9),
+    )
+)
+def test_a_command_is_read_back_as_the_request_that_wrote_it(asked):
+    assert parse_command(asked.command) == asked
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("rm -rf x", "expected `bench run`"),
+        ("bench run --model abmil", "--model and --cohort"),
+        ("bench run --model abmil --cohort brca --fold 3", "unknown option"),
+        ("bench run --model abmil --cohort brca --folds many", "whole number"),
+        ("bench run --model abmil --cohort brca --set epochs", "KEY=VALUE"),
+        ("bench run --model 'abmil", "cannot be read"),
+    ],
+)
+def test_what_is_no_command_of_ours_is_refused(command, message):
+    with pytest.raises(UsageError, match=message):
+        parse_command(command)

@@ -3,18 +3,18 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ..datasets import cohorts
-from ..datasets.check.check import Report, lint
-from ..datasets.cohorts import Cohort
-from ..datasets.folds.read import Folds, site_preserving_folds, stratified_folds
-from ..datasets.folds.write import save_folds
-from ..datasets.gdc.fetch import Fetched, fetch
-from ..datasets.gdc.search import Api
-from ..datasets.labels.columns import parse_columns
-from ..datasets.labels.read import read_labels
-from ..datasets.layout import find_features, find_labels, find_splits
-from ..errors import UsageError
-from ..names import check_choice
+from ...datasets import cohorts
+from ...datasets.check.check import Report, lint
+from ...datasets.cohorts import Cohort
+from ...datasets.folds.read import Folds, site_preserving_folds, stratified_folds
+from ...datasets.folds.write import save_folds
+from ...datasets.gdc.fetch import Fetched, fetch
+from ...datasets.gdc.search import Api
+from ...datasets.labels.columns import parse_columns
+from ...datasets.labels.read import read_labels
+from ...datasets.layout import find_features, find_labels, find_splits
+from ...errors import UsageError
+from ...names import check_choice
 
 KINDS = {"stratified": stratified_folds, "site-preserving": site_preserving_folds}
 

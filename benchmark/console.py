@@ -24,13 +24,12 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from ...datasets.findings import Finding
-from ...leaderboards.result_row import ResultRow
-from ...survival.metrics import METRICS
+from ..datasets.findings import Finding
+from ..leaderboards.result_row import ResultRow
+from ..survival.metrics import METRICS
 
 if TYPE_CHECKING:
-    from ...leaderboards.render.text_tables import TextTable
-    from ..verify.verification import Verification
+    from ..leaderboards.render.text_tables import TextTable
 
 # Without a terminal there is no width to fit into: tables are written whole.
 OUT = Console(highlight=False, width=None if sys.stdout.isatty() else 220)
@@ -220,7 +219,7 @@ _FOLD_COLUMNS = {
 
 def folds_table(title: str, rows: Sequence[ResultRow]) -> None:
     """One line per fold with the three readings, and their mean."""
-    from ...leaderboards.render.text_tables import TextTable
+    from ..leaderboards.render.text_tables import TextTable
 
     shown = {
         head: column
@@ -278,14 +277,14 @@ def listing(title: str, rows: Sequence[Mapping[str, object]]) -> None:
     OUT.print(table)
 
 
-def verification(name: str, found: "Verification") -> None:
-    """What was found in an entry: faults, what was checked, and what could not be."""
-    for fault in found.faults:
+def verdict(name: str, faults: Sequence[str], checked: Mapping[str, int], unchecked: Sequence[str]) -> None:
+    """What was found in something that was checked: faults, what was checked by kind, and what could not be."""
+    for fault in faults:
         ERR.print(f"{_MARKS['error']} {escape(fault)}")
-    checked = ", ".join(f"{count:,} {kind}" for kind, count in found.checked.items())
-    word = f"[bold red]{len(found.faults)} faults[/]" if found.faults else "[bold green]verified[/]"
-    OUT.print(f"{escape(name)}: {word}. Checked: {escape(checked) or 'nothing'}.")
-    for reason in found.unchecked:
+    counts = ", ".join(f"{count:,} {kind}" for kind, count in checked.items())
+    word = f"[bold red]{len(faults)} faults[/]" if faults else "[bold green]verified[/]"
+    OUT.print(f"{escape(name)}: {word}. Checked: {escape(counts) or 'nothing'}.")
+    for reason in unchecked:
         OUT.print(f"[dim]Not checked: {escape(reason)}.[/]")
 
 
