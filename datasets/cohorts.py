@@ -124,9 +124,9 @@ SIMULATED: dict[str, Cohort] = {
         _planted("site", "Known truth: the hazard belongs to the site, whose scanner leaves its mark"),
         _planted("null", "Known truth: there is nothing to find"),
         Cohort(
-            name="demo", title="Rendered adenocarcinoma (simulated, not observed)", projects=(), endpoint="OS", patients=80,
-            slides=86, events=56, multi_slide_patients=6, max_slides=2, median_months=20.0, female=None, months=_DAYS,
-            labels_source="bench data render", folds_source="bench data render", official_folds="",
+            name="demo", title="Rendered adenocarcinoma (simulated, not observed)", projects=(), endpoint="OS",
+            patients=80, slides=86, events=56, multi_slide_patients=6, max_slides=2, median_months=20.0, female=None,
+            months=_DAYS, labels_source="bench data render", folds_source="bench data render", official_folds="",
         ),
     )
 }  # fmt: skip

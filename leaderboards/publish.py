@@ -10,7 +10,7 @@ import pandas as pd
 from ..files import write_whole
 from .cache.predictions import CachedPredictions
 from .cache.store import NO_CACHE, Cache
-from .entries.entry import Head
+from .entries.entry import EntryHead
 from .entries.joined import read_entries
 from .ranking.board import Board, boards
 from .ranking.cached_evidence import with_cached_evidence
@@ -36,7 +36,7 @@ class Gathered:
     predictions: Mapping[str, pd.DataFrame]
     problems: tuple[Problem, ...]
     published: PublishedEvidence = NO_EVIDENCE
-    origins: Mapping[str, Head] = field(default_factory=dict)
+    origins: Mapping[str, EntryHead] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ would otherwise be a column that remembers two patients."""
 
 
 @dataclass(frozen=True)
-class Columns:
+class CovariateColumns:
     """How patients become numbers. `names` are the columns; `centres` and `spreads` those of the numeric ones.
 
     categories: by covariate, the values that have a column of their own; whatever else a patient has, seen in
@@ -43,7 +43,7 @@ class Columns:
         return np.stack(made, axis=1) if made else np.zeros((len(patients), 0))
 
 
-def fit_columns(train: Sequence[Patient], covariates: Sequence[str], rare: int = RARE) -> Columns:
+def fit_columns(train: Sequence[Patient], covariates: Sequence[str], rare: int = RARE) -> CovariateColumns:
     """Learn the columns from the training patients. A covariate that is one and the same for all gives no column.
 
     covariates: some of `KNOWN`. Missing categories count as a category of their own, the empty word.
@@ -70,7 +70,7 @@ def fit_columns(train: Sequence[Patient], covariates: Sequence[str], rare: int =
             names += [f"{covariate}={word or 'missing'}" for word in kept] + [f"{covariate}=other"] * other
     # Numeric columns come first in `of`, whatever the order in which covariates were asked for.
     names.sort(key=lambda name: "=" in name)
-    return Columns(tuple(names), tuple(numeric), tuple(categories))
+    return CovariateColumns(tuple(names), tuple(numeric), tuple(categories))
 
 
 def _numbers(patients: Sequence[Patient], name: str) -> NDArray[np.float64]:

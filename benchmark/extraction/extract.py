@@ -22,7 +22,7 @@ from ...datasets import backbones
 from ...datasets.encoders.encoder import Encoder
 from ...datasets.encoders.opening import intake_of, open_encoder
 from ...datasets.features.geometry import Geometry
-from ...datasets.features.store_file import Head, is_ours, read_head, write_slide
+from ...datasets.features.store_file import StoreHead, is_ours, read_head, write_slide
 from ...datasets.patient import SYNTHETIC_PREFIX
 from ...datasets.slides.files import SlideFile, SlideFiles, content_of, find_slides
 from ...datasets.slides.grid import POWERS
@@ -269,7 +269,7 @@ def _write(options: ExtractionOptions, reading: ReadOptions, encoder: Encoder, s
     )  # fmt: skip
 
 
-def _plan_of(head: Head) -> SlidePlan:
+def _plan_of(head: StoreHead) -> SlidePlan:
     """The plan of a slide when it was extracted."""
     content = dict(head.extraction)
     for key in ("side", "full", "tissue", "tiles"):
@@ -323,7 +323,7 @@ def _sweep(out: Path) -> None:
                 left.unlink()
 
 
-def _finished(out: Path, slide: str, source: str) -> Head | None:
+def _finished(out: Path, slide: str, source: str) -> StoreHead | None:
     """The head of a slide's file, if it is whole and of this very slide and settings; None otherwise."""
     path = out / f"{safe_name(slide)}.h5"
     with suppress(DataError):

@@ -21,7 +21,7 @@ import numpy as np
 
 from ...datasets.encoders.encoder import Encoder
 from ...datasets.slides.files import SlideFile
-from ...datasets.slides.reader import Reader, ReadOptions, SlidePlan, running
+from ...datasets.slides.reader import ReadOptions, SlidePlan, SlideReader, running
 from ...errors import DataError
 
 WAIT = 0.2  # seconds after which a waiting thread looks whether all is over
@@ -76,7 +76,7 @@ class _Stream:
     batches: queue.Queue = field(default_factory=lambda: queue.Queue(4))
     lock: threading.Lock = field(default_factory=threading.Lock)
     over: threading.Event = field(default_factory=threading.Event)
-    readers: list[Reader] = field(default_factory=list)
+    readers: list[SlideReader] = field(default_factory=list)
     error: BaseException | None = None
 
     def fail(self, error: BaseException) -> None:
@@ -168,7 +168,7 @@ def _read(stream: _Stream) -> None:
                 stream.fail(error)
 
 
-def _read_slide(stream: _Stream, reader: Reader, task: Task) -> None:
+def _read_slide(stream: _Stream, reader: SlideReader, task: Task) -> None:
     start = time.monotonic()
     encoder = stream.encoder
     plan, order, batches = reader.read(

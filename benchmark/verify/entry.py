@@ -20,7 +20,7 @@ from ...leaderboards.result_row import ResultRow
 from ..experiment import id_of
 from .ids import as_row_fields, check_ids
 from .numbers import check_numbers, check_patients
-from .truth import CannotSimulate, Simulator, Truth, implied
+from .truth import CannotSimulate, Simulator, VerifiedTruth, implied
 from .verification import Verification
 
 _OURS = re.compile(r"^(stratified|site)")
@@ -43,7 +43,7 @@ def verify(
         return result
     result.passed("files with their checksums", len(entry.head.files) - len(result.faults))
     _check_whole(entry, result)
-    given = None if labels is None else Truth("given", labels, folds.splits if folds else ())
+    given = None if labels is None else VerifiedTruth("given", labels, folds.splits if folds else ())
     by_experiment: dict[str, dict[int, ResultRow]] = {}
     for row in entry.rows:
         by_experiment.setdefault(row.experiment, {})[row.fold] = row
@@ -100,8 +100,8 @@ def _check_whole(entry: Entry, result: Verification) -> None:
 
 
 def _truth(
-    rows: dict[int, ResultRow], simulator: Simulator | None, given: Truth | None, result: Verification
-) -> Truth | None:
+    rows: dict[int, ResultRow], simulator: Simulator | None, given: VerifiedTruth | None, result: Verification
+) -> VerifiedTruth | None:
     first = next(iter(rows.values()))
     if given is not None and given.labels.cohort == first.cohort and given.labels.synthetic == first.synthetic:
         if given.splits:
@@ -116,7 +116,9 @@ def _truth(
         return None
 
 
-def _check_simulated(row: ResultRow, id_fields: Mapping[str, Any], truth: Truth | None, result: Verification) -> None:
+def _check_simulated(
+    row: ResultRow, id_fields: Mapping[str, Any], truth: VerifiedTruth | None, result: Verification
+) -> None:
     """Check fingerprints against the truth, and the whole experiment where all of it was simulated again."""
     if truth is None:
         return
@@ -146,7 +148,7 @@ def _check_predictions(
     rows: dict[int, ResultRow],
     table: pd.DataFrame,
     id_fields: Mapping[str, Any],
-    truth: Truth | None,
+    truth: VerifiedTruth | None,
     result: Verification,
 ) -> None:
     first = next(iter(rows.values()))

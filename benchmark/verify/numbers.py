@@ -19,7 +19,7 @@ from ...survival.time_bins import fit_bins
 from ..experiment import seed_for
 from .agreement import check_agreement
 from .ids import row_name
-from .truth import Truth
+from .truth import VerifiedTruth
 from .verification import Verification
 
 _EXACT, _ROUNDED = 1e-6, 2e-5
@@ -31,7 +31,7 @@ def check_numbers(
     rows: Mapping[int, ResultRow],
     table: pd.DataFrame,
     id_fields: Mapping[str, Any],
-    truth: Truth | None,
+    truth: VerifiedTruth | None,
     result: Verification,
 ) -> None:
     """Score one experiment again. `rows` are by fold; without a `truth` only what needs no training set."""
@@ -96,7 +96,9 @@ def _faults_of_table(rows: Mapping[int, ResultRow], table: pd.DataFrame, result:
     yield from faults
 
 
-def check_patients(rows: Mapping[int, ResultRow], table: pd.DataFrame, truth: Truth, result: Verification) -> None:
+def check_patients(
+    rows: Mapping[int, ResultRow], table: pd.DataFrame, truth: VerifiedTruth, result: Verification
+) -> None:
     """Check patients, times, events and folds of the predictions against the truth, line by line."""
     first = next(iter(rows.values()))
     name = f"experiment {first.experiment} ({first.model} on {first.cohort})"
@@ -136,7 +138,7 @@ def check_patients(rows: Mapping[int, ResultRow], table: pd.DataFrame, truth: Tr
         result.passed(f"lines checked against labels and folds ({truth.source})", len(table))
 
 
-def _training(row: ResultRow, truth: Truth, recipe: Mapping[str, Any], result: Verification) -> FollowUp | None:
+def _training(row: ResultRow, truth: VerifiedTruth, recipe: Mapping[str, Any], result: Verification) -> FollowUp | None:
     """Follow-up of the training set, from which the metrics of a fold learn censoring: without the validation split."""
     if row.slides == "slide":
         result.skip("where slides are scored by themselves, metrics with censoring weights are not scored again")

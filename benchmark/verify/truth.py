@@ -32,7 +32,7 @@ class CannotSimulate(Exception):
 
 
 @dataclass(frozen=True)
-class Truth:
+class VerifiedTruth:
     """Patients and outer folds. `source` is how they are known; `id_fields`, which the experiment's id is the hash of,
     are there where all of it was simulated again.
     """
@@ -49,9 +49,9 @@ class Simulator:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.why: dict[str, str] = {}
-        self._known: dict[str, Truth] = {}
+        self._known: dict[str, VerifiedTruth] = {}
 
-    def truth(self, row: ResultRow) -> Truth:
+    def truth(self, row: ResultRow) -> VerifiedTruth:
         """The truth behind a row of a simulated cohort. Errors: `CannotSimulate`."""
         request = replace(request_of(row.command or ""), out=self.folder, device="cpu")
         if request.patients is not None and request.patients > _LARGEST:
@@ -67,14 +67,14 @@ class Simulator:
         return self._known[key]
 
 
-def _simulated_again(request: Request, device: str) -> Truth:
+def _simulated_again(request: Request, device: str) -> VerifiedTruth:
     experiment, data = load(request)
     if experiment.recipe is not None:
         experiment = replace(experiment, device=device)
     labels, splits = data.labels, data.folds.splits
     if data.units.level == "slide" and experiment.recipe is None:
         labels, splits = data.units.labels, tuple(data.units.split(split) for split in splits)
-    return Truth("simulated again", labels, splits, json.loads(canonical_of(experiment.id_fields())))
+    return VerifiedTruth("simulated again", labels, splits, json.loads(canonical_of(experiment.id_fields())))
 
 
 def request_of(command: str) -> Request:
@@ -90,7 +90,7 @@ def request_of(command: str) -> Request:
     return request
 
 
-def implied(table: pd.DataFrame, rows: Mapping[int, ResultRow], cohort: str) -> Truth | None:
+def implied(table: pd.DataFrame, rows: Mapping[int, ResultRow], cohort: str) -> VerifiedTruth | None:
     """Patients and folds as the predictions themselves imply them, every fold trained on all patients it does not test.
 
     None unless they give the fingerprint of the folds that the rows carry: training sets are then known for certain.
@@ -110,4 +110,4 @@ def implied(table: pd.DataFrame, rows: Mapping[int, ResultRow], cohort: str) -> 
         return None
     counts = Counts(len(patients), 0, sum(patient.event for patient in patients), 0, 0)
     labels = Labels(cohort, patients, (), "", "the predictions", False, None, counts, {})
-    return Truth("its own predictions", labels, tuple(splits))
+    return VerifiedTruth("its own predictions", labels, tuple(splits))

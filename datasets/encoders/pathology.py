@@ -25,7 +25,7 @@ HUGE = {"num_classes": 0, "img_size": 224, "init_values": 1e-5, "mlp_ratio": 5.3
 
 
 @dataclass(frozen=True)
-class Recipe:
+class EncoderRecipe:
     """How to build an encoder: where its weights are, its architecture in timm, its input, what is taken of the network
     as the feature (n, dim) of pixels (n, 3, h, w), and the precision in which TRIDENT runs it on a GPU.
     """
@@ -69,10 +69,10 @@ def first_hidden(network: nn.Module, x: Tensor) -> Tensor:
 
 
 RECIPES = {
-    "resnet50": Recipe("timm/resnet50.tv_in1k", "resnet50", feature=fourth_stage, precision="float32"),
-    "resnet50-trunc": Recipe("timm/resnet50.tv_in1k", "resnet50", feature=third_stage, precision="float32"),
-    "uni": Recipe("MahmoodLab/UNI", "vit_large_patch16_224", {"num_classes": 0, "init_values": 1e-5}),
-    "uni2-h": Recipe(
+    "resnet50": EncoderRecipe("timm/resnet50.tv_in1k", "resnet50", feature=fourth_stage, precision="float32"),
+    "resnet50-trunc": EncoderRecipe("timm/resnet50.tv_in1k", "resnet50", feature=third_stage, precision="float32"),
+    "uni": EncoderRecipe("MahmoodLab/UNI", "vit_large_patch16_224", {"num_classes": 0, "init_values": 1e-5}),
+    "uni2-h": EncoderRecipe(
         "MahmoodLab/UNI2-h",
         "vit_giant_patch14_224",
         {
@@ -81,19 +81,23 @@ RECIPES = {
         },
         precision="bfloat16",
     ),
-    "virchow": Recipe("paige-ai/Virchow", "vit_huge_patch14_224", HUGE, Intake(filter="bicubic"), class_and_mean(0)),
-    "virchow-cls": Recipe("paige-ai/Virchow", "vit_huge_patch14_224", HUGE, Intake(filter="bicubic"), class_token),
-    "virchow2": Recipe(
+    "virchow": EncoderRecipe(
+        "paige-ai/Virchow", "vit_huge_patch14_224", HUGE, Intake(filter="bicubic"), class_and_mean(0)
+    ),
+    "virchow-cls": EncoderRecipe(
+        "paige-ai/Virchow", "vit_huge_patch14_224", HUGE, Intake(filter="bicubic"), class_token
+    ),
+    "virchow2": EncoderRecipe(
         "paige-ai/Virchow2",
         "vit_huge_patch14_224",
         {**HUGE, "reg_tokens": 4},
         Intake(filter="bicubic"),
         class_and_mean(4),
     ),
-    "virchow2-cls": Recipe(
+    "virchow2-cls": EncoderRecipe(
         "paige-ai/Virchow2", "vit_huge_patch14_224", {**HUGE, "reg_tokens": 4}, Intake(filter="bicubic"), class_token
     ),
-    "prov-gigapath": Recipe(
+    "prov-gigapath": EncoderRecipe(
         "prov-gigapath/prov-gigapath",
         "vit_giant_patch14_dinov2",
         {
@@ -102,14 +106,16 @@ RECIPES = {
         },
         Intake(resize=256, filter="bicubic"),
     ),
-    "hoptimus-0": Recipe(
+    "hoptimus-0": EncoderRecipe(
         "bioptimus/H-optimus-0", "vit_giant_patch14_reg4_dinov2", GIANT, Intake(mean=HOPTIMUS[0], std=HOPTIMUS[1])
     ),
-    "hoptimus-1": Recipe(
+    "hoptimus-1": EncoderRecipe(
         "bioptimus/H-optimus-1", "vit_giant_patch14_reg4_dinov2", GIANT, Intake(mean=HOPTIMUS[0], std=HOPTIMUS[1])
     ),
-    "phikon": Recipe("owkin/phikon", "transformers:ViTModel", feature=first_hidden, precision="float32"),
-    "phikon-v2": Recipe("owkin/phikon-v2", "transformers:Dinov2Model", feature=first_hidden, precision="float32"),
+    "phikon": EncoderRecipe("owkin/phikon", "transformers:ViTModel", feature=first_hidden, precision="float32"),
+    "phikon-v2": EncoderRecipe(
+        "owkin/phikon-v2", "transformers:Dinov2Model", feature=first_hidden, precision="float32"
+    ),
 }
 
 
@@ -125,7 +131,7 @@ class Featured(nn.Module):
         return self.feature(self.network, x)
 
 
-def build(recipe: Recipe) -> nn.Module:
+def build(recipe: EncoderRecipe) -> nn.Module:
     """An architecture of timm, without weights."""
     import timm
     from timm.layers.mlp import SwiGLUPacked

@@ -51,7 +51,7 @@ class FeatureSet:
 
 
 @dataclass(frozen=True)
-class SlideFiles:
+class FeatureFiles:
     """Reader of files of other tools; see `milsurv.datasets.features.reader.Reader`."""
 
     folder: str
@@ -193,7 +193,7 @@ class SlideFiles:
         return corners
 
 
-def open_set(found: FeatureSet, named: str | None = None) -> SlideFiles:
+def open_set(found: FeatureSet, named: str | None = None) -> FeatureFiles:
     """The reader of a set; the width comes from the first file with patches, the backbone's name from both.
 
     DataError if no file can be read, or width and name do not fit.
@@ -215,7 +215,7 @@ def open_set(found: FeatureSet, named: str | None = None) -> SlideFiles:
         message = f"features called {found.called!r} are {dim} wide: they are those of {backbone}"
         findings.append(finding("backbone_renamed", "info", message, [found.folder]))
     slides = frozenset(slide for of in found.files.values() for slide in of)
-    return SlideFiles(
+    return FeatureFiles(
         folder=str(found.folder),
         layout=found.layout,
         backbone=backbone,

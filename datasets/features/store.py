@@ -12,7 +12,7 @@ from .. import backbones
 from ..findings import Finding, finding
 from .geometry import Facts
 from .half import first_bad_row
-from .store_file import AGAIN, DTYPES, Head, fill, is_ours, read_head, write_slide
+from .store_file import AGAIN, DTYPES, StoreHead, fill, is_ours, read_head, write_slide
 
 __all__ = ["LAYOUT", "Store", "open_store", "recognise", "write_slide"]
 
@@ -34,10 +34,10 @@ class Store:
     slides: frozenset[str]
     findings: tuple[Finding, ...] = ()
     layout: str = LAYOUT
-    _heads: dict[str, Head] = field(default_factory=dict, repr=False, compare=False)
+    _heads: dict[str, StoreHead] = field(default_factory=dict, repr=False, compare=False)
     _verified: set[tuple[str, int]] = field(default_factory=set, repr=False, compare=False)
 
-    def head(self, slide: str) -> Head:
+    def head(self, slide: str) -> StoreHead:
         """The head of a slide's file, read once."""
         if slide not in self._heads:
             self._heads[slide] = read_head(self._path(slide))

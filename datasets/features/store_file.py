@@ -40,7 +40,7 @@ Scale = tuple[np.ndarray, np.ndarray | None]
 
 
 @dataclass(frozen=True)
-class Block:
+class StoredBlock:
     """Where a matrix lies in its file, its shape, and the SHA-256 of its bytes."""
 
     offset: int
@@ -53,7 +53,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Head:
+class StoreHead:
     """What one file says about itself; `blocks` by magnification and name ("features", "coords" where known),
     `geometry` by magnification, `source` the fingerprint of what it was made from, `extraction` what was
     found of the slide.
@@ -65,7 +65,7 @@ class Head:
     patch_px: int
     mpp: float | None
     synthetic: bool
-    blocks: dict[int, dict[str, Block]]
+    blocks: dict[int, dict[str, StoredBlock]]
     geometry: dict[int, Geometry]
     source: str | None
     extraction: dict[str, object]
@@ -174,7 +174,7 @@ def is_ours(path: Path) -> bool:
         return False
 
 
-def read_head(path: Path) -> Head:
+def read_head(path: Path) -> StoreHead:
     """The head of one file. DataError if it is missing, truncated, damaged, or not of this layout and version."""
     try:
         with path.open("rb") as file:
@@ -204,10 +204,10 @@ def read_head(path: Path) -> Head:
     return head
 
 
-def _head(header: dict) -> Head:
+def _head(header: dict) -> StoreHead:
     blocks = {
         int(m): {
-            name: Block(int(b["offset"]), (int(b["shape"][0]), int(b["shape"][1])), str(b["sha256"]))
+            name: StoredBlock(int(b["offset"]), (int(b["shape"][0]), int(b["shape"][1])), str(b["sha256"]))
             for name, b in named.items()
         }
         for m, named in header["scales"].items()
@@ -226,13 +226,13 @@ def _head(header: dict) -> Head:
     default = {"patch_px": patch_px, "mpp": mpp}
     geometry = {m: geometry_from({**default, "claimed": m, **by_scale.get(m, {})}) for m in blocks}
     source = None if header.get("source") is None else str(header["source"])
-    return Head(
+    return StoreHead(
         str(header["slide"]), str(header["backbone"]), dim, patch_px, mpp, bool(header["synthetic"]), blocks, geometry,
         source, dict(header.get("extraction") or {}),
     )  # fmt: skip
 
 
-def fill(path: Path, block: Block, array: np.ndarray, verify: bool) -> None:
+def fill(path: Path, block: StoredBlock, array: np.ndarray, verify: bool) -> None:
     """Read a matrix into `array`, contiguous and of its shape; with `verify`, compare it with its checksum."""
     if array.shape != block.shape or not array.flags.c_contiguous:
         raise ValueError(f"the array to fill must be contiguous and {block.shape}, not {array.shape}")

@@ -13,7 +13,6 @@ ENDPOINTS = {
     "pfi": "progression-free interval",
     "dfi": "disease-free interval",
 }
-REQUIRED = ("case_id", "slide_id", "survival_months", "censorship")
 COVARIATES = ("age", "is_female", "sex", "oncotree_code", "stage", "grade", "histology", "site", "project", "redaction")
 KEYS = ("patient", "slide", "time", "event", "censorship", "unit", *COVARIATES[:-1])
 
@@ -27,7 +26,7 @@ _LIU = {  # TCGA-CDR's own names, which PANTHER keeps
 
 
 @dataclass(frozen=True)
-class Columns:
+class LabelColumns:
     """Where a table keeps patient, slide (None: the table has no slides), time and outcome.
 
     `died` says what 1 means in `outcome`: True died, False censored. `unit` is months, days or years.
@@ -71,19 +70,19 @@ def parse_columns(text: str) -> dict[str, str]:
     return given
 
 
-def recognise(path: object, header: Sequence[str], endpoint: str, columns: Mapping[str, str] | None) -> Columns:
+def recognise(path: object, header: Sequence[str], endpoint: str, columns: Mapping[str, str] | None) -> LabelColumns:
     """The Columns of a table with this header. DataError for a table that is none of the known ones."""
     check_choice("endpoint", endpoint, ENDPOINTS, DataError)
     if columns:
         return _named(path, header, columns)
     if {"bcr_patient_barcode", "type", "OS.time"} <= set(header):
         name = endpoint.upper()
-        found = Columns(
+        found = LabelColumns(
             "TCGA-CDR", "bcr_patient_barcode", None, f"{name}.time", name, True, "days",
             _LIU | {"sex": ("gender",), "project": ("type",), "redaction": ("Redaction",)}, gaps=True,
         )  # fmt: skip
     elif any(name.endswith("_survival_days") for name in header):
-        found = Columns(
+        found = LabelColumns(
             "PANTHER", "case_id", "slide_id", f"{endpoint}_survival_days", f"{endpoint}_censorship", False, "days",
             _LIU | {"sex": ("sex", "gender"), "oncotree_code": ("OncotreeCode",), "site": ("tissue_source_site",),
                     "project": ("project_id",), "redaction": ("redaction",)}, gaps=True,
@@ -91,7 +90,7 @@ def recognise(path: object, header: Sequence[str], endpoint: str, columns: Mappi
     else:
         tail = "" if endpoint == "os" else f"_{endpoint}"
         kind = "SurvPath" if "survival_months_dss" in header else "public"
-        found = Columns(
+        found = LabelColumns(
             kind, "case_id", "slide_id", f"survival_months{tail}", f"censorship{tail}", False, "months", _PUBLIC,
             gaps=bool(tail), companion="survival_days" if not tail and "survival_days" in header else None,
         )  # fmt: skip
@@ -99,7 +98,7 @@ def recognise(path: object, header: Sequence[str], endpoint: str, columns: Mappi
     return found
 
 
-def _complete(path: object, header: Sequence[str], found: Columns, endpoint: str) -> None:
+def _complete(path: object, header: Sequence[str], found: LabelColumns, endpoint: str) -> None:
     missing = [name for name in found.needed if name not in header]
     if not missing:
         return
@@ -115,7 +114,7 @@ def _complete(path: object, header: Sequence[str], found: Columns, endpoint: str
     )
 
 
-def _named(path: object, header: Sequence[str], given: Mapping[str, str]) -> Columns:
+def _named(path: object, header: Sequence[str], given: Mapping[str, str]) -> LabelColumns:
     parse_columns(",".join(f"{key}={name}" for key, name in given.items()))
     lacking = [key for key in ("patient", "time") if key not in given]
     if lacking or ("event" in given) == ("censorship" in given):
@@ -135,6 +134,6 @@ def _named(path: object, header: Sequence[str], given: Mapping[str, str]) -> Col
         )
     outcome = given.get("event") or given["censorship"]
     covariates = {key: (given[key],) for key in COVARIATES if key in given}
-    return Columns(
+    return LabelColumns(
         "named", given["patient"], given.get("slide"), given["time"], outcome, "event" in given, unit, covariates
     )

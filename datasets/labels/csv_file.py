@@ -14,7 +14,7 @@ LOST = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass(frozen=True)
-class Cells:
+class TableCells:
     """`header`, and `lines`: (line in the file, cells) of every row that is not blank; `notes` on the text itself."""
 
     path: Path
@@ -23,7 +23,7 @@ class Cells:
     notes: tuple[Finding, ...] = ()
 
 
-def read_cells(path: Path, max_bytes: int = MAX_BYTES) -> Cells:
+def read_cells(path: Path, max_bytes: int = MAX_BYTES) -> TableCells:
     """Read a comma- or TAB-separated table (what separates the header's cells decides, not the file's name).
 
     Bytes that are no UTF-8 become U+FFFD and are reported. Raises DataError for what cannot be read as a table.
@@ -47,4 +47,4 @@ def read_cells(path: Path, max_bytes: int = MAX_BYTES) -> Cells:
     if lost := [number for number, cells in lines if any(LOST in cell for cell in cells)]:
         message = f"lines of {path.name} hold bytes that are no UTF-8; they were replaced"
         notes.append(finding("text_not_utf8", "info", message, lost))
-    return Cells(path, header, lines, tuple(notes))
+    return TableCells(path, header, lines, tuple(notes))

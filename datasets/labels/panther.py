@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ...errors import DataError, some
 from ..findings import finding
-from .csv_file import Cells, read_cells
+from .csv_file import TableCells, read_cells
 from .table import Table, parse_rows
 
 _FOLD = re.compile(r"^(?P<family>.*?)_?k=?(?P<fold>\d+)$", re.IGNORECASE)
@@ -75,7 +75,7 @@ def table_of_folds(folder: Path, cohort: str, endpoint: str, columns: Mapping[st
 
 def identifiers(part: Path) -> list[str]:
     """The patients of a part, each once, in the order of the file."""
-    cells: Cells = read_cells(part)
+    cells: TableCells = read_cells(part)
     if "case_id" not in cells.header:
         raise DataError(f"{part} has no column case_id; found {some(cells.header)}.")
     at = cells.header.index("case_id")

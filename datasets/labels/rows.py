@@ -10,7 +10,7 @@ from ...errors import DataError, some
 from ..cohorts import Cohort
 from ..findings import Finding, finding
 from ..patient import BARCODE, patient_of
-from .columns import ENDPOINTS, Columns
+from .columns import ENDPOINTS, LabelColumns
 from .table import Row
 
 
@@ -32,7 +32,7 @@ def of_cohort(path: Path, rows: list[Row], known: Cohort | None, name: str, note
 
 
 def by_patient(
-    path: Path, rows: Sequence[Row], columns: Columns, notes: list[Finding], faults: list[Finding]
+    path: Path, rows: Sequence[Row], columns: LabelColumns, notes: list[Finding], faults: list[Finding]
 ) -> dict[str, list[Row]]:
     """Rows by patient, repeated ones once; patients whose rows contradict each other are faults and left out."""
     seen: dict[Row, Row] = {}
@@ -91,7 +91,7 @@ def _differing(patients: dict[str, list[Row]], notes: list[Finding]) -> None:
 def unusable(
     path: Path,
     rows: dict[str, list[Row]],
-    columns: Columns,
+    columns: LabelColumns,
     known: Cohort | None,
     policy: str,
     endpoint: str,

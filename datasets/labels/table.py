@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ...errors import DataError, some
 from ..findings import Finding
-from .columns import Columns, recognise
-from .csv_file import LOST, Cells, read_cells
+from .columns import LabelColumns, recognise
+from .csv_file import LOST, TableCells, read_cells
 from .time_units import PER_MONTH, basis_of
 
 BLANK = frozenset({"", "na", "n/a", "nan", "none", "null", "<na>", "--", "not reported"})
@@ -51,7 +51,7 @@ class Table:
     """
 
     path: Path
-    columns: Columns
+    columns: LabelColumns
     rows: list[Row]
     faults: list[Finding]
     notes: list[Finding]
@@ -67,7 +67,7 @@ def read_label_table(path: Path, endpoint: str = "os", columns: Mapping[str, str
     return parse_rows(read_cells(path), endpoint, columns)
 
 
-def parse_rows(cells: Cells, endpoint: str = "os", columns: Mapping[str, str] | None = None) -> Table:
+def parse_rows(cells: TableCells, endpoint: str = "os", columns: Mapping[str, str] | None = None) -> Table:
     """The rows of a table that is already text. DataError as `read_label_table`."""
     path, header = cells.path, cells.header
     where = recognise(path, header, endpoint, columns)
@@ -96,7 +96,7 @@ def parse_rows(cells: Cells, endpoint: str = "os", columns: Mapping[str, str] | 
     return Table(path, where, rows, faults.findings, list(cells.notes), basis)
 
 
-def _check_numbers(table: Sequence[tuple[int, dict[str, str | None]]], where: Columns, faults: "_Faults") -> None:
+def _check_numbers(table: Sequence[tuple[int, dict[str, str | None]]], where: LabelColumns, faults: "_Faults") -> None:
     wrong = {line: row[where.time] for line, row in table if row[where.time] and _number(row[where.time]) is None}
     values = some(sorted(set(map(str, wrong.values()))))
     faults.add("time_not_a_number", list(wrong), f"{where.time} is no number ({values})")
@@ -134,7 +134,7 @@ class _Faults:
             self.findings.append(Finding(code, "error", len(lines), message, examples))
 
 
-def _row(line: int, cells: dict[str, str | None], where: Columns) -> Row:
+def _row(line: int, cells: dict[str, str | None], where: LabelColumns) -> Row:
     time, outcome = _number(cells[where.time]), _flag(cells[where.outcome], where.kind == "named")
     known = {name: _first(cells, group) for name, group in where.covariates.items()}
     sex = known.get("sex")

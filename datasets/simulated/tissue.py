@@ -21,7 +21,7 @@ MEAN, SPREAD = -0.6, 0.8  # of a patient's tendency to aggressive tissue, in uni
 
 
 @dataclass(frozen=True)
-class Tissue:
+class SimulatedTissue:
     """Coordinates int32 (n, 2) by magnification, parents of 20x in 10x and of 10x in 5x by row, and contents
     at 20x.
 
@@ -34,7 +34,7 @@ class Tissue:
     latent: np.ndarray
 
 
-def draw_tissue(rng: np.random.Generator, tendency: float, cells: float) -> Tissue:
+def draw_tissue(rng: np.random.Generator, tendency: float, cells: float) -> SimulatedTissue:
     """One slide of about `cells` 5x patches; `tendency` moves the share of aggressive tissue.
 
     Rows of every magnification come parent by parent here: row i of 10x has the rows 4i to 4i+3 of 20x. The
@@ -51,7 +51,7 @@ def draw_tissue(rng: np.random.Generator, tendency: float, cells: float) -> Tiss
     latent[np.arange(16 * n), kind] = 1
     stain = 0.3 * rng.standard_normal(FACTORS)  # of this slide
     latent[:, TYPES:] = stain + 0.3 * rng.standard_normal((16 * n, FACTORS))
-    return Tissue(coords, aggressive, latent)
+    return SimulatedTissue(coords, aggressive, latent)
 
 
 def blob(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -106,7 +106,9 @@ def look_of(backbone_seed: int, dim: int) -> Look:
 BLUR = {20: 0.0, 10: 0.15, 5: 0.25}
 
 
-def show(rng: np.random.Generator, tissue: Tissue, look: Look) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+def show(
+    rng: np.random.Generator, tissue: SimulatedTissue, look: Look
+) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
     """Features float32 (n, dim) and coordinates int32 (n, 2) by magnification, rows in reading order of each
     scale.
 

@@ -1,7 +1,7 @@
 """Slides read by a process of its own: a damaged file can end that process, never this one.
 
-One `Reader` is one process; several work side by side, each fed by a thread. What is read waits in the pipe until it is
-taken, so that a reader never runs ahead.
+One `SlideReader` is one process; several work side by side, each fed by a thread. What is read waits in the pipe until
+it is taken, so that a reader never runs ahead.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ class SlidePlan:
 
 
 @dataclass
-class Reader:
+class SlideReader:
     """A process that reads slides. Start it with `running`; it ends with its parent, and after an error a new one
     starts.
     """
@@ -112,9 +112,9 @@ class Reader:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Reader]:
+def running() -> Iterator[SlideReader]:
     """A reader, ended when the block is left."""
-    reader = Reader()
+    reader = SlideReader()
     try:
         yield reader
     finally:

@@ -31,7 +31,7 @@ FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BI
 
 
 @dataclass(frozen=True)
-class Request:
+class ReadRequest:
     """What to read of a slide: see `reader.ReadOptions`; the picture goes to `preview` where that is a path."""
 
     path: str
@@ -55,10 +55,10 @@ def answer(request: dict, out: BinaryIO) -> None:
     if "series" in request:
         say(out, {"series": series(Path(request["series"]))})
     else:
-        send_slide(Request(**{**request, "magnifications": tuple(request["magnifications"])}), out)
+        send_slide(ReadRequest(**{**request, "magnifications": tuple(request["magnifications"])}), out)
 
 
-def send_slide(request: Request, out: BinaryIO) -> None:
+def send_slide(request: ReadRequest, out: BinaryIO) -> None:
     """Read one slide and send its plan and its tiles."""
     with opened(Path(request.path), request.user_mpp, request.for_this_slide) as slide:
         tissue = find_tissue(slide)
@@ -103,7 +103,7 @@ def plan(slide: Slide, grid: Grid, tiles: Tiles, stretched: tuple[str, ...]) -> 
     }
 
 
-def batches(slide: Slide, grid: Grid, tiles: Tiles, request: Request) -> Iterator[np.ndarray]:
+def batches(slide: Slide, grid: Grid, tiles: Tiles, request: ReadRequest) -> Iterator[np.ndarray]:
     """Tiles as the encoder wants them, (n, crop, crop, 3) in reading order; which ones share a batch depends on nothing
     but the slide and the request.
     """
@@ -119,7 +119,7 @@ def batches(slide: Slide, grid: Grid, tiles: Tiles, request: Request) -> Iterato
         yield room[:filled]
 
 
-def fitted(pixels: Image.Image, request: Request) -> np.ndarray:
+def fitted(pixels: Image.Image, request: ReadRequest) -> np.ndarray:
     """A tile resized and cut from its centre, as the encoder's authors did."""
     if request.resize != pixels.width:
         pixels = pixels.resize((request.resize, request.resize), FILTERS[request.filter])

@@ -39,7 +39,7 @@ _REMEDY = "write the entry again"
 T = TypeVar("T")
 
 
-class Head(msgspec.Struct, frozen=True):
+class EntryHead(msgspec.Struct, frozen=True):
     """What `entry.json` holds: whom to ask and what may be done with it, and `files`, name to SHA-256."""
 
     title: str
@@ -74,16 +74,11 @@ class Entry:
     `published` is the evidence in their place where there are none."""
 
     name: str
-    head: Head
+    head: EntryHead
     rows: tuple[ResultRow, ...]
     experiments: Mapping[str, ExperimentRecord]
     predictions: Mapping[str, pd.DataFrame]
     published: PublishedEvidence | None
-
-
-def is_entry(folder: Path) -> bool:
-    """Whether a folder is an entry, by its `entry.json`."""
-    return (folder / HEAD).is_file()
 
 
 def write_entry(
@@ -96,7 +91,7 @@ def write_entry(
 ) -> Path:
     """Write an entry; `entry.json` last, so that a folder that holds it is whole.
 
-    head: the text fields of `Head`. predictions: the table as csv text, see `prediction_table.py`. evidence: plain
+    head: the text fields of `EntryHead`. predictions: the table as csv text, see `prediction_table.py`. evidence: plain
     values as `parse_evidence` takes them. Raises OSError where the folder cannot be written.
     """
     plain_rows = [row.to_json() for row in sorted(rows, key=lambda row: (row.experiment, row.fold))]
@@ -113,7 +108,7 @@ def write_entry(
         (folder / name).unlink(missing_ok=True)
     for name, data in contents.items():
         write_whole(folder / name, data)
-    texts = {key: head.get(key, "") for key in Head.__struct_fields__ if key != "files"}
+    texts = {key: head.get(key, "") for key in EntryHead.__struct_fields__ if key != "files"}
     files = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())}
     whole = {"format": FORMAT, "version": VERSION, **texts, "files": files}
     write_whole(folder / HEAD, json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
@@ -160,7 +155,7 @@ def read_entry(folder: Path, changed: list[str] | None = None) -> Entry:
     return Entry(name, head, rows, experiments, predictions, published)
 
 
-def read_head(folder: Path, name: str) -> Head:
+def read_head(folder: Path, name: str) -> EntryHead:
     """What `entry.json` holds. Raises RowError for another format, a missing field, or files that it does not name."""
     where = f"{name}/{HEAD}"
     try:
@@ -172,7 +167,7 @@ def read_head(folder: Path, name: str) -> Head:
         raise RowError(f"{where}: is not the head of an entry (format {FORMAT!r} is missing)")
     if kind.version != VERSION:
         raise RowError(f"{where}: version {kind.version} is not the one this milsurv reads ({VERSION})")
-    head = _parsed(data, where, Head)
+    head = _parsed(data, where, EntryHead)
     if ROWS not in head.files:
         raise RowError(f"{where}: names no {ROWS}; {_REMEDY}")
     strays = sorted({path.name for path in folder.iterdir()} - {HEAD, *head.files})

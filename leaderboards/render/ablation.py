@@ -27,7 +27,7 @@ STAR = (
 
 
 @dataclass(frozen=True)
-class Cell:
+class AblationCell:
     """One line of the ranking in its place: `pair` is it minus its reference, None for the reference itself and where
     nothing is known; `interval` is that of its own C-index."""
 
@@ -46,7 +46,7 @@ class Ablation:
     reference: str
     rows: tuple[str, ...]
     backbones: tuple[str, ...]
-    cells: tuple[tuple[Cell | None, ...], ...]
+    cells: tuple[tuple[AblationCell | None, ...], ...]
     notes: tuple[str, ...]
 
 
@@ -139,11 +139,11 @@ def _ablation(
     # The reference first, then by the best cell of each row: the ranking is in that order already.
     rows = list(dict.fromkeys(named[place] for place in shown))
     rows.sort(key=lambda name: not any(named[base] == name for base in bases.values()))
-    cells: list[list[Cell | None]] = [[None] * len(backbones) for _ in rows]
+    cells: list[list[AblationCell | None]] = [[None] * len(backbones) for _ in rows]
     for place in reversed(shown):  # of two lines in one place the better one is shown
         line = ranking.lines[place]
         at = (rows.index(named[place]), backbones.index(line.backbone or NONE))
-        cells[at[0]][at[1]] = Cell(
+        cells[at[0]][at[1]] = AblationCell(
             line, intervals[place].get("selected"), pairs.get(place), place in set(bases.values())
         )
     notes = [f"Compared with {chosen}{'' if '@' in chosen else ', on the same backbone'}."]
@@ -179,7 +179,7 @@ def _name(line: Line, lines: Sequence[Line]) -> str:
     return " ".join(words)
 
 
-def _cell(cell: Cell | None) -> str:
+def _cell(cell: AblationCell | None) -> str:
     if cell is None:
         return NONE
     head = f"{mean(cell.line.selected)} {interval(cell.interval)}".strip()

@@ -28,7 +28,7 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Slide:
+class PlannedSlide:
     """A slide to be drawn; `content` is None for the blank one, `pen` says whether somebody has drawn on it."""
 
     name: str
@@ -43,7 +43,7 @@ class Plan:
     """Patients in the order of their ids, slides with the blank one last, and the C-index of the true risks."""
 
     people: tuple[Person, ...]
-    slides: tuple[Slide, ...]
+    slides: tuple[PlannedSlide, ...]
     oracle_c_index: float
 
 
@@ -69,8 +69,10 @@ def plan_cohort(cohort: Cohort, patients: int | None, seed: int, strength: float
     for i, name in enumerate(ids):
         for k in range(counts[i]):
             content = Content(float(atypia[i]), float(solid[i]), area * float(np.exp(0.2 * rng.standard_normal())))
-            slides.append(Slide(f"{name}-01Z-00-DX{k + 1}.{rng.bytes(6).hex().upper()}", name, name[5:7], content))
+            slides.append(
+                PlannedSlide(f"{name}-01Z-00-DX{k + 1}.{rng.bytes(6).hex().upper()}", name, name[5:7], content)
+            )
     inked = int(rng.integers(len(slides)))
     slides[inked] = replace(slides[inked], pen=True)
-    slides.append(Slide(BLANK, "", ids[0][5:7], None))
+    slides.append(PlannedSlide(BLANK, "", ids[0][5:7], None))
     return Plan(people, tuple(slides), oracle(event, months, risk))

@@ -17,7 +17,7 @@ import numpy as np
 
 from ....errors import DataError
 from . import pen, pyramid
-from .plan import Slide
+from .plan import PlannedSlide
 from .slide import MPP, blank, draw
 from .stain import stain_of
 
@@ -28,7 +28,7 @@ NOTE = "milsurv rendered slide (drawn, not observed)"
 
 def draw_slides(
     folder: Path,
-    slides: tuple[Slide, ...],
+    slides: tuple[PlannedSlide, ...],
     shape: tuple[int, int],
     seed: int,
     workers: int | None = None,
@@ -76,7 +76,7 @@ def shape_of(area: float) -> tuple[int, int]:
     return rows * CELL, max(1, round(cells / rows)) * CELL
 
 
-def draw_slide(slide: Slide, shape: tuple[int, int], seed: int) -> np.ndarray:
+def draw_slide(slide: PlannedSlide, shape: tuple[int, int], seed: int) -> np.ndarray:
     """The image of one slide, uint8 (h, w, 3)."""
     site = np.random.default_rng([seed, zlib.crc32(slide.site.encode()), 3])
     rng = np.random.default_rng([seed, zlib.crc32(slide.name.encode()), 4])
@@ -87,9 +87,9 @@ def draw_slide(slide: Slide, shape: tuple[int, int], seed: int) -> np.ndarray:
     return pen.mark(rng, image) if slide.pen else image
 
 
-def _path(folder: Path, slide: Slide) -> Path:
+def _path(folder: Path, slide: PlannedSlide) -> Path:
     return folder / f"{slide.name}.tif"
 
 
-def _write(folder: Path, slide: Slide, shape: tuple[int, int], seed: int) -> None:
+def _write(folder: Path, slide: PlannedSlide, shape: tuple[int, int], seed: int) -> None:
     pyramid.write(_path(folder, slide), draw_slide(slide, shape, seed), MPP, NOTE)
