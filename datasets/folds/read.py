@@ -118,15 +118,15 @@ def survey_splits(
 def _files(directory: Path, cohort: str, faults: list[Finding]) -> dict[int, FoldFile]:
     if not directory.is_dir():
         raise DataError(f"{directory} is not a folder: give the folder that holds splits_0.csv, splits_1.csv, ...")
-    files = {int(m[1]): path for path in directory.iterdir() if (m := _FILE.match(path.name))}
-    if files:
+    paths = {int(m[1]): path for path in directory.iterdir() if (m := _FILE.match(path.name))}
+    if paths:
         read = _read
     elif is_fold_folder(directory):
-        files, read = fold_folders(directory, cohort), _read_folder
+        paths, read = fold_folders(directory, cohort), _read_folder
     else:
         raise DataError(f"{directory} holds no splits_<number>.csv.")
     files = {}
-    for fold, path in sorted(files.items()):
+    for fold, path in sorted(paths.items()):
         try:
             files[fold] = read(path)
         except DataError as error:

@@ -181,7 +181,7 @@ def test_columns_that_cannot_be_understood_say_why(text: str, message: str) -> N
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"patient": "case", "time": "t", "event": "dead"}, r"unit of 't' is not said by its name: add unit=days"),
+        ({"patient": "case", "time": "t", "event": "dead"}, r"unit of 't' is not in its name: add unit=days"),
         ({"patient": "case", "time": "t", "event": "dead", "unit": "weeks"}, "unit of 't' is 'weeks'"),
         ({"patient": "case", "time": "t", "unit": "days"}, "either event .* or censorship"),
         ({"patient": "caes", "time": "t", "event": "dead", "unit": "days"}, r"no column caes\. Did you mean case\?"),

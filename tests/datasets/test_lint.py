@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from milsurv.benchmark.cli import main as cli
 from milsurv.datasets import cohorts
-from milsurv.datasets.check.check import Report, lint
+from milsurv.datasets.check.check import DataReport, lint
 from milsurv.datasets.layout import find_labels
 from milsurv.survival.concordance import c_index, chance_sd, comparable_pairs
 
@@ -55,11 +55,11 @@ def save(path: Path, train: list[str], test: list[str]) -> None:
     path.write_text(",train,val\n" + "".join(f"{i},{a},{b}\n" for i, (a, b) in enumerate(lines)))
 
 
-def check(labels: Path, splits: Path | None = None, cohort: str = "brca", **options: object) -> Report:
+def check(labels: Path, splits: Path | None = None, cohort: str = "brca", **options: object) -> DataReport:
     return lint(cohorts.get(cohort), labels, splits, **options)  # type: ignore[arg-type]
 
 
-def codes(report: Report, *severities: str) -> dict[str, int]:
+def codes(report: DataReport, *severities: str) -> dict[str, int]:
     return {f.code: f.count for f in report.findings if not severities or f.severity in severities}
 
 
@@ -185,16 +185,16 @@ def test_a_manifest_is_read_whatever_separates_it_and_compared_with_and_without_
               f"{row(3)['case_id']}-01Z-00-DX2.q.svs", "protocol.txt"]  # fmt: skip
     manifest = tmp_path / "gdc_manifest.csv"
     manifest.write_text("id\tfilename\tmd5\tsize\tstate\n" + "".join(f"u\t{n}\tm\t1\treleased\n" for n in listed))
-    found = codes(check(*write(tmp_path, rows), manifest=manifest))
+    found = codes(check(*write(tmp_path, rows), manifest_path=manifest))
     expected = {"manifest_case": 1, "slides_not_in_manifest": 1, "slides_only_in_manifest": 1, "tab_separated": 1,
                 "manifest_frozen_slides": 1}  # fmt: skip
     assert expected.items() <= found.items()
     manifest.write_text("a,b\n1,2\n")
-    assert "manifest_unreadable" in codes(check(*write(tmp_path, rows), manifest=manifest), "error")
+    assert "manifest_unreadable" in codes(check(*write(tmp_path, rows), manifest_path=manifest), "error")
 
 
 def test_features_are_checked_with_the_labels(cohort_folder: Path, tmp_path: Path) -> None:
-    assert check(cohort_folder / "labels.csv", cohort="blca", features=cohort_folder / "features").errors == 0
+    assert check(cohort_folder / "labels.csv", cohort="blca", features_path=cohort_folder / "features").errors == 0
     text = (cohort_folder / "labels.csv").read_text().splitlines()
     slides = [line.split(",")[1].removesuffix(".svs") for line in text[1:]]
     (tmp_path / "labels.csv").write_text("\n".join(text))
@@ -203,12 +203,12 @@ def test_features_are_checked_with_the_labels(cohort_folder: Path, tmp_path: Pat
     store.mkdir(parents=True)
     for slide in slides[3:]:
         (store / f"{slide}.h5").write_bytes((cohort_folder / "features" / "tiny" / f"{slide}.h5").read_bytes())
-    report = check(tmp_path / "labels.csv", cohort="blca", features=tmp_path / "features")
+    report = check(tmp_path / "labels.csv", cohort="blca", features_path=tmp_path / "features")
     assert codes(report)["slides_without_features"] == 3
     (store / f"{slides[5]}.h5").write_bytes(b"no HDF5")
-    report = check(tmp_path / "labels.csv", cohort="blca", features=tmp_path / "features")
+    report = check(tmp_path / "labels.csv", cohort="blca", features_path=tmp_path / "features")
     assert codes(report, "error").keys() & {"features_faulty", "features_unreadable"}
-    report = check(tmp_path / "labels.csv", cohort="blca", features=tmp_path / "nowhere")
+    report = check(tmp_path / "labels.csv", cohort="blca", features_path=tmp_path / "nowhere")
     assert "features_unreadable" in codes(report, "error")
 
 
@@ -265,7 +265,7 @@ def test_the_findings_of_the_public_cohorts_are_found(name: str) -> None:
 def test_the_frozen_slides_of_a_real_manifest_are_counted_by_kind() -> None:
     manifest = DATA / "crossfusion" / "TCGA-Manifests" / "gdc_manifest_BLCA.csv"
     labels = find_labels(DATA / "crossfusion", "blca")
-    (found,) = [f for f in check(labels, None, "blca", manifest=manifest).findings
+    (found,) = [f for f in check(labels, None, "blca", manifest_path=manifest).findings
                 if f.code == "manifest_frozen_slides"]  # fmt: skip
     assert "(20 BS, 2 MS, 447 TS)" in found.message
 

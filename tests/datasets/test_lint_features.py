@@ -10,7 +10,7 @@ from milsurv.datasets.features.store import write_slide
 
 
 def report(cohort_folder: Path, features: Path):
-    return lint(cohorts.get("blca"), cohort_folder / "labels.csv", features=features)
+    return lint(cohorts.get("blca"), cohort_folder / "labels.csv", features_path=features)
 
 
 def test_a_whole_cohort_has_scales_that_nest(cohort_folder):

@@ -35,7 +35,7 @@ def test_the_cohort_has_patients_with_several_slides(cohort_folder):
 
 
 @pytest.mark.parametrize("mode", ["concat", "first-dx", "mean-risk", "slide"])
-def test_no_patient_is_in_two_parts_and_scored_are_patients_except_where_slides_are(cohort_folder, mode):
+def test_no_patient_is_in_two_sets_and_scored_are_patients_except_where_slides_are(cohort_folder, mode):
     data, folds = parts_of(cohort_folder, mode)
     for parts in folds:
         owners = [{data.units.owner[u] for u in part.patients} for part in (parts.train, parts.val, parts.test)]
@@ -72,7 +72,7 @@ def test_mean_risk_averages_the_slides_of_a_patient(cohort_folder, tmp_path):
     np.testing.assert_allclose(averaged.sort_index(), by_patient.sort_index(), rtol=1e-6)
 
 
-def test_site_preserving_folds_keep_sites_in_one_part(cohort_folder):
+def test_site_preserving_folds_keep_sites_in_one_set(cohort_folder):
     _, data = load(request(cohort_folder, split_by="site"))
     site = {patient.id: patient.site for patient in data.labels.patients}
     for split in data.folds.splits:

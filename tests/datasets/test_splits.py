@@ -75,7 +75,7 @@ def test_slides_and_barcodes_stand_for_their_patients(tmp_path: Path) -> None:
     assert folds.splits[0].train == tuple(ids(*range(2, 10)))
 
 
-def test_a_test_column_is_the_test_part_and_val_joins_train(tmp_path: Path) -> None:
+def test_a_test_column_is_the_test_set_and_val_joins_train(tmp_path: Path) -> None:
     header = ("", "train", "val", "test")
     folds = read_splits(write(tmp_path, (ids(2, 3), ids(4, 5), ids(0, 1)), header=header), TEN)  # type: ignore[arg-type]
     assert folds.splits[0] == Split(0, tuple(ids(2, 3, 4, 5)), (), tuple(ids(0, 1)))
@@ -218,6 +218,6 @@ def test_coad_lists_zero_times_and_the_four_patients_that_are_never_tested() -> 
 
 
 @real
-def test_ucec_has_fifteen_events_in_every_test_part() -> None:
+def test_ucec_has_fifteen_events_in_every_test_set() -> None:
     labels = read_labels(find_labels(DATA / "crossfusion", "ucec"), "ucec").by_id
     assert [sum(labels[i].event for i in s.test) for s in real_folds("ucec").splits] == [15] * 5
