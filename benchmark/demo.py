@@ -22,7 +22,7 @@ MODELS = ("abmil", "crossfusion")
 
 @dataclass(frozen=True)
 class Demo:
-    """What is asked for: everything is written below `out`; `patients` None is the cohort's own number, `area` the
+    """What is to be done: everything is written below `out`; `patients` None is the cohort's own number, `area` the
     mean tissue of a slide in square millimetres.
     """
 
@@ -74,8 +74,8 @@ def draw(demo: Demo, count: Callable[[int, int], None]) -> None:
 def embed(demo: Demo, watching: Callable[[str], AbstractContextManager]) -> list[dict[str, object]]:
     """Extract the features that are not there yet; a row for every slide."""
     with watching(BACKBONE) as watcher:
-        asked = ExtractionOptions((demo.data / COHORT / "slides",), demo.features, BACKBONE)
-        return extract(asked, watcher.started, watcher.slide).rows
+        options = ExtractionOptions((demo.data / COHORT / "slides",), demo.features, BACKBONE)
+        return extract(options, watcher.started, watcher.slide).rows
 
 
 def learned(demo: Demo, finished: list[Finished]) -> Learned:

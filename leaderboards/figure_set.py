@@ -53,9 +53,9 @@ def write_figures(
     `out` cannot be written.
     """
     every = dict(figures(found, clinical, options))
-    drawn = {key: figure for key, figure in every.items() if not isinstance(figure, str)}
-    names = file_names(drawn)
-    paths = [style.save(figure, out / f"{names[key]}.{kind}") for key, figure in drawn.items() for kind in formats]
+    made = {key: figure for key, figure in every.items() if not isinstance(figure, str)}
+    names = file_names(made)
+    paths = [style.save(figure, out / f"{names[key]}.{kind}") for key, figure in made.items() for kind in formats]
     return WrittenFigures(tuple(paths), tuple(f"{key}: {why}" for key, why in every.items() if isinstance(why, str)))
 
 
@@ -103,8 +103,8 @@ def _of_ranking(
         yield "calibration", lacking
         return
     for months in MONTHS:
-        drawn = calibration(tables, months, title)
-        yield f"calibration {months}", drawn or f"no line has the curve at {months} months"
+        figure = calibration(tables, months, title)
+        yield f"calibration {months}", figure or f"no line has the curve at {months} months"
 
 
 def _risk_groups(table: pd.DataFrame | None, title: str) -> Figure | str:

@@ -16,7 +16,7 @@ def import_checkpoint(
     model: o.Model,
     out: o.Out = Path("results"),
     settings: o.Settings = None,
-    features: Annotated[
+    features_path: Annotated[
         Path | None,
         typer.Option("--features", help="Folder of features; every slide in it is scored with the checkpoint."),
     ] = None,
@@ -29,7 +29,7 @@ def import_checkpoint(
         from ..external import checkpoint
 
         imported = checkpoint.import_reference(file, model, parse_settings(settings), out)
-        scored = checkpoint.score_slides(imported, features, backbone, out) if features else None
+        scored = checkpoint.score_slides(imported, features_path, backbone, out) if features_path else None
         summary = imported.summary() | ({"predictions": str(scored)} if scored else {})
         if as_json:
             print_json(summary)

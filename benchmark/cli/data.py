@@ -21,14 +21,14 @@ Manifest = Annotated[
 @data_app.command("check")
 def check(
     cohort: o.CohortName,
-    labels: o.LabelsFile = None,
-    splits: o.SplitsFolder = None,
-    features: o.FeaturesFolder = None,
+    labels_path: o.LabelsFile = None,
+    splits_path: o.SplitsFolder = None,
+    features_path: o.FeaturesFolder = None,
     backbone: o.Backbone = None,
     magnification: o.Magnification = None,
     patch_px: o.PatchPx = None,
     coords: o.Coords = None,
-    manifest: Manifest = None,
+    manifest_path: Manifest = None,
     data: o.Data = Path("data"),
     endpoint: o.Endpoint = "os",
     columns: o.Columns = None,
@@ -40,7 +40,10 @@ def check(
         from .data_commands import check_data, fold_rows
 
         user_facts = {"magnification": magnification, "patch_px": patch_px, "coords": coords}
-        report = check_data(cohort, labels, splits, features, backbone, manifest, data, endpoint, columns, user_facts)
+        report = check_data(
+            cohort, labels_path, splits_path, features_path, backbone, manifest_path, data, endpoint, columns,
+            user_facts,
+        )  # fmt: skip
         if as_json:
             print_json(report.as_json())
         else:
@@ -63,7 +66,7 @@ def folds_(
     folds: o.Folds = 5,
     repeats: o.Repeats = 1,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the division.", min=0)] = 0,
-    labels: o.LabelsFile = None,
+    labels_path: o.LabelsFile = None,
     data: o.Data = Path("data"),
     endpoint: o.Endpoint = "os",
     columns: o.Columns = None,
@@ -74,7 +77,7 @@ def folds_(
         from .. import console
         from .data_commands import make_folds
 
-        made, path = make_folds(cohort, out, kind, folds, repeats, seed, labels, data, endpoint, columns)
+        made, path = make_folds(cohort, out, kind, folds, repeats, seed, labels_path, data, endpoint, columns)
         if as_json:
             found = [{"code": f.code, "severity": f.severity, "message": f.message} for f in made.findings]
             print_json({"name": made.name, "folds": len(made.splits), "fingerprint": made.fingerprint,

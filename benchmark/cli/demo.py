@@ -32,24 +32,24 @@ def demo(
         from ..run import run
         from .experiments import publish_results, show_folds, show_places
 
-        asked = Demo(out, patients, seed, area)
-        console.say(f"1 of 4  rendering slides into {asked.data}")
+        plan = Demo(out, patients, seed, area)
+        console.say(f"1 of 4  rendering slides into {plan.data}")
         with console.counting("rendering") as count:
-            draw(asked, count)
-        console.say(f"2 of 4  extracting features into {asked.features}")
-        rows = embed(asked, console.extracting)
+            draw(plan, count)
+        console.say(f"2 of 4  extracting features into {plan.features}")
+        rows = embed(plan, console.extracting)
         terminal, finished = console.Terminal(), []
         for step, model in enumerate(MODELS, 3):
             console.say(f"{step} of 4  training {model}")
-            finished.append(run(asked.request(model), terminal, tracking))
-        published = publish_results(asked.results)
-        found = learned(asked, finished)
+            finished.append(run(plan.request(model), terminal, tracking))
+        published = publish_results(plan.results)
+        found = learned(plan, finished)
         if as_json:
             print_json({"out": str(out), **vars(found)})
         else:
             for one in finished:
-                show_folds(one, asked.results)
-            show_places(published, asked.results, tracking)
+                show_folds(one, plan.results)
+            show_places(published, plan.results, tracking)
             _close(found)
         failed = [row for row in rows if row["status"] == "failed"]
         if failed or not (published and all(one.complete for one in finished)):

@@ -19,7 +19,7 @@ def inspect(
     folder: Folder,
     backbone: o.Backbone = None,
     cohort: Annotated[str | None, typer.Option("--cohort", help="Say how much of this cohort is there.")] = None,
-    labels: o.LabelsFile = None,
+    labels_path: o.LabelsFile = None,
     magnification: o.Magnification = None,
     patch_px: o.PatchPx = None,
     coords: o.Coords = None,
@@ -34,20 +34,20 @@ def inspect(
         from .. import console
         from . import inspect_features as features
 
-        if (cohort is None) != (labels is None):
+        if (cohort is None) != (labels_path is None):
             raise UsageError("--cohort and --labels belong together: the labels say whose slides to look for")
-        cohort_labels = None
-        if cohort is not None and labels is not None:
+        labels = None
+        if cohort is not None and labels_path is not None:
             from ...datasets import cohorts
             from ...datasets.labels.read import read_labels
 
-            cohort_labels = read_labels(labels, cohorts.get(cohort))
+            labels = read_labels(labels_path, cohorts.get(cohort))
         user_facts = {"magnification": magnification, "patch_px": patch_px, "coords": coords}
         given = None if mpp is None else features.read_mpp(mpp)
         reports = []
         for reader in features.readers(folder, backbone, **user_facts):
             with console.counting(f"Inspecting {reader.backbone}") as count:
-                reports.append(features.inspect(reader, cohort_labels, given, count))
+                reports.append(features.inspect(reader, labels, given, count))
         if as_json:
             print_json({"folder": str(folder), "sets": reports})
         else:

@@ -132,8 +132,8 @@ def submit(
 @leaderboard_app.command("verify")
 def verify(
     entries: Annotated[list[Path], typer.Argument(help="Folders of entries, or folders that hold some.")],
-    labels: o.LabelsFile = None,
-    splits: o.SplitsFolder = None,
+    labels_path: o.LabelsFile = None,
+    splits_path: o.SplitsFolder = None,
     cohort: Annotated[str | None, typer.Option("--cohort", help="The cohort of --labels.")] = None,
     as_json: o.AsJson = False,
 ) -> None:
@@ -150,17 +150,17 @@ def verify(
         from ..verify.entry import verify as check
         from .predictions import cohort_named
 
-        if (labels is None) != (cohort is None) or (splits is not None and labels is None):
+        if (labels_path is None) != (cohort is None) or (splits_path is not None and labels_path is None):
             raise UsageError("--labels goes with --cohort, and --splits with both")
-        truth = folds = None
-        if labels is not None and cohort is not None:
-            name, known = cohort_named(cohort)
-            truth = read_labels(labels, known or name)
-            folds = read_splits(splits, truth) if splits else None
+        labels = folds = None
+        if labels_path is not None and cohort is not None:
+            name, registered = cohort_named(cohort)
+            labels = read_labels(labels_path, registered or name)
+            folds = read_splits(splits_path, labels) if splits_path else None
         folders = sorted({path.parent for entry in entries for path in entry.rglob(HEAD)})
         if not folders:
             raise Failure(f"{entries[0]}: there is no entry; give a folder that holds {HEAD}", 1)
-        found = {str(folder): check(folder, truth, folds) for folder in folders}
+        found = {str(folder): check(folder, labels, folds) for folder in folders}
         if as_json:
             print_json({
                 name: {"faults": r.faults, "checked": r.checked, "unchecked": r.unchecked} for name, r in found.items()

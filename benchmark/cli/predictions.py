@@ -18,8 +18,8 @@ def import_predictions(
     file: Annotated[Path, typer.Argument(help="A csv or csv.gz table: patient, fold, risk, and optionally more.")],
     model: Annotated[str, typer.Option("--model", help="Its name on the board; picks rows where the file has models.")],
     cohort: o.CohortName,
-    labels: o.LabelsFile = None,
-    splits: o.SplitsFolder = None,
+    labels_path: o.LabelsFile = None,
+    splits_path: o.SplitsFolder = None,
     missing: Annotated[
         str, typer.Option("--missing", help="error, or drop test patients without a prediction (they are listed).")
     ] = "error",
@@ -42,17 +42,17 @@ def import_predictions(
         from ..external.predictions import check, folds_of, import_checked, labels_of
 
         check_choice("missing", missing, ("error", "drop"))
-        name, entry_of_registry = cohort_named(cohort)
+        name, cohort_of_registry = cohort_named(cohort)
         table = read_foreign(file, model, cohort)
-        truth = read_labels(labels, entry_of_registry or name) if labels else labels_of(table, name)
-        folds = read_splits(splits, truth) if splits else folds_of(table)
-        checked = check(table, truth, folds, missing)
+        labels = read_labels(labels_path, cohort_of_registry or name) if labels_path else labels_of(table, name)
+        folds = read_splits(splits_path, labels) if splits_path else folds_of(table)
+        checked = check(table, labels, folds, missing)
         if checked.dropped:
             console.warn(f"{len(checked.dropped)} test patients have no prediction: {some(checked.dropped, 20)}")
         words = ["bench", "import-predictions", file.name, "--model", model, "--cohort", name]
         words += [
             word
-            for option, given in (("--labels", labels), ("--splits", splits))
+            for option, given in (("--labels", labels_path), ("--splits", splits_path))
             if given
             for word in (option, str(given))
         ]

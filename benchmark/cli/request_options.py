@@ -43,9 +43,9 @@ def with_request_options(command: Command) -> Command:
     own = [p for p in signature(command, eval_str=True).parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
     named = {parameter.name for parameter in own}
     shared = [
-        Parameter(_parameter(field.name), Parameter.KEYWORD_ONLY, default=field.default, annotation=option)
+        Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=option)
         for field in fields(Request)
-        if (option := OPTIONS.get(field.name)) and _parameter(field.name) not in named
+        if (option := OPTIONS.get(field.name)) and field.name not in named
     ]
     needed = [parameter for parameter in own if parameter.default is Parameter.empty]
     rest = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in own if p.default is not Parameter.empty]
@@ -62,13 +62,8 @@ def request_from(
 
     Errors: `UsageError` for a setting that is no `KEY=VALUE`.
     """
-    values = {field: shared[_parameter(field)] for field in OPTIONS if _parameter(field) in shared}
+    values = {field: shared[field] for field in OPTIONS if field in shared}
     return Request(model, cohort, settings=parse_settings(settings, **short), **values)
-
-
-def _parameter(field: str) -> str:
-    """What a command calls a field of `Request`: `labels_path` is `labels`."""
-    return field.removesuffix("_path")
 
 
 def parse_settings(pairs: Sequence[str] | None, **short: object) -> dict[str, str]:

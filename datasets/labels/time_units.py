@@ -24,7 +24,7 @@ def basis_of(months: Sequence[str], days: Sequence[str] | None = None) -> str:
 
     `months` as the table writes them, because the decimals tell; `days` from a column beside them where there is
     one. A basis is named when 98 % of the values are whole days divided by it, rounded as the table rounds, and
-    when a month of 30 days and one of 30.4 can be told apart.
+    when a month of 30 days and one of 30.4 can be distinguished.
     """
     pairs = [(t, d) for t, d in zip(months, days or [None] * len(months), strict=True) if _number(t) is not None]
     places = max((len(t.partition(".")[2].rstrip("0")) for t, _ in pairs), default=0)

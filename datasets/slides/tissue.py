@@ -2,8 +2,8 @@
 
 At 8 um per pixel (about 1.25x), a pixel is tissue if its saturation in HSV is above Otsu's threshold over this slide,
 held between 0.05 and 0.12: without the lower bound a blank slide would be halved into noise, without the upper one a
-strongly stained part would hide a pale one. Ink is told from stain by how it absorbs, as optical density of red, green
-and blue; haematoxylin and eosin both absorb green most. Excluded are
+strongly stained part would hide a pale one. How they absorb, as optical density of red, green and blue,
+tells ink from stain; haematoxylin and eosin both absorb green most. Excluded are
 
     green, blue ink     red is absorbed 1.15 times as much as green, or more
     red ink             blue is absorbed 0.7 times as much as green, or more, and red less than 0.12 times (blood: 0.17)

@@ -119,7 +119,7 @@ def read_entry(folder: Path, changed: list[str] | None = None) -> Entry:
     """An entry, with the checksum of every file and every row checked.
 
     Raises RowError, naming the file and the line, for the first thing that is not as it should be; with `changed`,
-    files that were changed are listed there and read all the same, so that it can be said what was changed in them.
+    files that were changed are listed there and read all the same, so that the report can say what was changed in them.
     """
     name = folder.resolve().name
     head = read_head(folder, name)

@@ -116,9 +116,9 @@ def evidence_of(rows: Sequence[ResultRow], predictions: Mapping[str, pd.DataFram
             }
         )
         for line in ranking.lines:
-            drawn = risk_group_curves(predictions[line.experiments[0]])
-            if drawn is not None:
-                curves[line.experiments[0]] = asdict(drawn)
+            curve = risk_group_curves(predictions[line.experiments[0]])
+            if curve is not None:
+                curves[line.experiments[0]] = asdict(curve)
     return {"resamples": most, "rankings": rankings, "curves": curves}
 
 

@@ -155,18 +155,18 @@ class Resampling:
         found: list[dict[str, IntervalEstimate]] = []
         for place in range(len(self.ranking.lines)):
             mine = {reading: self._draws.get((place, reading)) for reading in READINGS}
-            here = {reading: percentile(*drawn) for reading, drawn in mine.items() if drawn is not None}
+            here = {reading: percentile(*resampled) for reading, resampled in mine.items() if resampled is not None}
             found.append({**self._elsewhere.get(place, {}), **here})
         return tuple(found)
 
     def known(self, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """Those of these pairs whose difference is known; it is not where two lines were published without patients, in
         different entries."""
-        drawn, published, lines = self._drawn.keys(), self.published, self.ranking.lines
+        resampled, published, lines = self._resampled.keys(), self.published, self.ranking.lines
         return [
             (first, second)
             for first, second in pairs
-            if (first in drawn and second in drawn)
+            if (first in resampled and second in resampled)
             or published.difference(lines[first].experiments, lines[second].experiments) is not None
         ]
 
@@ -208,18 +208,21 @@ class Resampling:
         return self.published.difference(lines[first].experiments, lines[second].experiments)
 
     @property
-    def _drawn(self) -> dict[int, tuple[float, NDArray[np.float64]]]:
+    def _resampled(self) -> dict[int, tuple[float, NDArray[np.float64]]]:
         return {place: found for (place, reading), found in self._draws.items() if reading == "selected"}
 
     def _bootstrap_p(self, pairs: Sequence[tuple[int, int]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """For pairs that are known, the p-value that counts resamples and the one to adjust."""
         counted, chances = np.ones(len(pairs)), np.ones(len(pairs))
-        drawn = self._drawn
-        here = np.array([set(pair) <= drawn.keys() for pair in pairs], dtype=bool)
+        resampled = self._resampled
+        here = np.array([set(pair) <= resampled.keys() for pair in pairs], dtype=bool)
         if here.any():
-            row = {place: index for index, place in enumerate(drawn)}
+            row = {place: index for index, place in enumerate(resampled)}
             rows = np.array([(row[i], row[j]) for (i, j), known in zip(pairs, here, strict=True) if known])
-            values, draws = np.array([found[0] for found in drawn.values()]), np.stack([d for _, d in drawn.values()])
+            values, draws = (
+                np.array([found[0] for found in resampled.values()]),
+                np.stack([d for _, d in resampled.values()]),
+            )
             counted[here], chances[here] = bootstrap_p(values, draws, rows, self.resamples)
         for index, (first, second) in enumerate(pairs):
             found = None if here[index] else self.difference(first, second)

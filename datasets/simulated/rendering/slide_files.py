@@ -54,8 +54,8 @@ def draw_slides(
     # Ctrl-C is for this process, which ends the others.
     with ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
         try:
-            for drawn in as_completed([pool.submit(_write, folder, slide, shape, seed) for slide in left]):
-                drawn.result()
+            for written in as_completed([pool.submit(_write, folder, slide, shape, seed) for slide in left]):
+                written.result()
                 count()
         except BrokenProcessPool as error:
             raise DataError(
