@@ -1,7 +1,7 @@
 """Write the tables of docs/row.md and docs/protocol.md from the row of a Result and from the registry of metrics.
 
-    python docs/write_reference.py            write
-    python docs/write_reference.py --check    exit with status 1 if a page does not follow
+python docs/write_reference.py            write
+python docs/write_reference.py --check    exit with status 1 if a page does not follow
 """
 
 import argparse
