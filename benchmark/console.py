@@ -54,14 +54,14 @@ def fail(text: str) -> None:
 
 
 def findings(found: Iterable) -> None:
-    """What was noticed in the data, one line each with a few examples."""
+    """What was noticed in the data, one line each: severity, code, message and a few examples."""
     for item in found:
         examples = (
             f" [dim]({escape(', '.join(item.examples[:5]))}{', …' if item.count > 5 else ''})[/]"
             if item.examples
             else ""
         )
-        ERR.print(f"{_MARKS[item.severity]} {escape(item.message)}{examples}")
+        ERR.print(f"{_MARKS[item.severity]} {item.code}: {escape(item.message)}{examples}")
 
 
 def number(value: object, digits: int = 3) -> str:
