@@ -66,4 +66,4 @@ def _close(found: "Learned") -> None:
         console.say(f"  {name:<12} {console.number(score)}   {note}")
     low, high = 0.5 - found.chance, 0.5 + found.chance
     console.say(f"  {'no skill':<12} 0.500   95 % of such means fall between {low:.3f} and {high:.3f}")
-    console.say("So few patients separate models with skill from those without, but hardly good models from each other.")
+    console.say("So few patients show that a model has skill, but hardly which of two good models is better.")
