@@ -44,7 +44,10 @@ class Results(pd.DataFrame):
     @property
     def predictions(self) -> pd.DataFrame:
         """Out-of-fold predictions, read from the experiments' folders."""
-        tables = [read_predictions(self.folders[name]).assign(experiment=name) for name in self["experiment"].unique()]
+        tables = [
+            read_predictions(self.folders[name] / "predictions.csv").assign(experiment=name)
+            for name in self["experiment"].unique()
+        ]
         return pd.concat(tables, ignore_index=True)
 
 
