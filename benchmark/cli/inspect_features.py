@@ -212,8 +212,8 @@ def show(report: dict) -> None:
         {
             "scales": f"{p['fine']}x in {p['coarse']}x",
             "slides": p["slides"],
-            "finer patches in no coarser one": f"{p['orphans']} of {p['finer']}",
-            "coarser patches without finer ones": f"{p['childless']} of {p['coarser']}",
+            "finer patches in no coarser one": f"{p['unmatched']} of {p['finer']}",
+            "coarser patches without finer ones": f"{p['without_tiles']} of {p['coarser']}",
         }
         for p in report["nesting"]["pairs"]
     ]

@@ -270,11 +270,11 @@ def _write(options: ExtractionOptions, reading: ReadOptions, encoder: Encoder, s
 
 
 def _plan_of(head: Head) -> SlidePlan:
-    """What was known of a slide when it was extracted."""
-    said = dict(head.extraction)
+    """The plan of a slide when it was extracted."""
+    content = dict(head.extraction)
     for key in ("side", "full", "tissue", "tiles"):
-        said[key] = {int(m): n for m, n in said[key].items()}  # type: ignore[attr-defined]
-    return SlidePlan(**said)  # type: ignore[arg-type]
+        content[key] = {int(m): n for m, n in content[key].items()}  # type: ignore[attr-defined]
+    return SlidePlan(**content)  # type: ignore[arg-type]
 
 
 def _same_mpp(extraction: Mapping[str, Any], task: Task) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ...errors import DataError
 from .listing import Listing, folders, listing, locks
-from .slide_files import FeatureSet, Part
+from .slide_files import FeatureSet, ScaleFiles
 
 LAYOUT = "clam"
 _KINDS = ("h5_files", "pt_files")
@@ -55,15 +55,15 @@ def _named(path: Path) -> int | None:
 
 
 def _set(path: Path, called: str, homes: dict[int, Path], coords: Path | None) -> FeatureSet:
-    parts: dict[int, dict[str, Part]] = {}
+    files: dict[int, dict[str, ScaleFiles]] = {}
     locked: list[str] = []
     for m, home in homes.items():
         h5, pt = (listing(home / kind, "." + kind[:2]) if (home / kind).is_dir() else Listing() for kind in _KINDS)
         locked += [*h5.locked, *pt.locked]
         places = [coords / "patches", coords] if coords else [home / "patches", home.parent / "patches"]
         kept = next((listing(place, ".h5").files for place in places if place.is_dir()), {})
-        parts[m] = {slide: Part(file, kept.get(slide)) for slide, file in pt.files.items()}
-        parts[m] |= {slide: Part(file, attributes=kept.get(slide)) for slide, file in h5.files.items()}
-        parts[m] = dict(sorted(parts[m].items()))
+        files[m] = {slide: ScaleFiles(file, kept.get(slide)) for slide, file in pt.files.items()}
+        files[m] |= {slide: ScaleFiles(file, attributes=kept.get(slide)) for slide, file in h5.files.items()}
+        files[m] = dict(sorted(files[m].items()))
     stem = _SCALE.sub("", called) or path.parent.name
-    return FeatureSet(LAYOUT, stem, path, parts, tuple(locks(locked)))
+    return FeatureSet(LAYOUT, stem, path, files, tuple(locks(locked)))

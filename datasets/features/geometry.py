@@ -56,9 +56,9 @@ class Facts:
     located: bool = False
 
 
-def geometry_from(said: Mapping[str, object]) -> Geometry:
+def geometry_from(attributes: Mapping[str, object]) -> Geometry:
     """A Geometry from stored values; anything that is no positive finite number is unknown."""
-    found = {field.name: number(said.get(field.name)) for field in fields(Geometry)}
+    found = {field.name: number(attributes.get(field.name)) for field in fields(Geometry)}
     return Geometry(**{name: value for name, value in found.items() if value is not None})
 
 

@@ -67,12 +67,12 @@ def look(path: Path) -> H5Head:
 
 def _look(path: Path) -> H5Head:
     with _asked(path, {"op": "look", "path": str(path)}):
-        said = _WORKER.line()
+        header = _WORKER.line()
     found = {
         name: Dataset(_flat(tuple(d["shape"])), d["dtype"], {k: _meant(v) for k, v in d["attrs"].items()})
-        for name, d in said["datasets"].items()
+        for name, d in header["datasets"].items()
     }
-    return H5Head(found, {k: _meant(v) for k, v in said["attrs"].items()}, tuple(said["others"]))
+    return H5Head(found, {k: _meant(v) for k, v in header["attrs"].items()}, tuple(header["others"]))
 
 
 def rows(

@@ -10,7 +10,7 @@ from ...errors import DataError
 from . import clam, h5_file, trident
 from .geometry import nearest, number
 from .listing import listing, locks
-from .slide_files import FeatureSet, Part
+from .slide_files import FeatureSet, ScaleFiles
 
 _PREFIX = re.compile(r"^(features_|extracted-)")
 
@@ -35,6 +35,6 @@ def find(path: Path, magnification: int | None = None) -> list[FeatureSet]:
             raise DataError(clam.unsaid(path))
         layout = trident.LAYOUT if claimed else clam.LAYOUT
         called = _PREFIX.sub("", str(head.datasets["features"].attrs.get("encoder") or path.name))
-        parts = {m: {slide: Part(at) for slide, at in found.files.items()}}
-        return [FeatureSet(layout, called, path, parts, tuple(locks(found.locked)))]
+        files = {m: {slide: ScaleFiles(at) for slide, at in found.files.items()}}
+        return [FeatureSet(layout, called, path, files, tuple(locks(found.locked)))]
     return []

@@ -18,7 +18,7 @@ from .reader import Reader
 from .tissue_overlap import overlap
 
 STRAY, TORN = 0.1, 0.5
-"""Shares of orphans from which a slide is reported, and from which its scales cannot be of one tissue."""
+"""Shares of unmatched patches from which a slide is reported, and from which its scales cannot be of one tissue."""
 
 SIZE = 0.05  # by how much a level-0 size may be off: sizes are whole pixels
 SCANNER = 0.15  # by how much mpp differs between scanners of one objective power (0.2325 to 0.2738 at 40x)
@@ -27,25 +27,27 @@ FEW = 8  # coarser patches from which counts are compared: below, the border of 
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two neighbouring magnifications over all slides that have both with coordinates: how many patches are finer and
-    coarser, finer ones in no coarser one (orphans), and coarser ones that hold no finer one (childless).
+class ScalePair:
+    """Two neighbouring magnifications, over all slides that have both with coordinates.
+
+    `finer` and `coarser` count their patches, `unmatched` the finer ones that lie in no coarser one, and
+    `without_tiles` the coarser ones that hold no finer one.
     """
 
     coarse: int
     fine: int
     slides: int = 0
     finer: int = 0
-    orphans: int = 0
+    unmatched: int = 0
     coarser: int = 0
-    childless: int = 0
+    without_tiles: int = 0
 
 
 @dataclass(frozen=True)
 class Nesting:
-    """What `check_nesting` found: a Pair for each step, slides without coordinates, and findings."""
+    """What `check_nesting` found: a ScalePair for each step, slides without coordinates, and findings."""
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[ScalePair, ...]
     unchecked: int
     findings: tuple[Finding, ...]
 
@@ -64,8 +66,8 @@ KINDS: tuple[tuple[str, str, str], ...] = (
     ("unreadable_slides", "error", "slides cannot be read"),
     ("scales_of_other_tissue", "error", "slides have more than half of their finer patches in no coarser patch: the "
      "scales are not of the same tissue, or a level-0 size is wrong"),
-    ("nesting_orphans", "warning", "slides have more than 10 % of their finer patches in no coarser patch"),
-    ("childless_patches", "warning", "slides have more than 10 % of their coarser patches without any finer patch"),
+    ("unmatched_tiles", "warning", "slides have more than 10 % of their finer patches in no coarser patch"),
+    ("parents_without_tiles", "warning", "slides have more than 10 % of their coarser patches without any finer patch"),
     ("duplicate_coordinates", "warning", "slides hold the same patch more than once"),
     ("patches_beyond_slide", "error", "slides have patches that lie outside of the slide: the coordinates are not of "
      "level 0, or of another slide"),
@@ -109,7 +111,7 @@ def check_nesting(
             "checked; only their counts were compared"
         )
         findings.append(finding("nesting_unchecked", "info", message, bare))
-    pairs = tuple(Pair(*key, *(int(v) for v in total)) for key, total in sorted(totals.items()))
+    pairs = tuple(ScalePair(*key, *(int(v) for v in total)) for key, total in sorted(totals.items()))
     return Nesting(pairs, len(bare), tuple(findings))
 
 
@@ -148,16 +150,16 @@ def _check(
         px = [g.patch_px, h.patch_px]
         ratio *= px[1] / px[0] if px[0] and px[1] else 1
         if abs(ratio - 1) > SIZE:
-            sizes_said = f"{sides[coarse]:g} and {sides[fine]:g} pixels"
-            seen.add("level0_size_mismatch", f"{name}: {sizes_said}")
-        orphan, childless = overlap(a, sides[coarse], b, sides[fine])
+            sizes_found = f"{sides[coarse]:g} and {sides[fine]:g} pixels"
+            seen.add("level0_size_mismatch", f"{name}: {sizes_found}")
+        unmatched, without_tiles = overlap(a, sides[coarse], b, sides[fine])
         total = totals.setdefault((coarse, fine), np.zeros(5, np.int64))
-        total += (1, len(b), orphan.sum(), len(a), childless.sum())
-        stray, alone = orphan.mean(), childless.mean()
+        total += (1, len(b), unmatched.sum(), len(a), without_tiles.sum())
+        stray, alone = unmatched.mean(), without_tiles.mean()
         if stray > STRAY:
-            seen.add("scales_of_other_tissue" if stray > TORN else "nesting_orphans", f"{name}: {stray:.0%}")
+            seen.add("scales_of_other_tissue" if stray > TORN else "unmatched_tiles", f"{name}: {stray:.0%}")
         if alone > STRAY:
-            seen.add("childless_patches", f"{name}: {alone:.0%}")
+            seen.add("parents_without_tiles", f"{name}: {alone:.0%}")
 
 
 def _check_scale(
@@ -199,7 +201,7 @@ def _mixed(sizes: Mapping[int, Mapping[float, list[str]]]) -> list[Finding]:
             rare = min(by_size, key=lambda size: len(by_size[size]))
             listed = ", ".join(f"{size:g} ({len(names)} slides)" for size, names in sorted(by_size.items()))
             message = (
-                f"slides are of the rarer level-0 sizes of patches said to be {m}x: {listed}. Right if these slides "
+                f"slides are of the rarer level-0 sizes of patches claimed to be {m}x: {listed}. Right if these slides "
                 "were scanned at another power, wrong if they were not; the files do not say the power"
             )
             odd = [s for size, names in by_size.items() if len(names) < max(map(len, by_size.values())) for s in names]

@@ -12,8 +12,8 @@ from .slide_files import FeatureSet, open_set
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the user said because no file does: the magnification, the side of the patches, the base of coordinates."""
+class UserFacts:
+    """What the user gives because no file says it: the magnification, side of patches, base of coordinates."""
 
     magnification: int | None = None
     patch_px: int | None = None
@@ -37,7 +37,7 @@ def open_features(
     base of CLAM's `patches` folders where they lie apart. DataError: no features in any known layout, several
     backbones and none chosen, none of that name, or one of the three missing.
     """
-    readers = _readers(Path(path), backbone, Told(magnification, patch_px, Path(coords) if coords else None))
+    readers = _readers(Path(path), backbone, UserFacts(magnification, patch_px, Path(coords) if coords else None))
     path = Path(path)
     if backbone is None:
         if len(readers) > 1:
@@ -67,14 +67,14 @@ def open_all(
     coords: str | Path | None = None,
 ) -> list[Reader]:
     """The Readers of all features in `path`, one a backbone; see `open_features`."""
-    return _readers(Path(path), None, Told(magnification, patch_px, Path(coords) if coords else None))
+    return _readers(Path(path), None, UserFacts(magnification, patch_px, Path(coords) if coords else None))
 
 
-def _readers(path: Path, backbone: str | None, told: Told) -> list[Reader]:
+def _readers(path: Path, backbone: str | None, given: UserFacts) -> list[Reader]:
     if not path.is_dir():
         raise DataError(f"{path} is not a folder: give the folder that holds the feature files.")
     try:
-        found = _find(path, told)
+        found = _find(path, given)
     except OSError as error:
         raise DataError(f"{error.filename or path} cannot be read ({error.strerror or error}).") from error
     if not found:
@@ -86,42 +86,42 @@ def _readers(path: Path, backbone: str | None, told: Told) -> list[Reader]:
             f"<backbone>/x20/pt_files, 20x_256px_0px_overlap/features_<encoder>, h5_files or "
             f"extracted-<encoder>/feats_h5. Looked at {inside}.{hint}"
         )
-    if told.magnification is not None:
-        _agree(path, found, told.magnification)
+    if given.magnification is not None:
+        _agree(path, found, given.magnification)
     return [store.open_store(one) if isinstance(one, Path) else open_set(one, _word(one, backbone)) for one in found]
 
 
-def _find(path: Path, told: Told) -> list[FeatureSet | Path]:
+def _find(path: Path, given: UserFacts) -> list[FeatureSet | Path]:
     """The sets in a folder, in its `features`, or in the folders below; a Path is one of our stores."""
-    if found := _by_structure(path, told):
+    if found := _by_structure(path, given):
         return found
     if any(p.suffix == ".h5" for p in path.iterdir()):
-        return [*(stamp.find(path, [path], told.magnification) or loose.find(path, told.magnification))]
-    if (path / "features").is_dir() and (found := _find(path / "features", told)):
+        return [*(stamp.find(path, [path], given.magnification) or loose.find(path, given.magnification))]
+    if (path / "features").is_dir() and (found := _find(path / "features", given)):
         return found
     found, rest = [], []
     for below in folders(path):
-        own = _by_structure(below, told)
+        own = _by_structure(below, given)
         found += own
         if not own:
             rest.append(below)
-    tiles = stamp.find(path, stamp.candidates(rest), told.magnification)
+    tiles = stamp.find(path, stamp.candidates(rest), given.magnification)
     found += tiles
     if not tiles:
-        found += [one for below in rest for one in loose.find(below, told.magnification)]
+        found += [one for below in rest for one in loose.find(below, given.magnification)]
     return found
 
 
-def _by_structure(path: Path, told: Told) -> list[FeatureSet | Path]:
+def _by_structure(path: Path, given: UserFacts) -> list[FeatureSet | Path]:
     """The sets that a folder's own names and its first bytes give away, without opening any file of other tools."""
     if store.recognise(path):
         return [path]
     return [
         *(
-            trident.find(path, told.patch_px)
-            or panther.find(path, told.patch_px)
-            or reference.find(path, told.coords)
-            or clam.find(path, told.magnification, told.coords)
+            trident.find(path, given.patch_px)
+            or panther.find(path, given.patch_px)
+            or reference.find(path, given.coords)
+            or clam.find(path, given.magnification, given.coords)
         )
     ]
 
@@ -129,7 +129,7 @@ def _by_structure(path: Path, told: Told) -> list[FeatureSet | Path]:
 def _agree(path: Path, found: list[FeatureSet | Path], magnification: int) -> None:
     """Refuse a magnification that the files themselves contradict."""
     for one in found:
-        scales = sorted(one.parts) if isinstance(one, FeatureSet) else []
+        scales = sorted(one.files) if isinstance(one, FeatureSet) else []
         if scales and magnification not in scales:
             has = ", ".join(f"{m}x" for m in scales)
             raise DataError(f"{path}: these features are {has} by their own account; leave --magnification out.")

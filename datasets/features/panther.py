@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...errors import DataError, some
 from .listing import folders, listing, locks
-from .slide_files import FeatureSet, Part
+from .slide_files import FeatureSet, ScaleFiles
 
 LAYOUT = "panther"
 _SCALE = re.compile(r"^extracted_mag(?P<mag>\d+)x_patch(?P<px>\d+)(?:_fp)?$")
@@ -41,7 +41,7 @@ def _encoders(scale: Path) -> list[Path]:
 
 
 def _set(path: Path, called: str, homes: list[Path], patch_px: int | None) -> FeatureSet:
-    parts: dict[int, dict[str, Part]] = {}
+    files: dict[int, dict[str, ScaleFiles]] = {}
     locked: list[str] = []
     sides: set[int] = set()
     for home in homes:
@@ -49,15 +49,15 @@ def _set(path: Path, called: str, homes: list[Path], patch_px: int | None) -> Fe
         if match is None or patch_px not in (None, int(match["px"])):
             continue
         m = int(match["mag"])
-        if m in parts:
+        if m in files:
             kinds = some(sorted(h.parent.name for h in homes))
             raise DataError(f"{path} holds several kinds of patches at {m}x: {kinds}. Choose one with --patch-px.")
         sides.add(int(match["px"]))
-        parts[m] = {}
+        files[m] = {}
         for kind in reversed(_KINDS):
             if (home / kind).is_dir():
                 found = listing(home / kind, "." + kind.removeprefix("feats_"))
                 locked += found.locked
-                parts[m] |= {slide: Part(file) for slide, file in found.files.items()}
+                files[m] |= {slide: ScaleFiles(file) for slide, file in found.files.items()}
     side = sides.pop() if len(sides) == 1 else None
-    return FeatureSet(LAYOUT, called, path, parts, tuple(locks(locked)), side)
+    return FeatureSet(LAYOUT, called, path, files, tuple(locks(locked)), side)

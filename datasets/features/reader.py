@@ -48,7 +48,7 @@ class Reader(Protocol):
 
     @property
     def synthetic(self) -> bool:
-        """True if the files say that they were drawn, not extracted from slides."""
+        """True if the files say that they were simulated, not extracted from slides."""
         ...
 
     @property

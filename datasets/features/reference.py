@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..findings import finding
 from .listing import folders, listing, locks
-from .slide_files import FeatureSet, Part
+from .slide_files import FeatureSet, ScaleFiles
 
 LAYOUT = "reference"
 PATCH_PX = 256  # after resizing; CLAM's files say the size before
@@ -24,19 +24,19 @@ def find(path: Path, coords: Path | None = None) -> list[FeatureSet]:
         return []
     inside = {m: listing(folder, ".pt") for m, folder in scales.items()}
     base, rivals = (coords, []) if coords else _base(path, {m: found.files for m, found in inside.items()})
-    findings, parts = [], {}
+    findings, files = [], {}
     if rivals:
         message = "several folders hold coordinates of these slides, none is used: choose one with --coords"
         findings.append(finding("coordinates_ambiguous", "warning", message, rivals))
     for m, found in inside.items():
         patches = base / f"x{m}" / "patches" if base else None
         kept = listing(patches, ".h5").files if patches and patches.is_dir() else {}
-        parts[m] = {slide: Part(file, kept.get(slide)) for slide, file in found.files.items()}
+        files[m] = {slide: ScaleFiles(file, kept.get(slide)) for slide, file in found.files.items()}
         if kept and (without := [slide for slide in found.files if slide not in kept]):
             message = f"slides have {m}x features and no coordinates in {base}"
             findings.append(finding("coordinates_missing", "warning", message, without))
     locked = [name for found in inside.values() for name in found.locked]
-    return [FeatureSet(LAYOUT, path.name, path, parts, (*findings, *locks(locked)), PATCH_PX)]
+    return [FeatureSet(LAYOUT, path.name, path, files, (*findings, *locks(locked)), PATCH_PX)]
 
 
 def _scales(folder: Path) -> dict[int, Path]:

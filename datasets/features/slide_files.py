@@ -13,17 +13,17 @@ from ...errors import DataError, some
 from ...files import fingerprint
 from .. import backbones
 from ..findings import Finding, finding
+from ..patient import SYNTHETIC_PREFIX
 from . import h5_file, pt_file
 from .geometry import NOMINAL_MPP, Facts, Geometry, number
 from .half import first_bad_row, to_half
 
 AGAIN = "Extract this slide again."
-DRAWN = "SYNT-"  # how every slide of a synthetic cohort is called
 SAMPLE = 64  # rows of a matrix that go into a fingerprint
 
 
 @dataclass(frozen=True)
-class Part:
+class ScaleFiles:
     """Where one slide at one magnification lies: the features, the .h5 with coordinates if it is another file, and the
     .h5 whose attributes say the geometry if that is yet another.
     """
@@ -35,7 +35,7 @@ class Part:
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """What one encoder wrote in one folder: parts by magnification and slide, before any file is read.
+    """What one encoder wrote in one folder: files by magnification and slide, before any file is read.
 
     `called` is the tool's name of the encoder, `claims` the magnification in the folder's own words where it is
     not whole.
@@ -44,7 +44,7 @@ class FeatureSet:
     layout: str
     called: str
     folder: Path
-    parts: Mapping[int, Mapping[str, Part]]
+    files: Mapping[int, Mapping[str, ScaleFiles]]
     findings: tuple[Finding, ...] = ()
     patch_px: float | None = None
     claims: Mapping[int, float] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class SlideFiles:
     slides: frozenset[str]
     synthetic: bool
     findings: tuple[Finding, ...]
-    parts: Mapping[int, Mapping[str, Part]] = field(repr=False)
+    files: Mapping[int, Mapping[str, ScaleFiles]] = field(repr=False)
     patch_px: float | None = None
     claims: Mapping[int, float] = field(default_factory=dict)
     _facts: dict[str, dict[int, Facts]] = field(default_factory=dict, repr=False, compare=False)
@@ -71,10 +71,10 @@ class SlideFiles:
     def facts(self, slide: str) -> dict[int, Facts]:
         """What the headers say, by magnification; scales without a file are absent."""
         if slide not in self._facts:
-            parts = {m: of[slide] for m, of in self.parts.items() if slide in of}
-            if not parts:
+            files = {m: of[slide] for m, of in self.files.items() if slide in of}
+            if not files:
                 raise DataError(f"{self.folder} has no file of slide {slide} at any of {self.magnifications}.")
-            self._facts[slide] = {m: self._look(part, m) for m, part in parts.items()}
+            self._facts[slide] = {m: self._look(one, m) for m, one in files.items()}
         return self._facts[slide]
 
     def shapes(self, slide: str) -> dict[int, tuple[int, int]]:
@@ -89,12 +89,12 @@ class SlideFiles:
         self, slide: str, magnification: int, out: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Features float16 (n, d), rows as in the file, and level-0 coordinates int32 (n, 2) or None."""
-        part = self._part(slide, magnification)
-        path, where = part.features, f"{part.features}, slide {slide}, {magnification}x"
+        one = self._files_of(slide, magnification)
+        path, where = one.features, f"{one.features}, slide {slide}, {magnification}x"
         if path.suffix == ".pt":
             half = pt_file.fill(path, where, out, self.dim, verify=path not in self._verified)
             self._verified.add(path)
-            return half, self._coords(part, None, len(half))
+            return half, self._coords(one, None, len(half))
         head, name = _features(path)
         matrix = head.datasets[name]
         n = matrix.shape[0]
@@ -105,13 +105,13 @@ class SlideFiles:
             raise DataError(f"{path} changed while it was read. {AGAIN}")
         if n:
             h5_file.rows(path, name, matrix, lambda at, piece: _into(half, at, piece, where))
-        return half, self._coords(part, head, n)
+        return half, self._coords(one, head, n)
 
     def coords(self, slide: str, magnification: int) -> np.ndarray | None:
         """Coordinates alone, int32 (n, 2), or None where none were kept."""
-        part = self._part(slide, magnification)
-        head = None if part.features.suffix == ".pt" else _features(part.features)[0]
-        return self._coords(part, head, self.facts(slide)[magnification].patches)
+        one = self._files_of(slide, magnification)
+        head = None if one.features.suffix == ".pt" else _features(one.features)[0]
+        return self._coords(one, head, self.facts(slide)[magnification].patches)
 
     def fingerprint(self, slides: Iterable[str]) -> str:
         """A hash of shapes, all coordinates and, in .pt files, the stored checksums of all numbers.
@@ -120,29 +120,29 @@ class SlideFiles:
         That tells another encoder, patching or extraction apart, not a change of a few rows.
         """
         return fingerprint(
-            [slide, m, self._content(slide, m)] for slide in set(slides) for m in self.parts if slide in self.parts[m]
+            [slide, m, self._content(slide, m)] for slide in set(slides) for m in self.files if slide in self.files[m]
         )
 
     def sources(self, slide: str) -> list[Path]:
         """The files of a slide."""
-        parts = [of[slide] for of in self.parts.values() if slide in of]
-        return sorted({p for part in parts for p in (part.features, part.coords) if p is not None})
+        files = [of[slide] for of in self.files.values() if slide in of]
+        return sorted({p for one in files for p in (one.features, one.coords) if p is not None})
 
     def _content(self, slide: str, magnification: int) -> object:
-        part = self._part(slide, magnification)
+        one = self._files_of(slide, magnification)
         corners = self.coords(slide, magnification)
         where = None if corners is None else hashlib.sha256(corners.astype("<i4").tobytes()).hexdigest()
-        if part.features.suffix == ".pt":
-            return [pt_file.checksums(part.features), where]
-        head, name = _features(part.features)
+        if one.features.suffix == ".pt":
+            return [pt_file.checksums(one.features), where]
+        head, name = _features(one.features)
         matrix, digest = head.datasets[name], hashlib.sha256()
         if matrix.shape[0]:
             step = -(-matrix.shape[0] // SAMPLE)
-            h5_file.rows(part.features, name, matrix, lambda at, piece: digest.update(piece.tobytes()), step=step)
+            h5_file.rows(one.features, name, matrix, lambda at, piece: digest.update(piece.tobytes()), step=step)
         return [list(matrix.shape), matrix.dtype, digest.hexdigest(), where]
 
-    def _part(self, slide: str, magnification: int) -> Part:
-        of = self.parts.get(magnification, {})
+    def _files_of(self, slide: str, magnification: int) -> ScaleFiles:
+        of = self.files.get(magnification, {})
         if slide not in of:
             if not of:
                 raise DataError(
@@ -155,35 +155,35 @@ class SlideFiles:
             )
         return of[slide]
 
-    def _look(self, part: Part, magnification: int) -> Facts:
+    def _look(self, one: ScaleFiles, magnification: int) -> Facts:
         claimed = self.claims.get(magnification, float(magnification))
-        told = Geometry(patch_px=self.patch_px, claimed=claimed)
-        nbytes = _size(part.features) + (_size(part.coords) if part.coords else 0)
-        if part.features.suffix == ".pt":
-            tensor = pt_file.load(part.features)
+        by_folder = Geometry(patch_px=self.patch_px, claimed=claimed)
+        nbytes = _size(one.features) + (_size(one.coords) if one.coords else 0)
+        if one.features.suffix == ".pt":
+            tensor = pt_file.load(one.features)
             n, dim, dtype = *tensor.shape, str(tensor.dtype).removeprefix("torch.")
             head = None
         else:
-            head, name = _features(part.features)
+            head, name = _features(one.features)
             matrix = head.datasets[name]
             n, dim = (matrix.shape[0], matrix.shape[1]) if len(matrix.shape) == 2 else (0, 0)
             dtype = str(np.dtype(matrix.dtype))
-        head = h5_file.look(part.coords) if part.coords else head
+        head = h5_file.look(one.coords) if one.coords else head
         if head is not None and "coords" in head.datasets and (kept := _rows_of(head.datasets["coords"])) != n:
-            path = part.coords or part.features
-            raise DataError(f"{path} has {kept} coordinates for {n} patches in {part.features}. {AGAIN}")
+            path = one.coords or one.features
+            raise DataError(f"{path} has {kept} coordinates for {n} patches in {one.features}. {AGAIN}")
         located = head is not None and "coords" in head.datasets
-        head = h5_file.look(part.attributes) if part.attributes else head
-        return Facts(int(n), int(dim), dtype, nbytes, _geometry(head, told), located)
+        head = h5_file.look(one.attributes) if one.attributes else head
+        return Facts(int(n), int(dim), dtype, nbytes, _geometry(head, by_folder), located)
 
-    def _coords(self, part: Part, head: h5_file.H5Head | None, n: int) -> np.ndarray | None:
-        path = part.coords or part.features
-        head = h5_file.look(path) if part.coords else head
+    def _coords(self, one: ScaleFiles, head: h5_file.H5Head | None, n: int) -> np.ndarray | None:
+        path = one.coords or one.features
+        head = h5_file.look(path) if one.coords else head
         if head is None or "coords" not in head.datasets:
             return None
         data = head.datasets["coords"]
         if (kept := _rows_of(data)) != n:
-            raise DataError(f"{path} has {kept} coordinates for {n} patches in {part.features}. {AGAIN}")
+            raise DataError(f"{path} has {kept} coordinates for {n} patches in {one.features}. {AGAIN}")
         corners = np.empty((n, 2), np.int32)
         if n:
             if data.shape != (n, 2) or np.dtype(data.dtype).kind not in "iuf":
@@ -198,11 +198,11 @@ def open_set(found: FeatureSet, named: str | None = None) -> SlideFiles:
 
     DataError if no file can be read, or width and name do not fit.
     """
-    files = [part for of in found.parts.values() for part in of.values()]
+    files = [one for of in found.files.values() for one in of.values()]
     dim, why = None, "there are none"
-    for part in files:
+    for one in files:
         try:
-            dim = _width(part.features)
+            dim = _width(one.features)
         except DataError as error:  # reported where the slide is used; one good file is enough to open the folder
             why = str(error) if why == "there are none" else why
         if dim:
@@ -214,17 +214,17 @@ def open_set(found: FeatureSet, named: str | None = None) -> SlideFiles:
     if backbone.lower() != found.called.lower() and not named:
         message = f"features called {found.called!r} are {dim} wide: they are those of {backbone}"
         findings.append(finding("backbone_renamed", "info", message, [found.folder]))
-    slides = frozenset(slide for of in found.parts.values() for slide in of)
+    slides = frozenset(slide for of in found.files.values() for slide in of)
     return SlideFiles(
         folder=str(found.folder),
         layout=found.layout,
         backbone=backbone,
         dim=dim,
-        magnifications=tuple(sorted(m for m, of in found.parts.items() if of)),
+        magnifications=tuple(sorted(m for m, of in found.files.items() if of)),
         slides=slides,
-        synthetic=bool(slides) and all(slide.startswith(DRAWN) for slide in slides),
+        synthetic=bool(slides) and all(slide.startswith(SYNTHETIC_PREFIX) for slide in slides),
         findings=tuple(findings),
-        parts=found.parts,
+        files=found.files,
         patch_px=found.patch_px,
         claims=found.claims,
     )
@@ -255,36 +255,36 @@ def _features(path: Path) -> tuple[h5_file.H5Head, str]:
     return head, name
 
 
-def _geometry(head: h5_file.H5Head | None, told: Geometry) -> Geometry:
-    """What the attributes say, in the words of TRIDENT, CLAM or STAMP, added to what the folder told."""
+def _geometry(head: h5_file.H5Head | None, by_folder: Geometry) -> Geometry:
+    """What the attributes say, in the words of TRIDENT, CLAM or STAMP, added to what the folder says."""
     if head is None:
-        return told
+        return by_folder
     on = dict(head.datasets["coords"].attrs) if "coords" in head.datasets else {}
-    said = {key: number(value) or None for key, value in {**head.attrs, **on}.items()}
-    patch = said.get("patch_size")
+    attrs = {key: number(value) or None for key, value in {**head.attrs, **on}.items()}
+    patch = attrs.get("patch_size")
     found: dict[str, float | None] = {
-        "level0_magnification": said.get("level0_magnification"),
-        "width": said.get("level0_width"),
-        "height": said.get("level0_height"),
+        "level0_magnification": attrs.get("level0_magnification"),
+        "width": attrs.get("level0_width"),
+        "height": attrs.get("level0_height"),
         "overlap_px": number(on.get("overlap")),
-        "mpp": said.get("level0_mpp") or said.get("mpp"),
-        "claimed": said.get("target_magnification"),
-        "level0_px": said.get("patch_size_level0"),
+        "mpp": attrs.get("level0_mpp") or attrs.get("mpp"),
+        "claimed": attrs.get("target_magnification"),
+        "level0_px": attrs.get("patch_size_level0"),
         "patch_px": patch,
     }
     if patch and "patch_level" in on:  # CLAM: the size is in pixels of that level, before any resizing
-        found["level0_px"] = patch * (said.get("downsample") or 1.0)
-        found["patch_px"] = told.patch_px or patch / (said.get("custom_downsample") or 1.0)
+        found["level0_px"] = patch * (attrs.get("downsample") or 1.0)
+        found["patch_px"] = by_folder.patch_px or patch / (attrs.get("custom_downsample") or 1.0)
         dims = on.get("level_dim")
-        if isinstance(dims, list) and len(dims) == 2 and said.get("downsample"):
-            found["width"], found["height"] = (float(d) * said["downsample"] for d in dims)  # type: ignore[operator]
-    if head.attrs.get("unit") == "um" and said.get("tile_size_um"):  # STAMP: microns, kept as pixels of a 40x slide
+        if isinstance(dims, list) and len(dims) == 2 and attrs.get("downsample"):
+            found["width"], found["height"] = (float(d) * attrs["downsample"] for d in dims)  # type: ignore[operator]
+    if head.attrs.get("unit") == "um" and attrs.get("tile_size_um"):  # STAMP: microns, kept as pixels of a 40x slide
         found["mpp"] = NOMINAL_MPP
-        found["level0_px"] = said["tile_size_um"] / NOMINAL_MPP  # type: ignore[operator]
-        found["patch_px"] = said.get("tile_size_px")
+        found["level0_px"] = attrs["tile_size_um"] / NOMINAL_MPP  # type: ignore[operator]
+        found["patch_px"] = attrs.get("tile_size_px")
         if found["patch_px"]:
-            found["claimed"] = 10 * found["patch_px"] / said["tile_size_um"]  # type: ignore[operator]
-    return replace(told, **{name: value for name, value in found.items() if value is not None})
+            found["claimed"] = 10 * found["patch_px"] / attrs["tile_size_um"]  # type: ignore[operator]
+    return replace(by_folder, **{name: value for name, value in found.items() if value is not None})
 
 
 def _into(half: np.ndarray, at: int, piece: np.ndarray, where: str) -> None:

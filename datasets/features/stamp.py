@@ -16,7 +16,7 @@ from ..findings import Finding, finding
 from . import h5_file
 from .geometry import nearest, number
 from .listing import Listing, folders, listing, locks
-from .slide_files import FeatureSet, Part
+from .slide_files import FeatureSet, ScaleFiles
 
 LAYOUT = "stamp"
 LOOKED_AT = 20  # files of a folder, before any is read
@@ -67,30 +67,30 @@ def _heads(home: Path) -> dict[Path, h5_file.H5Head]:
 
 
 def _claimed(home: Path, heads: dict[Path, h5_file.H5Head]) -> float | None:
-    """The magnification that the files tell, if they do. DataError if they differ: a damaged one must not decide."""
-    told: dict[float, list[Path]] = {}
+    """The magnification that the files claim, if any. DataError if they differ: a damaged one must not decide."""
+    by_scale: dict[float, list[Path]] = {}
     for file, head in heads.items():
         um, px = (number(head.attrs.get(k)) for k in ("tile_size_um", "tile_size_px"))
         if um and px:
-            told.setdefault(10 * px / um, []).append(file)
-    if len(told) > 1:
-        common, *others = sorted(told, key=lambda claimed: len(told[claimed]), reverse=True)
-        odd = some(file.name for claimed in others for file in told[claimed])
+            by_scale.setdefault(10 * px / um, []).append(file)
+    if len(by_scale) > 1:
+        common, *others = sorted(by_scale, key=lambda claimed: len(by_scale[claimed]), reverse=True)
+        odd = some(file.name for claimed in others for file in by_scale[claimed])
         raise DataError(
-            f"{home}: the tiles of {odd} are of another size than those of {some(p.name for p in told[common])}. "
+            f"{home}: the tiles of {odd} are of another size than those of {some(p.name for p in by_scale[common])}. "
             f"Extract again what is damaged, or keep it in a folder of its own."
         )
-    return next(iter(told), None)
+    return next(iter(by_scale), None)
 
 
 def _set(path: Path, called: str, scales: dict[float, Path], magnification: int | None) -> FeatureSet:
     findings: list[Finding] = []
-    parts: dict[int, dict[str, Part]] = {}
+    files: dict[int, dict[str, ScaleFiles]] = {}
     claims: dict[int, float] = {}
     locked: list[str] = []
     for claimed, home in sorted(scales.items()):
         m = magnification if magnification and len(scales) == 1 else nearest(claimed)
-        if m in parts:
+        if m in files:
             raise DataError(f"{path}: {claims[m]:g}x and {claimed:g}x both count as {m}x. Give the folder of one.")
         if abs(m / claimed - 1) > 0.01:
             message = f"tiles were cut at {claimed:.2f}x and count as {m}x"
@@ -100,6 +100,6 @@ def _set(path: Path, called: str, scales: dict[float, Path], magnification: int 
             listed = some(f"{slide} ({', '.join(str(p.parent.name) for p in at)})" for slide, at in found.twice.items())
             raise DataError(f"{home} holds several files for one slide: {listed}. Keep one of each.")
         locked += found.locked
-        parts[m] = {slide: Part(file) for slide, file in found.files.items()}
+        files[m] = {slide: ScaleFiles(file) for slide, file in found.files.items()}
         claims[m] = claimed
-    return FeatureSet(LAYOUT, called, path, parts, (*findings, *locks(locked)), None, claims)
+    return FeatureSet(LAYOUT, called, path, files, (*findings, *locks(locked)), None, claims)

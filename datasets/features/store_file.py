@@ -204,15 +204,15 @@ def read_head(path: Path) -> Head:
     return head
 
 
-def _head(said: dict) -> Head:
+def _head(header: dict) -> Head:
     blocks = {
         int(m): {
             name: Block(int(b["offset"]), (int(b["shape"][0]), int(b["shape"][1])), str(b["sha256"]))
             for name, b in named.items()
         }
-        for m, named in said["scales"].items()
+        for m, named in header["scales"].items()
     }
-    dim = int(said["dim"])
+    dim = int(header["dim"])
     for named in blocks.values():
         n = named["features"].shape[0]
         shapes = {"features": (n, dim), "coords": (n, 2)}
@@ -220,15 +220,15 @@ def _head(said: dict) -> Head:
             raise ValueError("impossible shapes")
     if not blocks:
         raise ValueError("no magnification")
-    mpp = None if said["mpp"] is None else float(said["mpp"])
-    patch_px = int(said["patch_px"])
-    told = {int(m): dict(g) for m, g in (said.get("geometry") or {}).items()}
+    mpp = None if header["mpp"] is None else float(header["mpp"])
+    patch_px = int(header["patch_px"])
+    by_scale = {int(m): dict(g) for m, g in (header.get("geometry") or {}).items()}
     default = {"patch_px": patch_px, "mpp": mpp}
-    geometry = {m: geometry_from({**default, "claimed": m, **told.get(m, {})}) for m in blocks}
-    source = None if said.get("source") is None else str(said["source"])
+    geometry = {m: geometry_from({**default, "claimed": m, **by_scale.get(m, {})}) for m in blocks}
+    source = None if header.get("source") is None else str(header["source"])
     return Head(
-        str(said["slide"]), str(said["backbone"]), dim, patch_px, mpp, bool(said["synthetic"]), blocks, geometry,
-        source, dict(said.get("extraction") or {}),
+        str(header["slide"]), str(header["backbone"]), dim, patch_px, mpp, bool(header["synthetic"]), blocks, geometry,
+        source, dict(header.get("extraction") or {}),
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import numpy as np
 def overlap(
     coarse: np.ndarray, coarse_side: float, fine: np.ndarray, fine_side: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Orphans among the finer patches, bool (n_fine,), and childless among the coarser, bool (n_coarse,).
+    """Finer patches in no coarser one, bool (n_fine,), and coarser ones without any finer one, bool (n_coarse,).
 
     A finer patch belongs to the coarser patches that its centre lies in (borders count). Grids need not be
     aligned, and rows need no order. coarse and fine are (n, 2) top-left corners, sides are in the same pixels.
@@ -14,10 +14,10 @@ def overlap(
     centres = fine + fine_side / 2  # (n_fine, 2)
     if not len(coarse) or not len(fine):
         return np.ones(len(fine), bool), np.ones(len(coarse), bool)
-    orphan = ~_hit(centres, coarse, coarse_side)
-    # Childless: no centre of a finer patch in [corner, corner + side]. Seen from the corner, that is the same question.
-    childless = ~_hit(coarse + coarse_side, centres, coarse_side)
-    return orphan, childless
+    unmatched = ~_hit(centres, coarse, coarse_side)
+    # No centre of a finer patch lies in [corner, corner + side]: seen from the corner, the same question.
+    without_tiles = ~_hit(coarse + coarse_side, centres, coarse_side)
+    return unmatched, without_tiles
 
 
 def _hit(points: np.ndarray, corners: np.ndarray, side: float) -> np.ndarray:

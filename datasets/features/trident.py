@@ -12,7 +12,7 @@ from pathlib import Path
 from ...errors import DataError, some
 from ..findings import Finding, finding
 from .listing import folders, listing, locks
-from .slide_files import FeatureSet, Part
+from .slide_files import FeatureSet, ScaleFiles
 
 LAYOUT = "trident"
 _SCALE = re.compile(r"^(?P<mag>\d+(?:\.\d+)?)x_(?P<px>\d+)px_(?P<overlap>\d+)px_overlap$")
@@ -48,7 +48,7 @@ def find(path: Path, patch_px: int | None = None) -> list[FeatureSet]:
 
 
 def slide_vectors(path: Path) -> list[Path]:
-    """Folders of slide-level vectors in a job or a scale: they are told apart, to say that they are no bags."""
+    """Folders of slide-level vectors in a job or a scale: they are recognised, to say that they are no bags."""
     return [p for at in (path, *folders(path)) for p in folders(at) if p.name.startswith("slide_features_")]
 
 
@@ -58,13 +58,13 @@ def _encoders(scale: Path) -> list[Path]:
 
 def _set(path: Path, called: str, homes: list[Path], patch_px: int | None) -> FeatureSet:
     findings: list[Finding] = []
-    told = {home: scale for home in homes if (scale := scale_of(home.parent))}
-    if uneven := [home for home, (m, _, _) in told.items() if m != round(m) or not m]:
+    scales = {home: scale for home in homes if (scale := scale_of(home.parent))}
+    if uneven := [home for home, (m, _, _) in scales.items() if m != round(m) or not m]:
         message = "folders have a magnification that is no whole number; not used"
         findings.append(finding("magnification_not_whole", "warning", message, [h.parent.name for h in uneven]))
-    usable = {h: s for h, s in told.items() if h not in uneven and patch_px in (None, s[1])}
-    if told and not usable:
-        kinds = some(sorted(h.parent.name for h in told))
+    usable = {h: s for h, s in scales.items() if h not in uneven and patch_px in (None, s[1])}
+    if scales and not usable:
+        kinds = some(sorted(h.parent.name for h in scales))
         raise DataError(f"{path} holds no features of {called} with patches of {patch_px} pixels, only {kinds}.")
     magnifications = [m for m, _, _ in usable.values()]
     if len(set(magnifications)) < len(magnifications):
@@ -73,15 +73,15 @@ def _set(path: Path, called: str, homes: list[Path], patch_px: int | None) -> Fe
             f"{path} holds several kinds of patches at one magnification: {kinds}. Choose one by its side with "
             "--patch-px, or give the folder of one of them."
         )
-    parts, locked = {}, []
+    files, locked = {}, []
     for home, (m, _, _) in usable.items():
         found = listing(home, ".h5")
         locked += found.locked
-        parts[round(m)] = {slide: Part(file) for slide, file in found.files.items()}
+        files[round(m)] = {slide: ScaleFiles(file) for slide, file in found.files.items()}
         if saved := listing(home, ".pt").files:
             message = f"files in {home.name} are pickled arrays (--saveas pt), which is code; only .h5 files are read"
             findings.append(finding("pickled_arrays", "warning", message, [f.name for f in saved.values()]))
     sides = {px for _, px, _ in usable.values()}
     return FeatureSet(
-        LAYOUT, called, path, parts, (*findings, *locks(locked)), sides.pop() if len(sides) == 1 else None
+        LAYOUT, called, path, files, (*findings, *locks(locked)), sides.pop() if len(sides) == 1 else None
     )

@@ -214,10 +214,10 @@ def _content(api: Api, url: str, body: dict | None) -> bytes:
 def _message(content: bytes) -> str:
     """What an answer that refuses says, if it says anything."""
     try:
-        said = msgspec.json.decode(content, type=dict[str, Any])
+        answer = msgspec.json.decode(content, type=dict[str, Any])
     except ValueError:
         return ""
-    return str(said.get("message") or said.get("error") or "")[:500]
+    return str(answer.get("message") or answer.get("error") or "")[:500]
 
 
 def _kept(path: Path) -> _Page | None:

@@ -15,7 +15,7 @@ from ...errors import DataError
 
 SNAP = 0.02
 STRETCH = 1.1
-"""Tiles may be enlarged by so much, which is then said; beyond it a magnification is refused."""
+"""Tiles may be enlarged by so much, which is then reported; beyond it a magnification is refused."""
 
 POWERS = (40, 20, 10, 5)
 

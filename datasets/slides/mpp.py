@@ -6,7 +6,7 @@
     4. what the user says           --mpp; it also decides between statements that contradict each other
 
 Contradictions are errors. Only the objective power may be wrong beside a vendor's value: scanners write 20x on slides
-of 0.23 um per pixel, which is 40x. That is said, and the measured value is used.
+of 0.23 um per pixel, which is 40x. That is reported, and the measured value is used.
 """
 
 import math
@@ -43,7 +43,7 @@ def resolution(properties: Mapping[str, str], user_mpp: float | None = None, for
     `user_mpp` is what the user says: of this very slide (`for_this_slide`, and then the file must not contradict it),
     or of all slides that do not say it themselves.
 
-    DataError where nothing is said, and where two statements contradict each other.
+    DataError where nothing says it, and where two statements contradict each other.
     """
     remarks: list[str] = []
     measured = _measured(properties, remarks)
@@ -52,22 +52,24 @@ def resolution(properties: Mapping[str, str], user_mpp: float | None = None, for
             return resolution(properties)
     power = _number(properties.get("openslide.objective-power"))
     by_user = False
-    said = ", ".join(f"{source} {mpp:.4g}" for source, mpp in measured.items())
+    statements = ", ".join(f"{source} {mpp:.4g}" for source, mpp in measured.items())
     if user_mpp is not None and measured:
         agreeing = {source: mpp for source, mpp in measured.items() if _ratio(mpp, user_mpp) <= 1 + AGREE}
         if not agreeing and power and TIFF in measured and _ratio(user_mpp, 10 / power) <= POWER:
-            remarks.append(f"contradictory um per pixel ({said}; {power:g}x): --mpp decides")
+            remarks.append(f"contradictory um per pixel ({statements}; {power:g}x): --mpp decides")
             return Resolution(user_mpp, BY_USER, power, tuple(remarks), by_user=True)
         if not agreeing:
             raise DataError(
-                f"--mpp {user_mpp:g} contradicts the file ({said} um per pixel): leave it out for this slide."
+                f"--mpp {user_mpp:g} contradicts the file ({statements} um per pixel): leave it out for this slide."
             )
         if len(agreeing) < len(measured):
-            remarks.append(f"contradictory um per pixel ({said}): --mpp decides")
+            remarks.append(f"contradictory um per pixel ({statements}): --mpp decides")
             by_user = True
         measured = agreeing
     elif len(measured) > 1 and _ratio(*measured.values()) > 1 + AGREE:
-        raise DataError(f"its statements contradict each other ({said} um per pixel): say which is right with --mpp.")
+        raise DataError(
+            f"its statements contradict each other ({statements} um per pixel): say which is right with --mpp."
+        )
     if measured:
         source, mpp = next(iter(measured.items()))
         if power and _ratio(mpp, 10 / power) > POWER:

@@ -88,9 +88,9 @@ class Reader:
         }
         with _alive():
             self.worker.ask({**request, "preview": None if preview is None else str(preview)})
-            said = self.worker.line()
-            plan = _plan(said["plan"])
-            order = np.empty((said["count"], 4), "<i4")
+            answer = self.worker.line()
+            plan = _plan(answer["plan"])
+            order = np.empty((answer["count"], 4), "<i4")
             self.worker.fill(_bytes(order))
         return plan, order, self._batches(options, len(order))
 
@@ -102,8 +102,8 @@ class Reader:
 
     def _batches(self, options: ReadOptions, left: int) -> Iterator[np.ndarray]:
         with _alive():
-            while "tiles" in (said := self.worker.line()):
-                batch = np.empty((said["tiles"], options.crop, options.crop, 3), np.uint8)
+            while "tiles" in (answer := self.worker.line()):
+                batch = np.empty((answer["tiles"], options.crop, options.crop, 3), np.uint8)
                 self.worker.fill(_bytes(batch))
                 left -= len(batch)
                 yield batch
@@ -138,13 +138,13 @@ def _bytes(array: np.ndarray) -> memoryview:
     return array.data.cast("B") if array.size else memoryview(b"")
 
 
-def _plan(said: dict) -> SlidePlan:
+def _plan(content: dict) -> SlidePlan:
     def by_scale(key: str) -> dict[int, int]:
-        return {int(m): n for m, n in said[key].items()}
+        return {int(m): n for m, n in content[key].items()}
 
     return SlidePlan(
-        size=tuple(said["size"]), mpp=said["mpp"], mpp_source=said["mpp_source"],
-        mpp_by_user=said["mpp_by_user"], power=said["power"],
-        remarks=tuple(said["remarks"]), side=by_scale("side"), full=by_scale("full"), tissue=by_scale("tissue"),
+        size=tuple(content["size"]), mpp=content["mpp"], mpp_source=content["mpp_source"],
+        mpp_by_user=content["mpp_by_user"], power=content["power"],
+        remarks=tuple(content["remarks"]), side=by_scale("side"), full=by_scale("full"), tissue=by_scale("tissue"),
         tiles=by_scale("tiles"),
     )  # fmt: skip

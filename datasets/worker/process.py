@@ -30,7 +30,7 @@ class Refused(DataError):
 
 
 class Damaged(DataError):
-    """What a library said of a file that it cannot read; `kind` is the name of its exception."""
+    """What a library reported of a file that it cannot read; `kind` is the name of its exception."""
 
     def __init__(self, message: str, kind: str) -> None:
         super().__init__(message)

@@ -86,7 +86,7 @@ def test_the_store_holds_three_scales_that_nest(extracted):
     assert (reader.backbone, reader.dim, reader.magnifications) == ("efficientnet-lite0", 1280, (5, 10, 20))
     assert reader.counts("a") == TILES and reader.counts("blank") == {20: 0, 10: 0, 5: 0}
     found = check_nesting(reader)
-    assert [(p.coarse, p.fine, p.orphans, p.childless) for p in found.pairs] == [(5, 10, 0, 0), (10, 20, 0, 0)]
+    assert [(p.coarse, p.fine, p.unmatched, p.without_tiles) for p in found.pairs] == [(5, 10, 0, 0), (10, 20, 0, 0)]
     assert not found.findings
     features, coords = reader.read("b c", 20)
     assert np.isfinite(features).all() and features.std() > 0.1

@@ -16,7 +16,7 @@ def report(twin: Path, features: Path):
 def test_a_whole_twin_has_scales_that_nest(twin):
     found = report(twin, twin / "features")
     assert not found.errors
-    assert not {"scales_of_other_tissue", "nesting_orphans", "childless_patches"} & {f.code for f in found.findings}
+    assert not {"scales_of_other_tissue", "unmatched_tiles", "parents_without_tiles"} & {f.code for f in found.findings}
 
 
 def test_slides_without_features_and_scales_that_do_not_cover_the_same_tissue_are_found(twin, tmp_path):

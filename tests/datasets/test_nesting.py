@@ -1,4 +1,4 @@
-"""Scales that truly nest: orphans, sizes, powers and counts that cannot be right are found, right ones left alone."""
+"""Scales that truly nest: unmatched patches and impossible sizes, powers and counts are found, right ones accepted."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def codes(folder: Path, **more: object) -> list[str]:
 def test_tissue_that_nests_has_no_findings_in_any_layout(tmp_path: Path, name: str) -> None:
     nesting = check_nesting(open_features(write(tmp_path, WHOLE, name)))
     assert nesting.findings == ()
-    assert [(p.coarse, p.fine, p.finer, p.orphans, p.coarser, p.childless) for p in nesting.pairs] == [
+    assert [(p.coarse, p.fine, p.finer, p.unmatched, p.coarser, p.without_tiles) for p in nesting.pairs] == [
         (5, 10, 48, 0, 12, 0), (10, 20, 192, 0, 48, 0),
     ]  # fmt: skip
 
@@ -43,12 +43,12 @@ def test_tissue_that_nests_has_no_findings_in_any_layout(tmp_path: Path, name: s
 def test_finer_patches_outside_and_coarser_ones_alone_are_counted(tmp_path: Path) -> None:
     cut = {**WHOLE, 10: WHOLE[10][:40]}  # the last row of 10x patches is gone
     nesting = check_nesting(open_features(write(tmp_path, cut)))
-    assert [(p.orphans, p.childless) for p in nesting.pairs] == [(0, 0), (32, 0)]
+    assert [(p.unmatched, p.without_tiles) for p in nesting.pairs] == [(0, 0), (32, 0)]
     assert [(f.code, f.severity, f.examples) for f in nesting.findings] == [
-        ("nesting_orphans", "warning", ("a (20x in 10x): 17%",))
+        ("unmatched_tiles", "warning", ("a (20x in 10x): 17%",))
     ]
     less = {**WHOLE, 20: WHOLE[20][:96]}
-    assert codes(write(tmp_path / "less", less)) == ["childless_patches"]
+    assert codes(write(tmp_path / "less", less)) == ["parents_without_tiles"]
 
 
 def test_coordinates_of_another_slide_are_an_error(tmp_path: Path) -> None:
@@ -120,14 +120,14 @@ points = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), min_size=1,
 
 @given(points, points, st.integers(1, 20), st.integers(1, 20))
 @settings(max_examples=100, deadline=None)
-def test_orphans_and_childless_are_those_of_the_definition(
+def test_unmatched_patches_and_patches_without_tiles_are_those_of_the_definition(
     coarse: np.ndarray, fine: np.ndarray, wide: int, narrow: int
 ) -> None:
     centre = fine + narrow / 2
     inside = ((centre[:, None] >= coarse[None]) & (centre[:, None] <= coarse[None] + wide)).all(2)  # (fine, coarse)
-    orphan, childless = overlap(coarse, wide, fine, narrow)
-    np.testing.assert_array_equal(orphan, ~inside.any(1))
-    np.testing.assert_array_equal(childless, ~inside.any(0))
+    unmatched, without_tiles = overlap(coarse, wide, fine, narrow)
+    np.testing.assert_array_equal(unmatched, ~inside.any(1))
+    np.testing.assert_array_equal(without_tiles, ~inside.any(0))
 
 
 def test_the_stride_is_the_usual_distance_in_a_row() -> None:

@@ -38,7 +38,7 @@ def test_every_tile_lies_in_one_of_the_next_scale_and_none_is_beyond_the_slide(m
         step = 2 * grid.stride * grid.times(fine)
         for corner in inner:
             parent = corner // step * step
-            parents[tuple(parent.tolist())] += 1  # KeyError: an orphan
+            parents[tuple(parent.tolist())] += 1  # KeyError: a tile without a parent
             assert (corner + grid.side_of(fine) <= parent + grid.side_of(coarse)).all()
         assert all(1 <= children <= 4 for children in parents.values())
 
