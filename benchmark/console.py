@@ -54,14 +54,14 @@ def fail(text: str) -> None:
 
 
 def findings(found: Iterable) -> None:
-    """What was noticed in the data, one line each with a few examples."""
+    """What was noticed in the data, one line each: severity, code, message and a few examples."""
     for item in found:
         examples = (
             f" [dim]({escape(', '.join(item.examples[:5]))}{', …' if item.count > 5 else ''})[/]"
             if item.examples
             else ""
         )
-        ERR.print(f"{_MARKS[item.severity]} {escape(item.message)}{examples}")
+        ERR.print(f"{_MARKS[item.severity]} {item.code}: {escape(item.message)}{examples}")
 
 
 def number(value: object, digits: int = 3) -> str:
@@ -189,8 +189,8 @@ def extracting(title: str):
         yield SlideProgress(display, title)
 
 
-def extracted(rows: Sequence[Mapping[str, object]], out: Path, report: Path) -> None:
-    """What became of slides, and what to type next."""
+def extracted(rows: Sequence[Mapping[str, object]], out: Path, report: Path, found_by: str) -> None:
+    """What became of slides, and what to type next; `found_by` are the options by which a run finds the features."""
     counts = Counter(str(row["status"]) for row in rows)
     tiles: Counter[str] = Counter()
     for row in rows:
@@ -208,7 +208,7 @@ def extracted(rows: Sequence[Mapping[str, object]], out: Path, report: Path) -> 
     if counts["previewed"]:
         say(f"Pictures: {out / 'previews'}")
     elif counts["written"] or counts["finished before"]:
-        say(f"Features: {out}\nNext:     bench run --model abmil --cohort … --labels … --features {out}")
+        say(f"Features: {out}\nNext:     bench run --model abmil {found_by}")
 
 
 _FOLD_COLUMNS = {

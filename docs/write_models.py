@@ -99,7 +99,7 @@ def page(spec: ModelSpec, cost: Mapping[str, list[dict[str, object]]]) -> str:
         "",
         "## Cost",
         "",
-        f"{spec.cost[:1].upper()}{spec.cost[1:]}.",
+        spec.cost.rstrip(".") + ".",
         *measured(spec, cost),
         "",
         "## Hyperparameters",

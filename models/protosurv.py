@@ -136,8 +136,9 @@ class ProtoSurv(nn.Module):
         each = max(1, PATCHES // len(patients))
         drawn = []
         for patient in patients:
-            x = torch.from_numpy(bags[patient].features[self.scale])  # (n, dim)
-            drawn.append(x[torch.randperm(len(x), generator=generator)[:each]].float())
+            x = bags[patient].features[self.scale]  # (n, dim)
+            rows = torch.randperm(len(x), generator=generator)[:each]
+            drawn.append(torch.from_numpy(x[rows.numpy()]).float())  # a copy: bags are read-only
         x = torch.cat(drawn).to(self.centres.device)
         k = min(len(self.centres), len(x))
         self.centres[:k] = kmeans(x, k, 20, generator)[0]
@@ -240,9 +241,7 @@ WEIGHTS = PublicWeights(
         (r"^convolutions\.(\d+)\.t$", r"total_layers.\1.conv.aggr_module.t"),
         (r"^convolutions\.(\d+)\.mlp\.3\.", r"total_layers.\1.conv.mlp.4."),
         (r"^convolutions\.(\d+)\.mlp\.", r"total_layers.\1.conv.mlp."),
-        (r"^norms\.0\.", "total_layers.1.norm."),
-        (r"^norms\.1\.", "total_layers.2.norm."),
-        (r"^norms\.2\.", "total_layers.3.norm."),
+        (r"^norms\.(\d+)\.", lambda found: f"total_layers.{int(found[1]) + 1}.norm."),
         (r"^context\.", "post_fc."),
         (r"^around\.", "ProtoGNN.proto_attention.proto_mlp."),
         (r"^log_sigma$", "ProtoGNN.proto_attention.proto_logsigma"),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .spec import ModelSpec
 
-Rules = tuple[tuple[str, str], ...]
+Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 
 
 @dataclass(frozen=True)

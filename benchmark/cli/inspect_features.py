@@ -220,11 +220,24 @@ def show(report: dict) -> None:
     if pairs:
         console.listing("Nesting", pairs)
     if report["coverage"]:
-        console.listing("Coverage", [report["coverage"]])
+        console.listing("Coverage", _covered(report["coverage"]))
     for why in report["unreadable"].values():
         console.fail(why)
     known = (f for f in report["findings"] if f["code"] != "unreadable_slides")
     console.findings(Finding(**{**f, "examples": tuple(f["examples"])}) for f in known)
+
+
+def _covered(found: dict[str, int]) -> list[dict[str, object]]:
+    """How much of a cohort is covered, a row each for patients, deaths and slides."""
+    return [
+        {
+            f"of {found['cohort']}": word,
+            "in the labels": found[key],
+            "with features": found[f"{key}_with_features"],
+            "with all scales": found.get(f"{key}_with_all_scales", "\N{EN DASH}"),
+        }
+        for word, key in (("patients", "patients"), ("deaths", "events"), ("slides", "slides"))
+    ]
 
 
 def size_of(count: int) -> str:

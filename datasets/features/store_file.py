@@ -72,7 +72,7 @@ class Head:
 
 
 def write_slide(
-    folder: Path,
+    folder: str | Path,
     slide: str,
     features: Mapping[int, np.ndarray],
     coords: Mapping[int, np.ndarray | None],
@@ -92,7 +92,7 @@ def write_slide(
     and `extraction` what was found of the slide on the way, as JSON values.
     DataError names slide, scale and row for NaN, infinite or too large values, and for shapes that do not fit.
     """
-    path = folder / f"{safe_name(slide)}.h5"
+    path = Path(folder) / f"{safe_name(slide)}.h5"
     scales = {m: _scale(slide, m, features[m], coords.get(m)) for m in sorted(features)}
     widths = {matrix.shape[1] for matrix, _ in scales.values()}
     if len(widths) != 1:

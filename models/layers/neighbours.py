@@ -25,11 +25,11 @@ def nearest(cells: Tensor, slide: Tensor, k: int) -> Tensor:
     found = torch.full((n, k), -1, dtype=torch.long, device=cells.device)  # places in `order`
     rest = torch.arange(n if k else 0, device=cells.device)
     for reach in REACHES:
-        found[rest] = _near(where, of, rest, k, reach)
-        rest = rest[found[rest, -1] < 0]
         if not len(rest):
             break
-    else:
+        found[rest] = _near(where, of, rest, k, reach)
+        rest = rest[found[rest, -1] < 0]
+    if len(rest):
         found[rest] = _compared(where, of, rest, k)
     result = torch.full((n, k), -1, dtype=torch.long, device=cells.device)
     result[order] = torch.where(found < 0, -1, order[found.clamp(min=0)])
