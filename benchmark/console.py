@@ -189,8 +189,8 @@ def extracting(title: str):
         yield SlideProgress(display, title)
 
 
-def extracted(rows: Sequence[Mapping[str, object]], out: Path, report: Path) -> None:
-    """What became of slides, and what to type next."""
+def extracted(rows: Sequence[Mapping[str, object]], out: Path, report: Path, found_by: str) -> None:
+    """What became of slides, and what to type next; `found_by` are the options by which a run finds the features."""
     counts = Counter(str(row["status"]) for row in rows)
     tiles: Counter[str] = Counter()
     for row in rows:
@@ -208,7 +208,7 @@ def extracted(rows: Sequence[Mapping[str, object]], out: Path, report: Path) -> 
     if counts["previewed"]:
         say(f"Pictures: {out / 'previews'}")
     elif counts["written"] or counts["finished before"]:
-        say(f"Features: {out}\nNext:     bench run --model abmil --cohort … --labels … --features {out}")
+        say(f"Features: {out}\nNext:     bench run --model abmil {found_by}")
 
 
 _FOLD_COLUMNS = {

@@ -136,8 +136,9 @@ class ProtoSurv(nn.Module):
         each = max(1, PATCHES // len(patients))
         drawn = []
         for patient in patients:
-            x = torch.from_numpy(bags[patient].features[self.scale])  # (n, dim)
-            drawn.append(x[torch.randperm(len(x), generator=generator)[:each]].float())
+            x = bags[patient].features[self.scale]  # (n, dim)
+            rows = torch.randperm(len(x), generator=generator)[:each]
+            drawn.append(torch.from_numpy(x[rows.numpy()]).float())  # a copy: bags are read-only
         x = torch.cat(drawn).to(self.centres.device)
         k = min(len(self.centres), len(x))
         self.centres[:k] = kmeans(x, k, 20, generator)[0]

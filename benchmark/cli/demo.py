@@ -62,8 +62,8 @@ def _close(found: "Learned") -> None:
 
     console.say(f"\n{found.patients} patients, {found.slides} slides, {found.events} deaths; C-index, mean over folds:")
     for name, score in (*found.c_index.items(), ("oracle", found.oracle)):
-        note = "the true risks: nothing can do better but by luck" if name == "oracle" else "learned from pixels"
+        note = "the true risks: exceeded only by luck" if name == "oracle" else "learned from pixels"
         console.say(f"  {name:<12} {console.number(score)}   {note}")
     low, high = 0.5 - found.chance, 0.5 + found.chance
     console.say(f"  {'no skill':<12} 0.500   95 % of such means fall between {low:.3f} and {high:.3f}")
-    console.say("So few patients tell models with skill from those without, and hardly one good model from another.")
+    console.say("So few patients show that a model has skill, but hardly which of two good models is better.")

@@ -102,7 +102,10 @@ def extract(
                 {"out": str(options.out), "report": str(report.path), "failed": report.failed, "slides": report.rows}
             )
         else:
-            console.extracted(report.rows, options.out, report.path)
+            found_by = f"--cohort … --labels … --features {options.out}"
+            if cohort is not None:
+                found_by = f"--cohort {cohort} --data {data} --backbone {backbone}"
+            console.extracted(report.rows, options.out, report.path, found_by)
         if report.failed:
             raise typer.Exit(1)
 
