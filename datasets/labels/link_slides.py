@@ -19,17 +19,17 @@ def link_slides(labels: Labels, slides: Iterable[str], frozen: bool = False) -> 
 
     A barcode names its patient; any other name belongs to the patient whose id it is, or whose id stands before a
     "-", "_", "." or blank. Frozen sections are left out unless `frozen`. Patients without a slide are moved to
-    `excluded`; they, the frozen sections and slides of nobody are findings. The fingerprint is that of the result:
+    `excluded`; they, the frozen sections and unmatched slides are findings. The fingerprint is that of the result:
     other slides give another. DataError if nobody has a slide.
     """
     names = sorted({_SVS.sub("", slide) for slide in slides})
     by_lower = {patient.id.lower(): patient.id for patient in labels.patients}
     own: dict[str, list[str]] = defaultdict(list)
-    cold, nobody = [], []
+    cold, unmatched = [], []
     for slide in names:
         patient = _owner(slide, by_lower)
         if patient is None:
-            nobody.append(slide)
+            unmatched.append(slide)
         elif is_frozen(slide) and not frozen:
             cold.append(slide)
         else:
@@ -48,9 +48,9 @@ def link_slides(labels: Labels, slides: Iterable[str], frozen: bool = False) -> 
     if cold:
         message = "slides are frozen sections (TS, MS or BS in the barcode); left out"
         findings.append(finding("frozen_slides", "warning", message, cold))
-    if nobody:
+    if unmatched:
         message = "slides belong to no patient that can be analysed; not used"
-        findings.append(finding("slides_of_nobody", "info", message, nobody))
+        findings.append(finding("unmatched_slides", "info", message, unmatched))
     if several := [p.id for p in kept if len(p.slides) > 1]:
         message = f"patients have several slides (at most {max(len(p.slides) for p in kept)}); these form one bag"
         findings.append(finding("several_slides", "info", message, several))

@@ -81,7 +81,7 @@ def test_slides_that_are_there_are_attached_to_the_patients_they_name(tmp_path: 
     assert [p.id for p in with_slides.patients] == [IDS[0]]
     assert with_slides.patients[0].slides == (f"{IDS[0]}-01Z-00-DX2.b", f"{IDS[0].lower()}-01z-00-dx1.a")
     found = codes(with_slides)
-    assert (found["patients_without_slides"], found["frozen_slides"], found["slides_of_nobody"]) == (1, 1, 2)
+    assert (found["patients_without_slides"], found["frozen_slides"], found["unmatched_slides"]) == (1, 1, 2)
     assert with_slides.excluded[IDS[1]] == "no slide"
     assert with_slides.fingerprint != labels.fingerprint
     assert len(link_slides(labels, slides, frozen=True).patients[0].slides) == 3
