@@ -13,7 +13,10 @@ GROUPS = 10
 """Groups of predicted probability in D-calibration, as in its paper."""
 _KNOTS = (0.1, 0.5, 0.9)
 _EXPECTED = 5
-_SEPARATED = "the Cox model of the predicted probabilities has no solution: they separate the dead from the living perfectly, or hardly differ"
+_SEPARATED = (
+    "the Cox model of the predicted probabilities has no solution: they separate the dead from the living perfectly, "
+    "or hardly differ"
+)
 
 
 def probability_counts(alive: NDArray[np.float64], event: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -71,9 +74,7 @@ def d_calibration_p(alive: NDArray[np.float64], event: NDArray[np.bool_]) -> flo
 
     """
     if len(alive) < _EXPECTED * GROUPS:
-        raise NotComputable(
-            f"{len(alive)} patients are too few: the test takes {GROUPS} groups of at least {_EXPECTED}"
-        )
+        raise NotComputable(f"{len(alive)} patients are too few for {GROUPS} groups of at least {_EXPECTED}")
     from scipy.stats import chisquare
 
     return float(chisquare(probability_counts(alive, event)).pvalue)
