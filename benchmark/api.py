@@ -1,14 +1,16 @@
 """milsurv from Python: what the command line does for experiments, as functions that give pandas DataFrames."""
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
 
+from ..leaderboards.cache.store import user_cache
 from ..leaderboards.predictions import read_predictions
-from ..leaderboards.publish import gather
+from ..leaderboards.publish import Gathered, gather, write
 from ..leaderboards.ranking.pairwise import pairwise
 from ..leaderboards.render.csv_file import table_csv
 from ..models.foreign import adopt
@@ -128,13 +130,17 @@ def run(
     )
 
 
-def leaderboard(results: str | Path | Sequence[str | Path] = "results") -> pd.DataFrame:
+def leaderboard(results: str | Path | Sequence[str | Path] = "results", out: str | Path | None = None) -> pd.DataFrame:
     """The boards of everything in one or several folders of results.
+
+    What is left out of them, a damaged file for instance, becomes a Python warning.
 
     Parameters
     ----------
     results
         Folders that `run` or `bench run` wrote, or entries.
+    out
+        A folder to write leaderboard.html, .md, .csv and .tex into; none are written when None.
 
     Returns
     -------
@@ -147,7 +153,10 @@ def leaderboard(results: str | Path | Sequence[str | Path] = "results") -> pd.Da
     milsurv.errors.RowError
         A folder does not exist.
     """
-    return pd.read_csv(io.StringIO(table_csv(gather(_folders(results)).boards)))
+    found = _gathered(results)
+    if out is not None:
+        write(found, Path(out), user_cache())
+    return pd.read_csv(io.StringIO(table_csv(found.boards)))
 
 
 def compare(results: str | Path | Sequence[str | Path], cohort: str, models: Sequence[str] = ()) -> pd.DataFrame:
@@ -174,7 +183,7 @@ def compare(results: str | Path | Sequence[str | Path], cohort: str, models: Seq
     milsurv.errors.RowError
         A folder does not exist, or a name is on no board.
     """
-    found = gather(_folders(results), evidence=False)
+    found = _gathered(results, evidence=False)
     tables = pairwise(found.boards, found.predictions, cohort, tuple(models), found.published)
     return pd.json_normalize([{"folds": t.folds_name, **pair} for t in tables for pair in t.as_json()["pairs"]])  # type: ignore[attr-defined]
 
@@ -187,9 +196,14 @@ def _results(finished: Sequence[Finished], out: Path) -> Results:
     return table
 
 
-def _folders(results: str | Path | Sequence[str | Path]) -> list[Path]:
+def _gathered(results: str | Path | Sequence[str | Path], evidence: bool = True) -> Gathered:
+    """The boards of these folders, each meant as a whole folder of results or as the experiments in it."""
     paths = [Path(results)] if isinstance(results, str | Path) else [Path(path) for path in results]
-    return [inside if (inside := path / "experiments").is_dir() else path for path in paths]
+    folders = [inside if (inside := path / "experiments").is_dir() else path for path in paths]
+    found = gather(folders, evidence, user_cache())
+    for problem in found.problems:
+        warnings.warn(f"{problem.where}: {problem.message}", stacklevel=3)
+    return found
 
 
 def _display(progress: bool) -> Display:

@@ -39,7 +39,7 @@ Counter = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Places:
+class Locations:
     """Where the labels, the folds (None: make some) and the features (None: there are none) of a request lie."""
 
     labels: Path
@@ -136,7 +136,7 @@ def _open(request: Request, features: Path, labels: Labels) -> Reader:
     return reader
 
 
-def _folds(request: Request, places: Places, labels: Labels) -> Folds:
+def _folds(request: Request, places: Locations, labels: Labels) -> Folds:
     """The outer folds: those given, else folds of our own, which do not depend on the seed: seeds share their folds."""
     if places.splits:
         return read_splits(places.splits, labels)
@@ -161,11 +161,11 @@ def _count_patches(data: CohortData) -> dict[str, int]:
     return counts
 
 
-def _locate(request: Request, cohort: Cohort, simulating: Counter | None, needs_features: bool) -> Places:
+def _locate(request: Request, cohort: Cohort, simulating: Counter | None, needs_features: bool) -> Locations:
     """Where labels, folds and features lie: as given, else by the convention of the data folder."""
     if request.simulated:
         folder = _simulate(request, cohort, simulating)
-        return Places(folder / "labels.csv", None, folder / "features")
+        return Locations(folder / "labels.csv", None, folder / "features")
     lacks = request.labels_path is None or (needs_features and request.features_path is None)
     if not request.data.is_dir() and lacks:
         raise UsageError(
@@ -187,7 +187,7 @@ def _locate(request: Request, cohort: Cohort, simulating: Counter | None, needs_
     # Folds found beside other labels than those given would be the wrong ones; where others are asked for, any would.
     others = request.labels_path is not None or request.split_by != "event" or request.repeats > 1
     splits = request.splits_path or (None if others else find_splits(request.data, cohort.name))
-    return Places(labels, splits, features)
+    return Locations(labels, splits, features)
 
 
 def _simulate(request: Request, cohort: Cohort, simulating: Counter | None) -> Path:

@@ -14,7 +14,8 @@ GROUPS = 10
 _KNOTS = (0.1, 0.5, 0.9)
 _EXPECTED = 5
 _SEPARATED = (
-    "the Cox model of the predicted probabilities has no solution: they part the dead from the living, or hardly differ"
+    "the Cox model of the predicted probabilities has no solution: they separate the dead from the living perfectly, "
+    "or hardly differ"
 )
 
 
@@ -73,7 +74,7 @@ def d_calibration_p(alive: NDArray[np.float64], event: NDArray[np.bool_]) -> flo
 
     """
     if len(alive) < _EXPECTED * GROUPS:
-        raise NotComputable(f"{len(alive)} patients; {GROUPS} groups of {_EXPECTED} are the least it is tested on")
+        raise NotComputable(f"{len(alive)} patients are too few for {GROUPS} groups of at least {_EXPECTED}")
     from scipy.stats import chisquare
 
     return float(chisquare(probability_counts(alive, event)).pvalue)

@@ -26,7 +26,7 @@ from ...datasets.features.store_file import StoreHead, is_ours, read_head, write
 from ...datasets.patient import SYNTHETIC_PREFIX
 from ...datasets.slides.files import SlideFile, SlideFiles, content_of, find_slides
 from ...datasets.slides.grid import POWERS
-from ...datasets.slides.mpp import AGREE, BY_USER, OBJECTIVE
+from ...datasets.slides.mpp import AGREE, BY_USER, BY_USER_HERE, OBJECTIVE
 from ...datasets.slides.reader import ReadOptions, SlidePlan, running
 from ...errors import DataError, UsageError
 from ...files import UNFINISHED, fingerprint, safe_name
@@ -283,6 +283,8 @@ def _same_mpp(extraction: Mapping[str, Any], task: Task) -> bool:
     by_user = extraction["mpp_by_user"]
     if user_mpp is None:
         return not by_user
+    if source == BY_USER_HERE:
+        return task.for_this_slide and mpp == user_mpp
     if source in (BY_USER, OBJECTIVE):
         return source == BY_USER and mpp == user_mpp
     return max(mpp / user_mpp, user_mpp / mpp) <= 1 + AGREE or not (by_user or task.for_this_slide)

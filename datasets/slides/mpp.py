@@ -21,6 +21,8 @@ AGREE = 0.05  # two measured values of one slide may differ by so much: files ro
 POWER = 1.35  # factor by which um per pixel differ between scanners of one objective power
 SQUARE = 0.02  # width and height of a pixel may differ by so much
 VENDOR, TIFF, OBJECTIVE, BY_USER = "vendor", "TIFF resolution", "objective power", "--mpp"
+BY_USER_HERE = "--mpp of this slide"
+"""The user said it of this very slide, against what its file says: said of all slides, the file would decide."""
 _UNITS = {"centimeter": 10_000.0, "inch": 25_400.0}  # um
 
 
@@ -57,7 +59,8 @@ def resolution(properties: Mapping[str, str], user_mpp: float | None = None, for
         agreeing = {source: mpp for source, mpp in measured.items() if _ratio(mpp, user_mpp) <= 1 + AGREE}
         if not agreeing and power and TIFF in measured and _ratio(user_mpp, 10 / power) <= POWER:
             remarks.append(f"contradictory um per pixel ({statements}; {power:g}x): --mpp decides")
-            return Resolution(user_mpp, BY_USER, power, tuple(remarks), by_user=True)
+            source = BY_USER_HERE if for_this_slide else BY_USER
+            return Resolution(user_mpp, source, power, tuple(remarks), by_user=True)
         if not agreeing:
             raise DataError(
                 f"--mpp {user_mpp:g} contradicts the file ({statements} um per pixel): leave it out for this slide."

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from milsurv.benchmark.extraction.extract import ExtractionOptions, _same_mpp, extract
 from milsurv.benchmark.extraction.stream import Task
@@ -156,6 +156,7 @@ def test_one_number_for_slides_that_say_nothing_changes_nothing_for_those_that_s
     power=st.sampled_from([None, 20, 40]), user_mpp=st.tuples(*[st.sampled_from([None, 0.25, 0.26, 0.5])] * 2),
     for_this_slide=st.tuples(st.booleans(), st.booleans()),
 )  # fmt: skip
+@example(vendor=0.5, tags=0.5, power=40, user_mpp=(0.25, 0.25), for_this_slide=(True, False))
 @settings(max_examples=500, deadline=None)
 def test_features_are_kept_only_if_the_slide_would_be_read_at_the_same_resolution_again(
     vendor, tags, power, user_mpp, for_this_slide

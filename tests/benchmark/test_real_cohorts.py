@@ -63,7 +63,7 @@ def test_a_real_cohort_completes_all_official_folds_with_the_published_counts(co
     labels = read_labels(DATA / TABLES[cohort], cohort)
     slides = [slide for patient in labels.patients for slide in patient.slides]
     features = write_reference_features(tmp_path / "features", slides)
-    result = run(ask(cohort, features), Quiet(), "none")
+    result = run(ask(cohort, features, out=tmp_path / "out"), Quiet(), "none")
     patients, n_slides, events = COUNTS[cohort]
     assert result.complete and len(result.rows) == 5
     assert len(slides) == n_slides
@@ -102,7 +102,8 @@ def test_who_was_left_out_is_kept_beside_the_results(tmp_path):
 
     labels = read_labels(DATA / TABLES["coad"], "coad")
     slides = [slide for patient in labels.patients for slide in patient.slides]
-    result = run(ask("coad", write_reference_features(tmp_path / "x", slides)), Quiet(), "none")
+    features = write_reference_features(tmp_path / "x", slides)
+    result = run(ask("coad", features, out=tmp_path / "out"), Quiet(), "none")
     folder = tmp_path / "out" / "experiments" / result.experiment.id
     remarks = json.loads((folder / "remarks.json").read_text())
     assert remarks["left_out"] == dict(labels.excluded)

@@ -105,7 +105,7 @@ def test_a_model_of_few_probabilities_has_an_index():
     [
         ([20.0] * 60, [True] * 60, "0 deaths by 12 months"),
         ([5.0] * 60, [True] * 60, "0 patients alive after them"),
-        (np.r_[np.linspace(1, 5, 30), np.linspace(20, 30, 30)], [True] * 30 + [False] * 30, "part the dead"),
+        (np.r_[np.linspace(1, 5, 30), np.linspace(20, 30, 30)], [True] * 30 + [False] * 30, "separate the dead"),
     ],
 )
 def test_what_cannot_be_calibrated_says_why(time, event, why):
@@ -120,7 +120,7 @@ def test_a_fit_that_ends_at_infinity_has_no_index(seed):
     rng = np.random.default_rng(seed)
     time, event = np.round(rng.exponential(30, 20) + 1), rng.random(20) < 0.5
     foreseen = np.clip(1 / time, 0.001, 0.999)  # the order of deaths, exactly
-    with pytest.raises(NotComputable, match="part the dead from the living"):
+    with pytest.raises(NotComputable, match="separate the dead from the living"):
         calibration_index(foreseen, time, event, 36)
 
 
