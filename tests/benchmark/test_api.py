@@ -11,10 +11,16 @@ from milsurv.errors import RowError, UnknownName, UsageError
 
 
 @pytest.fixture(scope="module")
-def two(twin, tmp_path_factory):
+def two(cohort_folder, tmp_path_factory):
     """Two models on one cohort, and where their results are."""
     out = tmp_path_factory.mktemp("api") / "results"
-    given = {"features": twin / "features", "labels": twin / "labels.csv", "folds": 2, "out": out, "progress": False}
+    given = {
+        "features": cohort_folder / "features",
+        "labels": cohort_folder / "labels.csv",
+        "folds": 2,
+        "out": out,
+        "progress": False,
+    }
     settings = {"epochs": 2, "learning_rate": 1e-3}
     tables = {
         model: milsurv.run(model, "blca", settings=settings, seeds=(0, 1), **given) for model in ("meanpool", "maxpool")
@@ -84,8 +90,13 @@ def test_what_is_left_out_of_a_board_is_a_warning(two, tmp_path):
         ({"labels": "nowhere.csv"}, UsageError, "nowhere.csv"),
     ],
 )
-def test_mistakes_are_errors_that_say_what_can_be_asked_for(twin, tmp_path, options, error, message):
-    given = {"model": "abmil", "cohort": "blca", "features": twin / "features", "labels": twin / "labels.csv"}
+def test_mistakes_are_errors_that_say_what_can_be_asked_for(cohort_folder, tmp_path, options, error, message):
+    given = {
+        "model": "abmil",
+        "cohort": "blca",
+        "features": cohort_folder / "features",
+        "labels": cohort_folder / "labels.csv",
+    }
     with pytest.raises(error, match=message):
         milsurv.run(**{**given, "out": tmp_path, "progress": False, **options})
     with pytest.raises(RowError, match="no such folder"):
