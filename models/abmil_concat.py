@@ -13,7 +13,7 @@ SCALES = (5, 10, 20)
 
 
 class ABMILConcat(nn.Module):
-    """Early fusion by concatenation, the plainest control: nothing passes between scales before the head."""
+    """Early fusion by concatenation, the plainest there is: nothing passes between scales before the head."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ SPEC = ModelSpec(
     },
     family="multi-scale",
     order_free=True,
-    reference="A control of this benchmark, after Ilse, Tomczak, Welling: Attention-based Deep Multiple Instance "
+    reference="Of this benchmark, after Ilse, Tomczak, Welling: Attention-based Deep Multiple Instance "
     "Learning. ICML 2018.",
     equation="one gated attention pooling a scale, their vectors joined; out = L(joined)",
     cost="linear in n",

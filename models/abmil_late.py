@@ -83,7 +83,7 @@ SPEC = ModelSpec(
     },
     family="multi-scale",
     order_free=True,
-    reference="A control of this benchmark, after Ilse, Tomczak, Welling: Attention-based Deep Multiple Instance "
+    reference="Of this benchmark, after Ilse, Tomczak, Welling: Attention-based Deep Multiple Instance "
     "Learning. ICML 2018.",
     equation="the mean of the scores of three ABMIL, one a scale",
     cost="linear in n",

@@ -1,4 +1,4 @@
-"""CrossFusionConcat: CrossFusion with its scales fused by concatenation, the control of its Conv Processor."""
+"""CrossFusionConcat: CrossFusion with its scales fused by concatenation instead of its Conv Processor."""
 
 from collections.abc import Mapping
 

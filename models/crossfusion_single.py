@@ -1,4 +1,4 @@
-"""CrossFusionSingle: CrossFusion on one scale, the control of its other scales."""
+"""CrossFusionSingle: CrossFusion on one scale alone."""
 
 from collections.abc import Mapping
 

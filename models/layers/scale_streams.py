@@ -1,4 +1,4 @@
-"""What CrossFusion and its concatenation control share: three scales brought onto the grid of the middle one."""
+"""What CrossFusion and its variant by concatenation share: three scales brought onto the grid of the middle one."""
 
 from collections.abc import Mapping
 

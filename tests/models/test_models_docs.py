@@ -44,7 +44,7 @@ def test_the_example_of_use_runs() -> None:
 def test_the_example_of_a_new_model_is_a_model() -> None:
     names = {"__package__": "milsurv.models", "__name__": "milsurv.models.medianpool"}
     exec(EXAMPLES[1], names)
-    model = names["SPEC"].build(6, 3, scale=5)
+    model = names["SPEC"].build(6, 3, scale=5).eval()
     x = torch.randn(7, 6)
     scores = model({5: x}, {5: torch.tensor([3, 4])})
     torch.testing.assert_close(scores[1], model.module.head(x[3:].median(0).values))
