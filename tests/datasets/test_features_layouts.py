@@ -107,7 +107,7 @@ def test_one_synthetic_cohort_gives_the_same_bags_and_results_in_all_layouts(tmp
         experiment, data = load(request)
         rows = cross_validate(experiment, data, tmp_path / "out" / name, "", Silent(), Silent())
         kept = ("status", "c_index_selected", "c_index_last", "ibs_selected", "uno_c_last", "oracle_c_index")
-        results[name] = [[row[key] for key in kept] for row in rows]
+        results[name] = [[flat[key] for key in kept] for flat in (row.to_json() for row in rows)]
     assert all(result == results["store"] for result in results.values())
     assert results["store"][0][0] == "finished"
 

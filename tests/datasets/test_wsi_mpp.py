@@ -65,7 +65,9 @@ def test_a_default_resolution_in_the_tags_is_overruled_by_what_the_user_and_the_
     default = {**TIFF, "tiff.XResolution": "1000", "tiff.YResolution": "1000", "openslide.objective-power": "20"}
     with pytest.raises(DataError, match="say which is right with --mpp"):
         resolution(default)
-    assert (resolution(default, 0.5).mpp, resolution(default, 0.5).source) == (0.5, "--mpp")
+    here, general = resolution(default, 0.5), resolution(default, 0.5, for_this_slide=False)
+    assert (here.mpp, here.source) == (0.5, "--mpp of this slide")
+    assert (general.mpp, general.source) == (0.5, "--mpp")
 
 
 def test_it_is_known_where_the_user_decided():
