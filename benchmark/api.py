@@ -192,7 +192,8 @@ def _results(finished: Sequence[Finished], out: Path) -> Results:
     rows = [row.to_json() for result in finished for row in result.rows]
     columns = dict.fromkeys([*_FIRST, *(column for row in rows for column in row)])
     table = Results(rows, columns=list(columns))
-    table.folders = {result.experiment.id: out / "experiments" / result.experiment.id for result in finished}
+    # Absolute, since predictions are read when they are asked for, from wherever a notebook stands then.
+    table.folders = {one.experiment.id: out.resolve() / "experiments" / one.experiment.id for one in finished}
     return table
 
 

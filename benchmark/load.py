@@ -116,7 +116,9 @@ def _experiment(request: Request, resolved: Resolved, data: CohortData, reader: 
         device=resolved.device,
         labels_fingerprint=data.units.labels.fingerprint,
         folds_fingerprint=data.folds.fingerprint,
-        features_fingerprint=reader.fingerprint(data.bags.slides) if reader and data.bags else None,
+        features_fingerprint=reader.fingerprint(data.bags.slides)
+        if reader is not None and data.bags is not None
+        else None,
         missing=request.missing,
         synthetic=data.labels.synthetic,
     )

@@ -41,6 +41,15 @@ def test_a_run_gives_one_row_a_fold_and_the_predictions_behind_them(two):
     assert isinstance(rows[rows["fold"] == 0], milsurv.Results)
 
 
+def test_predictions_are_found_from_another_folder(cohort_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = {"features": cohort_folder / "features", "labels": cohort_folder / "labels.csv", "folds": 2}
+    rows = milsurv.run("clinical-cox", "blca", progress=False, **given)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert len(rows.predictions) == rows["patients"][0]
+
+
 def test_the_command_line_and_python_give_the_same_experiment_and_numbers(two, bench, tmp_path):
     tables, _, given = two
     words = ["run", "--model", "meanpool", "--cohort", "blca", "--folds", 2, "--out", tmp_path, "--tracking", "none"]
