@@ -93,6 +93,7 @@ def recipes() -> Rows:
 
 def metrics() -> Rows:
     """Every metric of a fold."""
+    from ..survival.metric import NEEDS
     from ..survival.metrics import METRICS
 
     return [
@@ -100,7 +101,7 @@ def metrics() -> Rows:
             "name": metric.name,
             "title": metric.title,
             "better": "higher" if metric.higher_is_better else "lower",
-            "needs": ", ".join(("risk", *metric.needs)).replace("_", " "),
+            "needs": ", ".join(("risk", *(NEEDS[need] for need in metric.needs))),
         }
         for metric in METRICS.values()
     ]

@@ -14,14 +14,10 @@ from types import NoneType
 from typing import get_args, get_type_hints
 
 from milsurv.leaderboards.result_row import ResultRow, fixed_fields
+from milsurv.survival.metric import NEEDS
 from milsurv.survival.metrics import METRICS
 
 DOCS = Path(__file__).resolve().parent
-NEEDS = {
-    "survival": "survival probabilities",
-    "risk_groups": "risk groups",
-    "train_followup": "follow-up of the training set",
-}
 TYPES = {str: "text", int: "integer", float: "number", bool: "true or false"}
 
 

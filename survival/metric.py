@@ -12,6 +12,12 @@ from .followup import FollowUp, NotComputable, Prediction
 Need = Literal["survival", "risk_groups", "train_followup"]
 """What a metric may need beside risks and the follow-up of the test set: predicted survival probabilities, groups of
 high and low risk, the follow-up of the training set (for censoring weights, or a truncation time)."""
+NEEDS: dict[Need, str] = {
+    "survival": "survival probabilities",
+    "risk_groups": "risk groups",
+    "train_followup": "follow-up of the training set",
+}
+"""What people call it."""
 
 
 @dataclass(frozen=True)
