@@ -15,8 +15,8 @@ from ..leaderboards.ranking.pairwise import pairwise
 from ..leaderboards.render.csv_file import table_csv
 from ..models.foreign import adopt
 from ..names import check_choice
-from .grid import by_seed
-from .request import Request, option_name
+from .planning.grid import by_seed
+from .planning.request import Request, option_name
 from .results.finished import Finished
 from .run import Display, Quiet
 from .run import run as run_request

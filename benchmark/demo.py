@@ -13,7 +13,7 @@ from ..datasets.labels.read import Labels, read_labels
 from ..datasets.simulated.rendering.cohort import AREA, render
 from ..survival.concordance import chance_sd
 from .extraction.extract import ExtractionOptions, backbone_folder, extract
-from .request import Request
+from .planning.request import Request
 from .results.finished import Finished
 
 COHORT, BACKBONE = "demo", "efficientnet-lite0"

@@ -10,10 +10,10 @@ from ..errors import CannotWrite, DataError, UsageError
 from ..leaderboards.result_row import ResultRow
 from .cross_validate import Watcher, cross_validate, validation_split
 from .experiment import Experiment
-from .load import load
+from .planning.load import load
+from .planning.request import Request
+from .planning.resolve import resolve
 from .recipe import epochs_of
-from .request import Request
-from .resolve import resolve
 from .results.finished import Finished
 from .results.provenance import code_version, hardware, libraries
 from .results.tracking import Tracker, local_store

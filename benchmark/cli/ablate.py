@@ -41,7 +41,7 @@ def ablate(
     """
     with explained():
         from ...models.foreign import adopt
-        from ..grid import check_compared_with, grid
+        from ..planning.grid import check_compared_with, grid
         from .experiments import run_and_show
 
         if baseline is not None:

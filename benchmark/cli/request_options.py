@@ -5,7 +5,7 @@ from dataclasses import fields
 from inspect import Parameter, Signature, signature
 from typing import Any, TypeVar
 
-from ..request import Request
+from ..planning.request import Request
 from . import options as o
 
 OPTIONS: dict[str, Any] = {

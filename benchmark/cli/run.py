@@ -28,7 +28,7 @@ def run(
     """
     with explained():
         from ...models.foreign import adopt
-        from ..grid import by_seed
+        from ..planning.grid import by_seed
         from .experiments import run_and_show
 
         adopt([model])

@@ -15,7 +15,7 @@ from ...errors import DataError, UsageError
 from ...models import registry
 from ...models.reference import CASES, REFERENCE_NAMES, load_reference
 from ...names import check_choice
-from ..resolve import model_settings
+from ..planning.resolve import model_settings
 from ..results.folder import table, write
 from ..training.batches import pack
 from ..training.fit import Precision

@@ -19,8 +19,8 @@ from ...datasets.split import Split
 from ...errors import DataError, UsageError
 from ...leaderboards.result_row import ResultRow
 from ..experiment import canonical_of
-from ..load import load
-from ..request import Request, parse_command
+from ..planning.load import load
+from ..planning.request import Request, parse_command
 
 _LARGEST = 20_000
 """Patients that are simulated to check an entry; more would be a way to keep a machine busy."""

@@ -7,8 +7,8 @@ import shlex
 import shutil
 
 import pytest
-from milsurv.benchmark.grid import by_seed, grid
-from milsurv.benchmark.request import Request
+from milsurv.benchmark.planning.grid import by_seed, grid
+from milsurv.benchmark.planning.request import Request
 from milsurv.benchmark.run import Quiet, run, run_all
 from milsurv.errors import UsageError
 from milsurv.leaderboards.publish import gather

@@ -13,8 +13,8 @@ from milsurv.benchmark.baselines.registry import BASELINES, DEFAULT_COVARIATES
 from milsurv.benchmark.cohort_data import CohortData
 from milsurv.benchmark.cross_validate import cross_validate
 from milsurv.benchmark.experiment import Experiment
-from milsurv.benchmark.load import load
-from milsurv.benchmark.request import Request
+from milsurv.benchmark.planning.load import load
+from milsurv.benchmark.planning.request import Request
 from milsurv.benchmark.results.finished import Finished
 from milsurv.benchmark.run import Quiet
 from milsurv.datasets.folds.read import read_splits, stratified_folds

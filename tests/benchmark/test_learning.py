@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from milsurv.benchmark.cross_validate import cross_validate, fold_parts
-from milsurv.benchmark.load import load
-from milsurv.benchmark.request import Request
+from milsurv.benchmark.planning.load import load
+from milsurv.benchmark.planning.request import Request
 from milsurv.benchmark.results.finished import Finished
 from milsurv.datasets.simulated.cohort import simulate_cohort
 from milsurv.models.registry import MODELS

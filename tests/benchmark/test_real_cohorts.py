@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from checkout import SHARED
-from milsurv.benchmark.load import load
-from milsurv.benchmark.request import Request
+from milsurv.benchmark.planning.load import load
+from milsurv.benchmark.planning.request import Request
 from milsurv.benchmark.run import Quiet, run
 from milsurv.datasets.labels.read import read_labels
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from milsurv.benchmark.cross_validate import cross_validate, fold_parts
 from milsurv.benchmark.experiment import seed_for
-from milsurv.benchmark.load import load
-from milsurv.benchmark.request import Request, parse_command
+from milsurv.benchmark.planning.load import load
+from milsurv.benchmark.planning.request import Request, parse_command
 from milsurv.benchmark.results.folder import CannotWrite, ResultFolder
 from milsurv.errors import DataError, UsageError
 from milsurv.leaderboards.result_row import parse_row

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import leaderboard_rows as make
 import pytest
-from milsurv.benchmark.request import Request
+from milsurv.benchmark.planning.request import Request
 from milsurv.benchmark.results.tracking import NAME, fetch, local_store
 from milsurv.benchmark.run import Quiet, run
 

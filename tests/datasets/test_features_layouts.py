@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from milsurv.benchmark.cross_validate import cross_validate
-from milsurv.benchmark.load import load
-from milsurv.benchmark.request import Request
+from milsurv.benchmark.planning.load import load
+from milsurv.benchmark.planning.request import Request
 from milsurv.datasets.bags import Bags
 from milsurv.datasets.features import h5_file
 from milsurv.datasets.features.opening import open_all, open_features

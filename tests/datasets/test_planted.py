@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from milsurv.benchmark.request import Request
-from milsurv.benchmark.resolve import resolve, strength_of
+from milsurv.benchmark.planning.request import Request
+from milsurv.benchmark.planning.resolve import resolve, strength_of
 from milsurv.benchmark.run import Quiet, run
 from milsurv.datasets.bags import Bags
 from milsurv.datasets.features.opening import open_features

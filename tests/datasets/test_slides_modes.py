@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from milsurv.benchmark.cross_validate import fold_parts
-from milsurv.benchmark.load import load
-from milsurv.benchmark.request import Request
+from milsurv.benchmark.planning.load import load
+from milsurv.benchmark.planning.request import Request
 from milsurv.benchmark.run import Quiet, run
 from milsurv.errors import UsageError
 

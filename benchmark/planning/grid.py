@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
-from ..errors import UsageError
-from ..models import registry
-from ..names import check_choice
-from .baselines.registry import BASELINES
+from ...errors import UsageError
+from ...models import registry
+from ...names import check_choice
+from ..baselines.registry import BASELINES
 from .request import Request
 from .resolve import check_model
 

@@ -4,20 +4,20 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from ..datasets import backbones, cohorts
-from ..datasets.cohorts import Cohort
-from ..datasets.labels.several_slides import MODES
-from ..datasets.simulated.cohort import STRENGTHS
-from ..errors import UsageError
-from ..models import registry
-from ..models.spec import ModelSpec
-from ..names import check_choice
-from .baselines.covariates import KNOWN
-from .baselines.registry import BASELINES, DEFAULT_COVARIATES, Baseline
-from .recipe import RECIPES, Recipe, change
+from ...datasets import backbones, cohorts
+from ...datasets.cohorts import Cohort
+from ...datasets.labels.several_slides import MODES
+from ...datasets.simulated.cohort import STRENGTHS
+from ...errors import UsageError
+from ...models import registry
+from ...models.spec import ModelSpec
+from ...names import check_choice
+from ..baselines.covariates import KNOWN
+from ..baselines.registry import BASELINES, DEFAULT_COVARIATES, Baseline
+from ..recipe import RECIPES, Recipe, change
+from ..training.device import device_of
+from ..training.losses import LOSSES
 from .request import Request
-from .training.device import device_of
-from .training.losses import LOSSES
 
 
 @dataclass(frozen=True)

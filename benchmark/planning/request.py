@@ -6,9 +6,9 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import get_args
 
-from ..datasets import cohorts
-from ..errors import UsageError
-from ..names import check_choice
+from ...datasets import cohorts
+from ...errors import UsageError
+from ...names import check_choice
 
 SIMULATED = "synthetic"
 """The word that `--features` takes for a simulated cohort."""

@@ -7,24 +7,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..datasets import backbones
-from ..datasets.bags import Bags
-from ..datasets.cohorts import Cohort
-from ..datasets.features.opening import open_features
-from ..datasets.features.reader import Reader
-from ..datasets.folds.read import read_splits, stratified_folds
-from ..datasets.folds.site_preserving import site_preserving_folds
-from ..datasets.labels.columns import parse_columns
-from ..datasets.labels.link_slides import link_slides
-from ..datasets.labels.read import Labels, read_labels
-from ..datasets.labels.several_slides import Units, select_slides
-from ..datasets.layout import find_features, find_labels, find_splits
-from ..datasets.simulated.cohort import simulate_cohort
-from ..datasets.split import Folds
-from ..errors import DataError, UsageError
-from .baselines.fit import check_baseline, covariates_of
-from .cohort_data import CohortData
-from .experiment import Experiment
+from ...datasets import backbones
+from ...datasets.bags import Bags
+from ...datasets.cohorts import Cohort
+from ...datasets.features.opening import open_features
+from ...datasets.features.reader import Reader
+from ...datasets.folds.read import read_splits, stratified_folds
+from ...datasets.folds.site_preserving import site_preserving_folds
+from ...datasets.labels.columns import parse_columns
+from ...datasets.labels.link_slides import link_slides
+from ...datasets.labels.read import Labels, read_labels
+from ...datasets.labels.several_slides import Units, select_slides
+from ...datasets.layout import find_features, find_labels, find_splits
+from ...datasets.simulated.cohort import simulate_cohort
+from ...datasets.split import Folds
+from ...errors import DataError, UsageError
+from ..baselines.fit import check_baseline, covariates_of
+from ..cohort_data import CohortData
+from ..experiment import Experiment
 from .request import SIMULATED, Request
 from .resolve import Resolved, resolve, strength_of
 
