@@ -113,8 +113,7 @@ def cross_validate(
             watcher.fold(split.fold, row, computed)
             if recorder is not None:
                 recorder.fold(row, folder.fold(split.fold))
-        learned = {s.fold: validation_split(experiment, data, s)[0] for s in data.folds.splits}
-        folder.summarise({fold: followup(data.scored(train)) for fold, train in learned.items()})
+        folder.summarise({s.fold: followup(data.scored((*s.train, *s.val))) for s in data.folds.splits})
         status = "FINISHED" if all(row.finished for row in rows) else "FAILED"
     except CannotWrite:
         status = "FAILED"
@@ -179,7 +178,7 @@ def fold_parts(experiment: Experiment, data: CohortData, split: Split) -> FoldPa
         train=part_of(data.bags_of(train)),
         val=part_of(data.bags_of(val)),
         test=part_of(data.bags_of(split.test)),
-        scored_train=part_of(data.scored(train)),
+        outer_train=followup(data.scored((*split.train, *split.val))),
         scored_test=part_of(data.scored(split.test)),
         units=data.units,
         cohort=followup(data.bags_of([patient.id for patient in data.labels.patients])),
