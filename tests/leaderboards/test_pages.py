@@ -148,7 +148,14 @@ def test_every_line_opens_to_its_folds_curves_provenance_and_command(tmp_path):
     for row in rows:
         for reading in make.READINGS:
             assert f"{row[f'c_index_{reading}']:.3f}" in found.text
-    for word in ("bench run --model abmil", "f00d", "labels-1f3a9c", "folds-77be02", "2 cores, 24 GiB", "log-rank test"):
+    for word in (
+        "bench run --model abmil",
+        "f00d",
+        "labels-1f3a9c",
+        "folds-77be02",
+        "2 cores, 24 GiB",
+        "log-rank test",
+    ):
         assert word in found.text
     assert any(found_.get("aria-label", "").startswith("Kaplan-Meier curves") for found_ in found.all("svg"))
 

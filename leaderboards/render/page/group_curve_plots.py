@@ -66,9 +66,12 @@ def plot(found: GroupCurves) -> Plot:
     words = (
         f"high risk: {found.high.died} of {found.high.patients} died",
         f"low risk: {found.low.died} of {found.low.patients} died",
-        "hazard ratio: " + ("not known" if found.ratio is None else f"{found.ratio:.2f}"),
-        logrank_words(found.p),
     )
+    if found.ratio is None and found.p is None:
+        words += ("hazard ratio and test: not known",)  # or of an entry that only has them of all folds together
+    else:
+        ratio = "not estimable" if found.ratio is None else f"{found.ratio:.2f}"
+        words += (f"hazard ratio: {ratio}", logrank_words(found.p))
     longest = found.moments[-1]
     return Plot(_key(longest), _frame(longest), _curves(found), words)
 
