@@ -13,7 +13,7 @@ from .experiment import Experiment
 from .planning.load import load
 from .planning.request import Request
 from .planning.resolve import resolve
-from .recipe import epochs_of
+from .recipe import epochs_of, loss_of, title
 from .results.finished import Finished
 from .results.provenance import code_version, hardware, libraries
 from .results.tracking import Tracker, local_store
@@ -72,6 +72,9 @@ class _FoldCount:
     def epoch(self, fold: int, epoch: int, line: Mapping[str, float | int | None]) -> None:
         pass
 
+    def trial(self, fold: int, trial: int, of: int | None, best: float | None) -> None:
+        pass
+
     def fold(self, fold: int, row: ResultRow, computed: bool) -> None:
         self.done += 1
 
@@ -85,8 +88,9 @@ def plan(request: Request) -> dict[str, object]:
         "cohort": resolved.cohort.name,
         "backbone": (request.backbone or "as found") if recipe else None,
         "scales": ", ".join(map(str, resolved.magnifications)) or None,
-        "loss": recipe.loss if recipe else None,
-        "recipe": recipe.name if recipe else None,
+        "loss": loss_of(recipe, resolved.tuning),
+        "recipe": title(None if resolved.tuning is None else recipe, resolved.tuning)
+        or (recipe.name if recipe else None),
         "epochs": (recipe.epochs or f"{recipe.steps} steps") if recipe else None,
         "seed": resolved.seed,
         "device": resolved.device,
@@ -168,8 +172,10 @@ def _described(experiment: Experiment, command: str) -> tuple[dict[str, object],
     parameters: dict[str, object] = {
         key: value
         for key, value in vars(experiment).items()
-        if key not in ("recipe", "hyperparameters") and value not in (None, ())
+        if key not in ("recipe", "hyperparameters", "tuning") and value not in (None, ())
     }
+    if experiment.tuning is not None:
+        parameters |= {f"tuning.{key}": value for key, value in experiment.tuning.id_fields().items()}
     if experiment.recipe is not None:
         parameters |= {f"recipe.{key}": value for key, value in vars(experiment.recipe).items()}
     parameters |= {f"model.{key}": value for key, value in experiment.hyperparameters.items()}
