@@ -1,4 +1,4 @@
-"""Settings are chosen on the training set of a fold alone, the same ones each time, and a killed study loses nothing."""
+"""Settings are chosen on the training set of a fold alone, the same each time; a killed study loses nothing."""
 
 import json
 import math
