@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from ...errors import writing
+from ..results.trials import TrialRecord
 from .spaces import Space
 
 if TYPE_CHECKING:
@@ -31,36 +32,6 @@ JOURNAL = "tuning.journal"
 LOCK = ".tuning.lock"
 RANDOM = 10
 """So many trials are drawn at random before the rest are chosen; a third of a smaller budget."""
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """One trial of a fold.
-
-    Attributes
-    ----------
-    number
-        From 0; trial 0 is the setting without tuning.
-    state
-        `finished`, `stopped` (early, because it was behind), `failed` (`error` says why), or `running`.
-    value
-        C-index on held-out patients of the training set, over all inner folds; None unless finished.
-    inner
-        C-index of each inner fold, in order; with a single validation split, of each tenth of the training.
-    settings
-        What was tried.
-    seconds, epochs
-        How long it took, and how many epochs were trained in all.
-    """
-
-    number: int
-    state: str
-    value: float | None
-    inner: tuple[float, ...]
-    settings: Mapping[str, Any]
-    seconds: float = 0.0
-    epochs: int = 0
-    error: str | None = None
 
 
 @dataclass
@@ -210,27 +181,6 @@ class TrialStudy:
         return study.ask(self._space).params
 
 
-def read_trials(folder: Path) -> list[TrialRecord]:
-    """The trials of the fold in `folder`, in order of their number; none where it was not tuned.
-
-    Raises
-    ------
-    ValueError
-        The journal holds something else than one study.
-    """
-    if not (folder / JOURNAL).is_file():
-        return []
-    import optuna
-
-    _quiet()
-    storage = _storage(folder / JOURNAL)
-    studies = storage.get_all_studies()
-    if len(studies) != 1:
-        raise ValueError(f"{folder / JOURNAL} holds {len(studies)} studies, where one is expected")
-    study = optuna.load_study(study_name=studies[0].study_name, storage=storage)
-    return [_record(trial) for trial in study.get_trials(deepcopy=False)]
-
-
 def best_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
     """The finished trial of the highest value, of equal ones the earliest; None where none is finished."""
     finished = [record for record in records if record.state == "finished" and record.value is not None]
@@ -258,7 +208,7 @@ def _parts(attributes: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
     return {int(key.removeprefix("inner_")): value for key, value in attributes.items() if key.startswith("inner_")}
 
 
-def _storage(journal: Path, lock: FileLock | None = None) -> "JournalStorage":
+def _storage(journal: Path, lock: FileLock) -> "JournalStorage":
     """The file as optuna's storage, under a lock of the operating system: one of optuna's own would outlive a killed
     process."""
     from optuna.storages import JournalStorage

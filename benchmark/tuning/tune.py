@@ -13,13 +13,12 @@ from ..cohort_data import CohortData
 from ..experiment import Experiment, seed_for
 from ..results.folder import table, write
 from ..results.reason import reason
+from ..results.trials import TRIALS, TrialRecord, trial_lines
 from ..training.fit import Diverged
 from .inner import HeldOut, Watch, inner_splits, without_test_fold
 from .spaces import start_of, with_settings
-from .study import JOURNAL, OpenTrial, TrialRecord, TrialStudy, best_of
+from .study import JOURNAL, OpenTrial, TrialStudy, best_of
 
-TABLE = "tuning.csv"
-"""The trials of a fold as a table, beside its results."""
 _TENTHS = 10
 
 
@@ -95,7 +94,7 @@ def tune(
     study.restore()
     work(experiment, data, split, study, judge, watch, epochs)
     study.close()
-    return chosen(experiment, study.records(), split.fold, folder)
+    return chosen(study.records(), split.fold, folder)
 
 
 def study_of(experiment: Experiment, split: Split, folder: Path) -> TrialStudy:
@@ -214,19 +213,18 @@ class _Pace:
                 raise _Stopped
 
 
-def chosen(experiment: Experiment, records: Sequence[TrialRecord], fold: int, folder: Path) -> Tuned:
+def chosen(records: Sequence[TrialRecord], fold: int, folder: Path) -> Tuned:
     """The best of the trials, and what the row says of them; they are written into `folder` as a table.
 
     Errors: `NothingTrained` where none is finished; `CannotWrite`.
     """
-    assert experiment.tuning is not None
-    write(folder / TABLE, table([_line(record, experiment.tuning.space) for record in records]))
+    write(folder / TRIALS, table(trial_lines(records)))
     best = best_of(records)
     if best is None:
         first = records[0]
         raise NothingTrained(
             f"none of the {len(records)} trials of fold {fold} could be trained; trial {first.number}, the setting "
-            f"without tuning: {first.error or first.state}. {TABLE} in its folder has the reasons of all; delete "
+            f"without tuning: {first.error or first.state}. {TRIALS} in its folder has the reasons of all; delete "
             f"{JOURNAL} there to try them again"
         )
     return Tuned(
@@ -241,16 +239,3 @@ def chosen(experiment: Experiment, records: Sequence[TrialRecord], fold: int, fo
             "tuning_seconds": round(sum(record.seconds for record in records), 2),
         },
     )
-
-
-def _line(record: TrialRecord, space: Mapping[str, object]) -> dict[str, object]:
-    return {
-        "number": record.number,
-        "state": record.state,
-        "value": "" if record.value is None else record.value,
-        **{f"inner_{number}": value for number, value in enumerate(record.inner)},
-        **{name: record.settings.get(name, "") for name in space},
-        "seconds": record.seconds,
-        "epochs": record.epochs,
-        "error": record.error or "",
-    }

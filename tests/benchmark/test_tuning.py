@@ -17,13 +17,14 @@ from milsurv.benchmark.planning.grid import grid
 from milsurv.benchmark.planning.load import load
 from milsurv.benchmark.planning.request import Request, parse_command
 from milsurv.benchmark.planning.resolve import resolve
+from milsurv.benchmark.results.trials import read_trials
 from milsurv.benchmark.run import Quiet, run
 from milsurv.benchmark.training import fold as training
 from milsurv.benchmark.training.fit import Diverged
 from milsurv.benchmark.tuning import tune as tuner
 from milsurv.benchmark.tuning.inner import HeldOut, inner_splits, without_test_fold
 from milsurv.benchmark.tuning.spaces import start_of, with_settings
-from milsurv.benchmark.tuning.study import JOURNAL, best_of, read_trials
+from milsurv.benchmark.tuning.study import JOURNAL, best_of
 from milsurv.benchmark.tuning.tune import NothingTrained, tune
 from milsurv.errors import UsageError
 from milsurv.leaderboards.ranking.board import boards
