@@ -33,7 +33,6 @@ DEFINED_IN = {
 }
 
 ONE_IMPORTER = {
-    "mlflow": {"benchmark/results/tracking.py"},
     "sksurv": {f"survival/{name}.py" for name in ("metrics", "cox", "risk_groups")},
     "rich": {"benchmark/console.py"},
     "openslide": {"datasets/slides/slide.py"},
@@ -46,6 +45,7 @@ ONE_FOLDER = {
     "h5py": "datasets/features",
     "typer": "benchmark/cli",
     "timm": "datasets/encoders",
+    "mlflow": "benchmark/results/tracking",
     "transformers": "datasets/encoders",
 }
 
