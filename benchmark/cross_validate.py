@@ -172,6 +172,7 @@ def describe(experiment: Experiment, data: CohortData) -> ResultRow:
         code_version=code_version(),
         torch_version=versions["torch"] if recipe else None,
         scikit_survival_version=None if recipe else versions["scikit-survival"],
+        untuned_experiment=replace(experiment, tuning=None).id if experiment.tuning else None,
         device=experiment.device,
         hardware=hardware(experiment.device) if recipe else None,
     )
