@@ -48,7 +48,9 @@ def show(folder: Path) -> list[str]:
     faults = []
     for board in gather(folder / "experiments").boards:
         for ranking in board.rankings:
-            faults += [fault for place in range(len(ranking.lines)) for fault in show_line(board.cohort, ranking, place)]
+            faults += [
+                fault for place in range(len(ranking.lines)) for fault in show_line(board.cohort, ranking, place)
+            ]
     return faults
 
 
