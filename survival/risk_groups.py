@@ -40,6 +40,7 @@ def logrank_p(time: ArrayLike, event: ArrayLike, group: ArrayLike) -> float | No
 
 def _logrank(time: ArrayLike, event: ArrayLike, group: ArrayLike) -> tuple[float, float] | None:
     """The log-rank statistic z, positive where the group dies earlier, and its p; None where nothing can be tested."""
+    import pandas as pd
     from sksurv.compare import compare_survival
     from sksurv.util import Surv
 
@@ -48,10 +49,11 @@ def _logrank(time: ArrayLike, event: ArrayLike, group: ArrayLike) -> tuple[float
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a singular variance shows as a statistic that is not finite
-        square, p, table, _ = compare_survival(Surv.from_arrays(event, time), group, return_stats=True)
+        square, p, *rest = compare_survival(Surv.from_arrays(event, time), group, return_stats=True)
     if not np.isfinite(p):
         return None
-    excess = table["observed"].iloc[-1] - table["expected"].iloc[-1]  # of the group that is True
+    counts = pd.DataFrame(rest[0])
+    excess = counts["observed"].iloc[-1] - counts["expected"].iloc[-1]  # of the group that is True
     return float(np.copysign(np.sqrt(square), excess)), float(p)
 
 

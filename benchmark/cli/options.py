@@ -79,6 +79,20 @@ Strength = Annotated[
 ]
 Patients = Annotated[int | None, typer.Option("--patients", help="Number of patients of a simulated cohort.", min=20)]
 CohortSeed = Annotated[int, typer.Option("--cohort-seed", help="Seed of a simulated cohort.", min=0)]
+Tune = Annotated[
+    int | None,
+    typer.Option("--tune", metavar="N", help="Choose the settings of every fold among N, on its training set.", min=2),
+]
+TuneSeconds = Annotated[
+    int | None,
+    typer.Option("--tune-seconds", metavar="S", help="Or try settings for S seconds by fold.", min=1),
+]
+Inner = Annotated[
+    str, typer.Option("--inner", help="Inner folds that compare settings, or `validation`: the validation split.")
+]
+TuneWorkers = Annotated[
+    int, typer.Option("--tune-workers", help="Processes that share the trials of a fold; not repeatable.", min=1)
+]
 Tracking = Annotated[
     str | None,
     typer.Option("--tracking", help="MLflow address; by default a local file in --out; `none` = off."),

@@ -35,6 +35,7 @@ DEFINED_IN = {
 ONE_IMPORTER = {
     "sksurv": {f"survival/{name}.py" for name in ("metrics", "cox", "risk_groups")},
     "rich": {"benchmark/console.py"},
+    "optuna": {"benchmark/tuning/study.py"},
     "openslide": {"datasets/slides/slide.py"},
     "skimage": {"datasets/slides/tissue.py"},
     "requests": {"datasets/gdc/search.py"},

@@ -45,9 +45,11 @@ def kaplan_meier(
             for moment, count in zip(moments, km.at_risk(time[mine], moments), strict=True):
                 axes.text(moment, height, str(count), transform=axes.get_xaxis_transform(), ha="center", fontsize=8)
         axes.text(-0.045, -0.26, "at risk", transform=axes.transAxes, color=style.SOFT, fontsize=8, ha="right")
-        high, several = group == "high", fold is not None and len(np.unique(fold)) > 1
-        p = p_over_folds(time, event, high, fold, patients) if several else logrank_p(time, event, high)
-        words = logrank_words(p, several)
+        high = group == "high"
+        if fold is not None and len(np.unique(fold)) > 1:
+            words = logrank_words(p_over_folds(time, event, high, fold, patients))
+        else:
+            words = logrank_words(logrank_p(time, event, high), over_folds=False)
         if (ratio := hazard_ratio(time, event, high, fold)) is not None:
             words = f"hazard ratio {ratio:.2f}, {words}"
         axes.text(1.0, -0.26, words, transform=axes.transAxes, ha="right", fontsize=8, weight="bold")
