@@ -23,9 +23,11 @@ from .experiment import FAMILY, IMPORTED, Experiment, seed_for
 from .recipe import title as recipe_title
 from .results.fold_predictions import FoldOutcome, c_index_or_none
 from .results.folder import ResultFolder
+from .results.keeping import Keeping
 from .results.provenance import code_version, hardware, libraries
 from .training.fit import Diverged, FollowedBags
 from .training.fold import FoldParts, train_fold
+from .training.interruption import STOP
 
 FitFold = Callable[[Split], FoldOutcome]
 
@@ -70,6 +72,7 @@ def cross_validate(
     only: Sequence[int] = (),
     fit_fold: FitFold | None = None,
     facts: Mapping[str, Any] | None = None,
+    keeping: Keeping | None = None,
 ) -> list[ResultRow]:
     """Compute every fold that is not finished yet and return all rows, failed ones included.
 
@@ -85,15 +88,17 @@ def cross_validate(
         How a fold is computed; by the experiment's own model or baseline when None.
     facts
         Further fields of every row.
+    keeping
+        Which weights and checkpoints are kept; those of `Keeping()` when None.
 
     Raises
     ------
     CannotWrite
         The output folder does not take the results; what was written before is kept.
     """
-    folder = ResultFolder(out, experiment)
+    folder = ResultFolder(out, experiment, keeping)
     splits = [split for split in data.folds.splits if not only or split.fold in only]
-    fit_fold = fit_fold or _fit_fold(experiment, data, watcher)
+    fit_fold = fit_fold or _fit_fold(experiment, data, watcher, folder)
     rows: list[ResultRow] = []
     status = "KILLED"
     lock = folder.claim()
@@ -114,6 +119,7 @@ def cross_validate(
             if recorder is not None:
                 recorder.fold(row, folder.fold(split.fold))
         learned = {s.fold: validation_split(experiment, data, s)[0] for s in data.folds.splits}
+        folder.remark_missing_weights([row.fold for row in rows if row.finished])
         folder.summarise({fold: followup(data.scored(train)) for fold, train in learned.items()})
         status = "FINISHED" if all(row.finished for row in rows) else "FAILED"
     except CannotWrite:
@@ -184,6 +190,7 @@ def fold_parts(experiment: Experiment, data: CohortData, split: Split) -> FoldPa
         units=data.units,
         cohort=followup(data.bags_of([patient.id for patient in data.labels.patients])),
         owner=data.owner,
+        patch_px={} if data.bags is None else data.bags.patch_px(),
     )
 
 
@@ -228,7 +235,7 @@ def threads_for(experiment: Experiment, data: CohortData, cores: int) -> int:
     return cores if typical > 10_000 else 1
 
 
-def _fit_fold(experiment: Experiment, data: CohortData, watcher: Watcher) -> FitFold:
+def _fit_fold(experiment: Experiment, data: CohortData, watcher: Watcher, folder: ResultFolder) -> FitFold:
     """How a fold of this experiment is computed."""
 
     def baseline(split: Split) -> FoldOutcome:
@@ -253,6 +260,8 @@ def _fit_fold(experiment: Experiment, data: CohortData, watcher: Watcher) -> Fit
             registry.get(experiment.model).build,
             data.dim,
             lambda epoch, line: watcher.epoch(split.fold, epoch, line),
+            folder.keeping,
+            folder.checkpoint(split.fold),
         )
 
     return baseline if experiment.recipe is None else model
@@ -261,15 +270,16 @@ def _fit_fold(experiment: Experiment, data: CohortData, watcher: Watcher) -> Fit
 def _compute(data: CohortData, split: Split, folder: ResultFolder, shared: ResultRow, fit_fold: FitFold) -> ResultRow:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     row = replace(shared, fold=split.fold, created=started, oracle_c_index=oracle_c_index(data, split))
-    try:
-        outcome = fit_fold(split)
-    except Exception as error:
-        # Bad data, diverged training, or a fault of ours or of a model: the fold is recorded as failed, the others
-        # still run, and the exit status says so.
-        explained = isinstance(error, DataError | Diverged | torch.OutOfMemoryError)
-        row = replace(row, status="failed", error=str(error) if explained else f"{type(error).__name__}: {error}")
-        folder.write_failure(row, traceback.format_exc())
-    else:
-        row = outcome.complete(row)
-        folder.write_fold(row, outcome)
+    with STOP.heard():
+        try:
+            outcome = fit_fold(split)
+        except Exception as error:
+            # Bad data, diverged training, or a fault of ours or of a model: the fold is recorded as failed, the others
+            # still run, and the exit status says so.
+            explained = isinstance(error, DataError | Diverged | torch.OutOfMemoryError)
+            row = replace(row, status="failed", error=str(error) if explained else f"{type(error).__name__}: {error}")
+            folder.write_failure(row, traceback.format_exc())
+        else:
+            row = outcome.complete(row)
+            folder.write_fold(row, outcome)
     return row

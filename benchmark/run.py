@@ -17,6 +17,7 @@ from .recipe import epochs_of
 from .results.finished import Finished
 from .results.provenance import code_version, hardware, libraries
 from .results.tracking import Tracker, local_store
+from .training.interruption import STOP
 
 
 class Display(Protocol):
@@ -130,10 +131,14 @@ def run(request: Request, display: Display, tracking: str | None = None) -> Fini
         epochs = epochs_of(experiment.recipe, len(validation_split(experiment, data, splits[0])[0]))
     with display.training(f"{experiment.model} on {experiment.cohort}", len(splits), epochs) as watcher:
         try:
-            rows = cross_validate(experiment, data, request.out, request.command, watcher, tracker)
-        except KeyboardInterrupt:
+            rows = cross_validate(
+                experiment, data, request.out, request.command, watcher, tracker, keeping=request.keeping
+            )
+        except KeyboardInterrupt as end:
+            why = f"interrupted by {STOP.reason}" if STOP.reason else "interrupted"
+            more = f", and {end}" if str(end) else ""
             display.warn(
-                f"interrupted; {watcher.done} of {len(splits)} folds are kept. The same command goes on from there"
+                f"{why}; {watcher.done} of {len(splits)} folds are kept{more}. The same command goes on from there"
             )
             raise
     versions = sorted({str(row.code_version) for row in rows})

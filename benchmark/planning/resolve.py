@@ -188,6 +188,7 @@ def _check_options(request: Request) -> None:
     check_choice("split-by", request.split_by, ("event", "site"))
     if request.splits_path and (request.split_by != "event" or request.repeats > 1):
         raise UsageError("--splits names the folds, --split-by and --repeats make others: give one of them")
+    _ = request.keeping
     strength_of(request)
     if request.simulated and (request.labels_path or request.splits_path):
         raise UsageError("a simulated cohort has its own patients; leave --labels and --splits out")
