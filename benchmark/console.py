@@ -89,6 +89,11 @@ class FoldProgress:
             status += f" val C {number(line['val_c_index'])}"
         self.progress.update(self.task, completed=self.done * self.epochs + epoch, status=status)
 
+    def trial(self, fold: int, trial: int, of: int | None, best: float | None) -> None:
+        """Show that a trial of a tuned fold begins."""
+        status = f"fold {self.done + 1}/{self.folds} trial {trial + 1}" + (f"/{of}" if of else "")
+        self.progress.update(self.task, status=status + f" best C {number(best)}" * (best is not None))
+
     def fold(self, fold: int, row: ResultRow, computed: bool) -> None:
         """Show that a fold is over."""
         self.done += 1

@@ -3,20 +3,20 @@
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 from ..datasets.findings import Finding
 from ..errors import CannotWrite, DataError, UsageError
 from ..leaderboards.result_row import ResultRow
-from .cross_validate import Watcher, cross_validate, validation_split
-from .experiment import Experiment
+from .cross_validate import Watcher, cross_validate, describe, validation_split
 from .planning.load import load
 from .planning.request import Request
 from .planning.resolve import resolve
-from .recipe import epochs_of
+from .recipe import epochs_of, loss_of, title
 from .results.finished import Finished
-from .results.provenance import code_version, hardware, libraries
-from .results.tracking import Tracker, local_store
+from .results.tracking.runs import Tracker, parameters_of, sources_of
+from .results.tracking.store import open_store
 from .training.interruption import STOP
 
 
@@ -73,6 +73,9 @@ class _FoldCount:
     def epoch(self, fold: int, epoch: int, line: Mapping[str, float | int | None]) -> None:
         pass
 
+    def trial(self, fold: int, trial: int, of: int | None, best: float | None) -> None:
+        pass
+
     def fold(self, fold: int, row: ResultRow, computed: bool) -> None:
         self.done += 1
 
@@ -86,8 +89,9 @@ def plan(request: Request) -> dict[str, object]:
         "cohort": resolved.cohort.name,
         "backbone": (request.backbone or "as found") if recipe else None,
         "scales": ", ".join(map(str, resolved.magnifications)) or None,
-        "loss": recipe.loss if recipe else None,
-        "recipe": recipe.name if recipe else None,
+        "loss": loss_of(recipe, resolved.tuning),
+        "recipe": title(None if resolved.tuning is None else recipe, resolved.tuning)
+        or (recipe.name if recipe else None),
         "epochs": (recipe.epochs or f"{recipe.steps} steps") if recipe else None,
         "seed": resolved.seed,
         "device": resolved.device,
@@ -124,8 +128,13 @@ def run(request: Request, display: Display, tracking: str | None = None) -> Fini
     ):
         experiment, data = load(request, simulating, checking)
     display.findings(data.findings)
-    address = local_store(request.out) if tracking is None else tracking
-    tracker = Tracker(address, request.out, *_described(experiment, request.command), display.warn)
+    tracker = Tracker(
+        open_store(tracking, request.out),
+        replace(describe(experiment, data), command=request.command),
+        parameters_of(experiment),
+        sources_of(experiment, data, request.features_path),
+        display.warn,
+    )
     splits, epochs = data.folds.splits, 1
     if experiment.recipe is not None:
         epochs = epochs_of(experiment.recipe, len(validation_split(experiment, data, splits[0])[0]))
@@ -166,30 +175,3 @@ def run_all(
             display.fail(f"{request.command}: {error}")
             failures.append({"command": request.command, "error": str(error)})
     return finished, failures
-
-
-def _described(experiment: Experiment, command: str) -> tuple[dict[str, object], dict[str, str]]:
-    """(parameters, tags) for MLflow."""
-    parameters: dict[str, object] = {
-        key: value
-        for key, value in vars(experiment).items()
-        if key not in ("recipe", "hyperparameters") and value not in (None, ())
-    }
-    if experiment.recipe is not None:
-        parameters |= {f"recipe.{key}": value for key, value in vars(experiment.recipe).items()}
-    parameters |= {f"model.{key}": value for key, value in experiment.hyperparameters.items()}
-    tags = {
-        "milsurv.experiment": experiment.id,
-        "model": experiment.model,
-        "cohort": experiment.cohort,
-        "synthetic": str(experiment.synthetic).lower(),
-        "labels": experiment.labels_fingerprint,
-        "folds": experiment.folds_fingerprint,
-        "code": code_version(),
-        "hardware": hardware(experiment.device),
-        "command": command,
-        **{f"version.{name}": number for name, number in libraries().items()},
-    }
-    if experiment.features_fingerprint:
-        tags["features"] = experiment.features_fingerprint
-    return parameters, tags | ({"backbone": experiment.backbone} if experiment.backbone else {})

@@ -19,7 +19,7 @@ from ...leaderboards.render.ablation import (
 from ...leaderboards.render.text_tables import TextTable
 from .. import console
 from ..planning.request import Request
-from ..results.tracking import local_store
+from ..results.tracking.store import local_store
 from ..run import Finished, plan, run, run_all
 from .output import print_json
 

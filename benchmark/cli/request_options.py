@@ -35,6 +35,10 @@ OPTIONS: dict[str, Any] = {
     "keep_weights": o.KeepWeights,
     "retrain": o.Retrain,
     "checkpoint_every": o.CheckpointEvery,
+    "tune": o.Tune,
+    "tune_seconds": o.TuneSeconds,
+    "inner": o.Inner,
+    "tune_workers": o.TuneWorkers,
 }
 """The option of every field of `Request` that is taken as it is; the others (`model`, `settings`, …) are composed."""
 

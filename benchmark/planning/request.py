@@ -63,6 +63,13 @@ class Request:
         again.
     checkpoint_every
         Time of training between two checkpoints, such as `10min`, or `never`.
+    tune, tune_seconds
+        How many settings are tried by fold, or for how many seconds; None for what the recipe says.
+    inner
+        Into how many inner folds a training set is divided to compare settings, or `validation` for its validation
+        split.
+    tune_workers
+        How many processes work on one fold; with several, timing decides which settings are tried.
     """
 
     model: str
@@ -95,11 +102,20 @@ class Request:
     keep_weights: str = "selected"
     retrain: bool = False
     checkpoint_every: str = "5min"
+    tune: int | None = None
+    tune_seconds: int | None = None
+    inner: str = "3"
+    tune_workers: int = 1
 
     @property
     def keeping(self) -> Keeping:
         """What is kept beside the numbers. Errors: `UsageError`."""
         return Keeping(readings_of(self.keep_weights), self.retrain, seconds_of(self.checkpoint_every))
+
+    @property
+    def tuned(self) -> bool:
+        """Whether settings are chosen fold by fold."""
+        return self.tune is not None or self.tune_seconds is not None
 
     @property
     def simulated(self) -> bool:

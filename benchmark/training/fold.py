@@ -63,6 +63,29 @@ class FoldParts:
     patch_px: dict[str, float] = field(default_factory=dict)
 
 
+def new_model(
+    build: Callable[..., nn.Module],
+    dim: int,
+    n_out: int,
+    experiment: Experiment,
+    bags: BagSource,
+    train: Sequence[str],
+    seed: Callable[[str], int],
+    found: bool = False,
+) -> nn.Module:
+    """A model before its first step, and torch's generator as its training finds it.
+
+    train: the patients that it may look at before it is trained. seed: of a purpose, see `seed_for`. found: whether its
+    state comes from a checkpoint, so that it need not look.
+    """
+    torch.manual_seed(seed("weights"))
+    model = build(dim, n_out, **experiment.hyperparameters).to(torch.device(experiment.device))
+    if isinstance(model, Prepares) and not found:
+        model.prepare(bags, train, np.random.default_rng(seed("prepare")))
+    torch.manual_seed(seed("dropout"))
+    return model
+
+
 class _BestOnTest:
     """Keeps the epoch that a paper would report. It watches training and has no way to reach it."""
 
@@ -97,6 +120,7 @@ def train_fold(
     progress: Callable[[int, Mapping[str, float | int | None]], None] = lambda epoch, line: None,
     keeping: Keeping = NOTHING,
     checkpoint_path: Path | None = None,
+    name: str | None = None,
 ) -> FoldOutcome:
     """Train and score one fold. The same experiment, fold and machine give the same numbers.
 
@@ -106,6 +130,7 @@ def train_fold(
     dim: width of the patch features.
     progress: called after every epoch with its number and its line of the curve.
     keeping: the weights to be kept, and how often the checkpoint is saved; checkpoint_path: where it lies.
+    name: the experiment that the weights name, where this one is what its tuning chose for the fold.
     Errors: `Diverged` when training leaves the finite numbers; `ValueError` when nobody in the training set died;
     `Stopped` when the process is asked to stop.
     """
@@ -128,12 +153,8 @@ def train_fold(
         # Sums by atomic additions come in any order; where a deterministic kernel exists, it is used.
         torch.use_deterministic_algorithms(True, warn_only=True)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed("weights"))
-        model = build(dim, loss.width(bins.count), **experiment.hyperparameters).to(device)
+        model = new_model(build, dim, loss.width(bins.count), experiment, bags, train.patients, seed, checkpoint.found)
         _check_keepable(model, keeping)
-        if isinstance(model, Prepares) and not checkpoint.found:
-            model.prepare(bags, train.patients, np.random.default_rng(seed("prepare")))
-        torch.manual_seed(seed("dropout"))
         precision = Precision(recipe.precision, device)
 
         def scores(patients: Sequence[str]) -> torch.Tensor:
@@ -196,7 +217,7 @@ def train_fold(
             lines += predictions.lines(reading)
             if reading in keeping.weights:
                 about = TrainedFold(
-                    experiment=experiment.id,
+                    experiment=name or experiment.id,
                     fold=parts.fold,
                     reading=reading,
                     epoch=epoch,
