@@ -198,7 +198,6 @@ def fold_parts(experiment: Experiment, data: CohortData, split: Split) -> FoldPa
         units=data.units,
         cohort=followup(data.bags_of([patient.id for patient in data.labels.patients])),
         owner=data.owner,
-        patch_px={} if data.bags is None else data.bags.patch_px(),
     )
 
 
@@ -283,9 +282,13 @@ def _fit_baseline(
 
 
 def _fit_model(
-    experiment: Experiment, data: CohortData, split: Split, watcher: Watcher, folder: ResultFolder
+    experiment: Experiment, data: CohortData, split: Split, watcher: Watcher, folder: ResultFolder | None = None
 ) -> FoldOutcome:
     assert data.bags is not None
+    kept = {}
+    if folder is not None:
+        kept = {"keeping": folder.keeping, "checkpoint_path": folder.checkpoint(split.fold)}
+        kept |= {"name": folder.experiment.id, "patch_px": data.bags.patch_px()}
     return train_fold(
         experiment,
         fold_parts(experiment, data, split),
@@ -293,9 +296,7 @@ def _fit_model(
         registry.get(experiment.model).build,
         data.dim,
         lambda epoch, line: watcher.epoch(split.fold, epoch, line),
-        folder.keeping,
-        folder.checkpoint(split.fold),
-        folder.experiment.id,
+        **kept,
     )
 
 

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,7 +49,6 @@ class FoldParts:
     units: turns predictions of the former into predictions of the latter.
     cohort: everyone, for the one fault of the reference that needs it.
     owner: the patient of each slide, where slides are scored; else empty.
-    patch_px: side of the patches in pixels by magnification, where the files say it.
     """
 
     fold: int
@@ -60,7 +60,6 @@ class FoldParts:
     units: Aggregation
     cohort: FollowUp
     owner: Mapping[str, str] = field(default_factory=dict)
-    patch_px: dict[str, float] = field(default_factory=dict)
 
 
 def new_model(
@@ -121,6 +120,7 @@ def train_fold(
     keeping: Keeping = NOTHING,
     checkpoint_path: Path | None = None,
     name: str | None = None,
+    patch_px: Mapping[str, float] = MappingProxyType({}),
 ) -> FoldOutcome:
     """Train and score one fold. The same experiment, fold and machine give the same numbers.
 
@@ -130,7 +130,8 @@ def train_fold(
     dim: width of the patch features.
     progress: called after every epoch with its number and its line of the curve.
     keeping: the weights to be kept, and how often the checkpoint is saved; checkpoint_path: where it lies.
-    name: the experiment that the weights name, where this one is what its tuning chose for the fold.
+    name: the experiment that the weights name, where this one is what its tuning chose for the fold; patch_px: the side
+    of the patches in pixels by magnification, where the files say it.
     Errors: `Diverged` when training leaves the finite numbers; `ValueError` when nobody in the training set died;
     `Stopped` when the process is asked to stop.
     """
@@ -228,7 +229,7 @@ def train_fold(
                     n_out=loss.width(bins.count),
                     magnifications=experiment.magnifications,
                     backbone=experiment.backbone,
-                    patch_px=parts.patch_px,
+                    patch_px=dict(patch_px),
                     loss=recipe.loss,
                     inner_edges=bins.edges[1:-1],
                     end=bins.end,
