@@ -124,6 +124,20 @@ def test_trials_that_are_behind_are_stopped(loaded, tmp_path):
     assert all(len(record.inner) == 2 and record.value is None for record in records[1:])
 
 
+def test_on_a_validation_split_a_trial_below_the_median_is_stopped_while_it_is_trained(loaded, tmp_path):
+    def falling(experiment, data, split, watch) -> HeldOut:
+        falling.value -= 0.05
+        for epoch in range(1, 11):
+            watch(epoch, {"epoch": epoch, "val_c_index": falling.value})
+        return HeldOut(falling.value, 10, 10)
+
+    falling.value = 0.9
+    tuned_by(falling, *loaded, tmp_path, inner=1)
+    records = read_trials(tmp_path)
+    assert [record.state for record in records] == [*["finished"] * 5, "stopped"]
+    assert [record.epochs for record in records] == [*[10] * 5, 3]
+
+
 def test_a_trial_that_fails_is_kept_with_its_reason_and_the_others_go_on(loaded, tmp_path):
     def picky(experiment, data, split, watch) -> HeldOut:
         if experiment.recipe.loss == "nll":
