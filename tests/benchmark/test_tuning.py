@@ -220,6 +220,9 @@ class Swapped:
     def tokens(self, patient):
         return self.bags.tokens(self.other.get(patient, patient))
 
+    def patch_px(self):
+        return self.bags.patch_px()
+
 
 def with_another_test_fold(data, split):
     """The cohort with labels and features of a test fold dealt anew among its patients."""
