@@ -81,12 +81,15 @@ class Bags:
         for patient in known:
             self._slides[patient.id] = tuple(self._matched.names.get(slide, slide) for slide in patient.slides)
 
-    def check(self, progress: Callable[[int, int], None] | None = None) -> tuple[Finding, ...]:
+    def check(
+        self, progress: Callable[[int, int], None] | None = None, headers_only: bool = False
+    ) -> tuple[Finding, ...]:
         """Look at the header of every slide and return what was noticed; one DataError lists all faults
         found.
 
         Faults: files that are missing or damaged, slides that lack a scale or have an empty one, widths that
-        differ between slides or scales. `progress(done, total)` is called once a slide.
+        differ between slides or scales. `progress(done, total)` is called once a slide. With `headers_only`, numbers
+        are not read where they would be.
         """
         slides = [slide for names in self._slides.values() for slide in names]
         found = survey(self.reader, slides, self.magnifications, progress)
@@ -94,7 +97,7 @@ class Bags:
         findings = [*self.reader.findings, *found.findings(self.reader.folder)]
         for patient, names in self._slides.items():
             self._slides[patient] = tuple(s for s in names if s not in found.unusable)
-        if self.missing == "drop" and (damaged := self.damaged()):
+        if self.missing == "drop" and not headers_only and (damaged := self.damaged()):
             findings.append(finding("features_damaged", "warning", f"{_DAMAGED}; left out", damaged.values()))
             for patient, names in self._slides.items():
                 self._slides[patient] = tuple(s for s in names if s not in damaged)

@@ -49,7 +49,7 @@ Columns = Annotated[
 ]
 Sheet = Annotated[str | None, typer.Option("--sheet", help="Which sheet of an Excel workbook.")]
 SlideTable = Annotated[
-    Path | None, typer.Option("--slide-table", help="A second table: which slides belong to which patient.")
+    Path | None, typer.Option("--slide-table", help="Slide table: a second table with the slides of each patient.")
 ]
 StatusWords = Annotated[
     str | None,

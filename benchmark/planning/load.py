@@ -21,7 +21,7 @@ from ...datasets.labels.read import Labels, read_labels
 from ...datasets.labels.several_slides import Units, select_slides
 from ...datasets.layout import find_features, find_labels, find_splits
 from ...datasets.own_cohorts.cohort_file import CohortFile
-from ...datasets.own_cohorts.find import unknown_cohort
+from ...datasets.own_cohorts.find import mistyped, unknown_cohort
 from ...datasets.own_cohorts.label_options import label_options, typed
 from ...datasets.simulated.cohort import simulate_cohort
 from ...datasets.split import Folds
@@ -74,6 +74,8 @@ def load(
     trained = baseline is None
     places = _locate(request, resolved, simulating, needs_features=trained or counts)
     labels = read_labels(places.labels, resolved.cohort, label_options(typed(request), resolved.cohort_file))
+    if not resolved.registered and resolved.cohort_file is None and mistyped(request.cohort, labels.by_id):
+        raise UnknownName(unknown_cohort(request.cohort))
     refuse_flipped(labels, resolved.cohort)
     # A baseline opens features only to count patches, to leave out whom models leave out, or to learn slides' names.
     reader = None

@@ -189,7 +189,7 @@ def _features(
 ) -> None:
     try:
         bags = Bags(reader, patients, magnifications or reader.magnifications, missing="drop", cache_bytes=0)
-        findings += bags.check()
+        findings += bags.check(headers_only=True)
         findings += check_nesting(reader, bags.slides).findings
     except DataError as error:
         findings.append(Finding("features_faulty", "error", 1, str(error), (reader.folder,)))

@@ -1,11 +1,13 @@
 """Which cohort a word names: a registered one, a cohort.toml, or one's own."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...errors import UnknownName
-from ...names import did_you_mean
+from ...names import closest, did_you_mean
 from .. import cohorts
 from ..cohorts import CDR, COHORTS, SIMULATED, Cohort
+from ..patient import BARCODE
 from .cohort_file import CohortFile, cohort_file_at, read_cohort_file
 
 
@@ -35,6 +37,55 @@ def find_cohort(word: str) -> Found:
 def registered_names() -> tuple[str, ...]:
     """The names that the registry holds."""
     return (*COHORTS, *CDR, *SIMULATED)
+
+
+def mistyped(word: str, identifiers: Iterable[str]) -> str | None:
+    """The registered cohort that a name of one's own most likely stands for: it is nearly that name, and the patients
+    have barcodes of TCGA (or of simulated patients). None for every name of a study of TCGA.
+    """
+    if word.strip().lower().removeprefix("tcga-") in TCGA or not any(map(BARCODE.match, identifiers)):
+        return None
+    return closest(word, registered_names(), cutoff=0.7)
+
+
+TCGA = frozenset(
+    [
+        "acc",
+        "blca",
+        "brca",
+        "cesc",
+        "chol",
+        "coad",
+        "dlbc",
+        "esca",
+        "gbm",
+        "hnsc",
+        "kich",
+        "kirc",
+        "kirp",
+        "laml",
+        "lgg",
+        "lihc",
+        "luad",
+        "lusc",
+        "meso",
+        "ov",
+        "paad",
+        "pcpg",
+        "prad",
+        "read",
+        "sarc",
+        "skcm",
+        "stad",
+        "tgct",
+        "thca",
+        "thym",
+        "ucec",
+        "ucs",
+        "uvm",
+    ]
+)
+"""The studies of TCGA."""
 
 
 def unknown_cohort(word: str) -> str:
