@@ -3,6 +3,7 @@
 import json
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,9 +30,10 @@ from .training.fit import Diverged, FollowedBags
 from .training.fold import FoldParts, train_fold
 from .tuning.inner import HeldOut, Watch, held_out, judged
 from .tuning.spaces import with_settings
-from .tuning.tune import NothingTrained, tune
+from .tuning.tune import Judge, NothingTrained, study_of, tune, work
 
 FitFold = Callable[[Split], FoldOutcome]
+Beside = Callable[[int], AbstractContextManager[None]]
 
 
 class Watcher(Protocol):
@@ -78,6 +80,7 @@ def cross_validate(
     only: Sequence[int] = (),
     fit_fold: FitFold | None = None,
     facts: Mapping[str, Any] | None = None,
+    beside: Beside | None = None,
 ) -> list[ResultRow]:
     """Compute every fold that is not finished yet and return all rows, failed ones included.
 
@@ -93,6 +96,8 @@ def cross_validate(
         How a fold is computed; by the experiment's own model or baseline when None.
     facts
         Further fields of every row.
+    beside
+        Processes that help to tune a fold, by its number; none where this one computes all trials.
 
     Raises
     ------
@@ -101,7 +106,7 @@ def cross_validate(
     """
     folder = ResultFolder(out, experiment)
     splits = [split for split in data.folds.splits if not only or split.fold in only]
-    fit_fold = fit_fold or _fit_fold(experiment, data, watcher, folder)
+    fit_fold = fit_fold or _fit_fold(experiment, data, watcher, folder, beside)
     rows: list[ResultRow] = []
     status = "KILLED"
     lock = folder.claim()
@@ -167,6 +172,7 @@ def describe(experiment: Experiment, data: CohortData) -> ResultRow:
         code_version=code_version(),
         torch_version=versions["torch"] if recipe else None,
         scikit_survival_version=None if recipe else versions["scikit-survival"],
+        untuned_experiment=replace(experiment, tuning=None).id if experiment.tuning else None,
         device=experiment.device,
         hardware=hardware(experiment.device) if recipe else None,
     )
@@ -236,7 +242,9 @@ def threads_for(experiment: Experiment, data: CohortData, cores: int) -> int:
     return cores if typical > 10_000 else 1
 
 
-def _fit_fold(experiment: Experiment, data: CohortData, watcher: Watcher, folder: ResultFolder) -> FitFold:
+def _fit_fold(
+    experiment: Experiment, data: CohortData, watcher: Watcher, folder: ResultFolder, beside: Beside | None
+) -> FitFold:
     """How a fold of this experiment is computed."""
     fit = _fit_baseline if experiment.recipe is None else _fit_model
 
@@ -247,8 +255,8 @@ def _fit_fold(experiment: Experiment, data: CohortData, watcher: Watcher, folder
         def watch(number: int, of: int | None, best: float | None) -> None:
             watcher.trial(split.fold, number, of, best)
 
-        judge = judge_baseline if experiment.recipe is None else judge_model
-        found = tune(experiment, data, split, folder.fold(split.fold), judge, watch, epochs_at_most)
+        place, workers = folder.fold(split.fold), None if beside is None else beside(split.fold)
+        found = tune(experiment, data, split, place, _judge(experiment), watch, epochs_at_most, workers)
         outcome = fit(with_settings(experiment, found.settings), data, split, watcher)
         return replace(outcome, fields={**outcome.fields, **found.fields})
 
@@ -279,6 +287,18 @@ def _fit_model(experiment: Experiment, data: CohortData, split: Split, watcher: 
         data.dim,
         lambda epoch, line: watcher.epoch(split.fold, epoch, line),
     )
+
+
+def help_tuning(experiment: Experiment, data: CohortData, out: Path, fold: int) -> None:
+    """Compute trials of a fold that another process tunes, until its budget is spent."""
+    torch.set_num_threads(threads_for(experiment, data, torch.get_num_threads()))
+    (split,) = (split for split in data.folds.splits if split.fold == fold)
+    study = study_of(experiment, split, ResultFolder(out, experiment).fold(fold))
+    work(experiment, data, split, study, _judge(experiment), epochs=epochs_at_most)
+
+
+def _judge(experiment: Experiment) -> Judge:
+    return judge_baseline if experiment.recipe is None else judge_model
 
 
 def judge_model(experiment: Experiment, data: CohortData, split: Split, watch: Watch) -> HeldOut:

@@ -9,7 +9,8 @@ from typing import Protocol
 from ..datasets.findings import Finding
 from ..errors import CannotWrite, DataError, UsageError
 from ..leaderboards.result_row import ResultRow
-from .cross_validate import Watcher, cross_validate, describe, validation_split
+from ..models.foreign import adopt
+from .cross_validate import Watcher, cross_validate, describe, help_tuning, validation_split
 from .planning.load import load
 from .planning.request import Request
 from .planning.resolve import resolve
@@ -17,6 +18,7 @@ from .recipe import epochs_of, loss_of, title
 from .results.finished import Finished
 from .results.tracking.runs import Tracker, parameters_of, sources_of
 from .results.tracking.store import open_store
+from .tuning.workers import workers
 
 
 class Display(Protocol):
@@ -137,9 +139,13 @@ def run(request: Request, display: Display, tracking: str | None = None) -> Fini
     splits, epochs = data.folds.splits, 1
     if experiment.recipe is not None:
         epochs = epochs_of(experiment.recipe, len(validation_split(experiment, data, splits[0])[0]))
+
+    def beside(fold: int) -> AbstractContextManager[None]:
+        return workers(request.tune_workers - 1, help_with, request, fold)
+
     with display.training(f"{experiment.model} on {experiment.cohort}", len(splits), epochs) as watcher:
         try:
-            rows = cross_validate(experiment, data, request.out, request.command, watcher, tracker)
+            rows = cross_validate(experiment, data, request.out, request.command, watcher, tracker, beside=beside)
         except KeyboardInterrupt:
             display.warn(
                 f"interrupted; {watcher.done} of {len(splits)} folds are kept. The same command goes on from there"
@@ -149,6 +155,12 @@ def run(request: Request, display: Display, tracking: str | None = None) -> Fini
     if len(versions) > 1:
         display.warn(f"folds of {experiment.id} were computed by different versions: {', '.join(versions)}")
     return Finished(experiment, rows)
+
+
+def help_with(request: Request, fold: int) -> None:
+    """Compute trials of a fold of a request that another process tunes."""
+    adopt([request.model])
+    help_tuning(*load(request), request.out, fold)
 
 
 def run_all(
