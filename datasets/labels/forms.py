@@ -153,6 +153,9 @@ _TIME = r"(?:{e}|{full}|survival|follow_?up|fu|time|t|observed)?(?:_?(?:time|sur
 _UNITS = "|".join(word for word in UNIT_WORDS if len(word) > 2)
 
 
+_AGE = re.compile("age|alter|edad|eta|birth|geburt")
+
+
 def likely_columns(header: Header, endpoint: str = "os") -> dict[str, list[str]]:
     """Columns whose names tell what they hold, by key of --columns; several where the names do not decide.
 
@@ -169,7 +172,8 @@ def likely_columns(header: Header, endpoint: str = "os") -> dict[str, list[str]]
     found = {
         "patient": among(_PATIENT),
         "slide": among(_SLIDE),
-        "time": [name for name in header if plain[name] and time.fullmatch(plain[name])],
+        "time": [name for name in header if plain[name] and time.fullmatch(plain[name])]
+        or [name for name in header if len(units_in(name)) == 1 and not _AGE.search(plain[name])],
         "event": among(_EVENT),
         "censorship": among(_CENSORSHIP),
         "age": among(("age", "age_at_diagnosis", "alter")),

@@ -46,7 +46,8 @@ def init(
         raise DataError(f"{path} is there already: change it by hand, or write it anew with --overwrite.")
     cells = read_cells(labels, options.max_bytes, options.sheet)
     columns = dict(options.columns or {}) or _columns(labels, cells, options, ask)
-    centre = centre or columns.pop("site", None)
+    site = columns.pop("site", None)
+    centre = centre or site
     words = options.status_words
     if not words and (column := columns.get("event") or columns.get("censorship")):
         words = _words(cells, column, options.endpoint, ask)
