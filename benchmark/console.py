@@ -60,6 +60,11 @@ def ask(question: str, answers: Sequence[str] = ()) -> str | None:
         return None
 
 
+def note(text: str) -> None:
+    """A line that may be read, on standard error."""
+    ERR.print(f"{_MARKS['info']} {escape(text)}")
+
+
 def fail(text: str) -> None:
     """Why the command ends, on standard error."""
     ERR.print(f"{_MARKS['error']} {escape(text)}")

@@ -25,9 +25,11 @@ from .recipe import epochs_of, loss_of
 from .recipe import title as recipe_title
 from .results.fold_predictions import FoldOutcome, c_index_or_none
 from .results.folder import ResultFolder
+from .results.keeping import Keeping
 from .results.provenance import code_version, hardware, libraries
 from .training.fit import Diverged, FollowedBags
 from .training.fold import FoldParts, train_fold
+from .training.interruption import STOP
 from .tuning.inner import HeldOut, Watch, held_out, judged
 from .tuning.spaces import with_settings
 from .tuning.tune import Judge, NothingTrained, study_of, tune, work
@@ -80,6 +82,7 @@ def cross_validate(
     only: Sequence[int] = (),
     fit_fold: FitFold | None = None,
     facts: Mapping[str, Any] | None = None,
+    keeping: Keeping | None = None,
     beside: Beside | None = None,
 ) -> list[ResultRow]:
     """Compute every fold that is not finished yet and return all rows, failed ones included.
@@ -96,6 +99,8 @@ def cross_validate(
         How a fold is computed; by the experiment's own model or baseline when None.
     facts
         Further fields of every row.
+    keeping
+        Which weights and checkpoints are kept; those of `Keeping()` when None.
     beside
         Processes that help to tune a fold, by its number; none where this one computes all trials.
 
@@ -104,7 +109,7 @@ def cross_validate(
     CannotWrite
         The output folder does not take the results; what was written before is kept.
     """
-    folder = ResultFolder(out, experiment)
+    folder = ResultFolder(out, experiment, keeping)
     splits = [split for split in data.folds.splits if not only or split.fold in only]
     fit_fold = fit_fold or _fit_fold(experiment, data, watcher, folder, beside)
     rows: list[ResultRow] = []
@@ -127,6 +132,7 @@ def cross_validate(
             if recorder is not None:
                 recorder.fold(row, folder.fold(split.fold))
         learned = {s.fold: validation_split(experiment, data, s)[0] for s in data.folds.splits}
+        folder.remark_missing_weights([row.fold for row in rows if row.finished])
         folder.summarise({fold: followup(data.scored(train)) for fold, train in learned.items()})
         status = "FINISHED" if all(row.finished for row in rows) else "FAILED"
     except CannotWrite:
@@ -249,7 +255,7 @@ def _fit_fold(
     fit = _fit_baseline if experiment.recipe is None else _fit_model
 
     def as_it_is(split: Split) -> FoldOutcome:
-        return fit(experiment, data, split, watcher)
+        return fit(experiment, data, split, watcher, folder)
 
     def tuned(split: Split) -> FoldOutcome:
         def watch(number: int, of: int | None, best: float | None) -> None:
@@ -257,13 +263,19 @@ def _fit_fold(
 
         place, workers = folder.fold(split.fold), None if beside is None else beside(split.fold)
         found = tune(experiment, data, split, place, _judge(experiment), watch, epochs_at_most, workers)
-        outcome = fit(with_settings(experiment, found.settings), data, split, watcher)
+        outcome = fit(with_settings(experiment, found.settings), data, split, watcher, folder)
         return replace(outcome, fields={**outcome.fields, **found.fields})
 
     return as_it_is if experiment.tuning is None else tuned
 
 
-def _fit_baseline(experiment: Experiment, data: CohortData, split: Split, watcher: Watcher | None) -> FoldOutcome:
+def _fit_baseline(
+    experiment: Experiment,
+    data: CohortData,
+    split: Split,
+    watcher: Watcher | None = None,
+    folder: ResultFolder | None = None,
+) -> FoldOutcome:
     return fit_baseline(
         experiment.model,
         data.scored((*split.train, *split.val)),
@@ -277,8 +289,14 @@ def _fit_baseline(experiment: Experiment, data: CohortData, split: Split, watche
     )
 
 
-def _fit_model(experiment: Experiment, data: CohortData, split: Split, watcher: Watcher) -> FoldOutcome:
+def _fit_model(
+    experiment: Experiment, data: CohortData, split: Split, watcher: Watcher, folder: ResultFolder | None = None
+) -> FoldOutcome:
     assert data.bags is not None
+    kept = {}
+    if folder is not None:
+        kept = {"keeping": folder.keeping, "checkpoint_path": folder.checkpoint(split.fold)}
+        kept |= {"name": folder.experiment.id, "patch_px": data.bags.patch_px()}
     return train_fold(
         experiment,
         fold_parts(experiment, data, split),
@@ -286,6 +304,7 @@ def _fit_model(experiment: Experiment, data: CohortData, split: Split, watcher: 
         registry.get(experiment.model).build,
         data.dim,
         lambda epoch, line: watcher.epoch(split.fold, epoch, line),
+        **kept,
     )
 
 
@@ -313,7 +332,7 @@ def judge_model(experiment: Experiment, data: CohortData, split: Split, watch: W
 
 def judge_baseline(experiment: Experiment, data: CohortData, split: Split, watch: Watch) -> HeldOut:
     """A setting of a baseline on an inner fold, see `tuning.tune.Judge`."""
-    outcome = _fit_baseline(experiment, data, split, None)
+    outcome = _fit_baseline(experiment, data, split)
     risk = np.array([float(str(line["risk"])) for line in outcome.predictions])
     return judged(followup(data.scored(split.test)), risk, 0)
 
@@ -328,15 +347,16 @@ def epochs_at_most(experiment: Experiment, data: CohortData, split: Split) -> in
 def _compute(data: CohortData, split: Split, folder: ResultFolder, shared: ResultRow, fit_fold: FitFold) -> ResultRow:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     row = replace(shared, fold=split.fold, created=started, oracle_c_index=oracle_c_index(data, split))
-    try:
-        outcome = fit_fold(split)
-    except Exception as error:
-        # Bad data, diverged training, or a fault of ours or of a model: the fold is recorded as failed, the others
-        # still run, and the exit status says so.
-        explained = isinstance(error, DataError | Diverged | NothingTrained | torch.OutOfMemoryError)
-        row = replace(row, status="failed", error=str(error) if explained else f"{type(error).__name__}: {error}")
-        folder.write_failure(row, traceback.format_exc())
-    else:
-        row = outcome.complete(row)
-        folder.write_fold(row, outcome)
+    with STOP.heard():
+        try:
+            outcome = fit_fold(split)
+        except Exception as error:
+            # Bad data, diverged training, or a fault of ours or of a model: the fold is recorded as failed, the others
+            # still run, and the exit status says so.
+            explained = isinstance(error, DataError | Diverged | NothingTrained | torch.OutOfMemoryError)
+            row = replace(row, status="failed", error=str(error) if explained else f"{type(error).__name__}: {error}")
+            folder.write_failure(row, traceback.format_exc())
+        else:
+            row = outcome.complete(row)
+            folder.write_fold(row, outcome)
     return row

@@ -18,6 +18,7 @@ from .recipe import epochs_of, loss_of, title
 from .results.finished import Finished
 from .results.tracking.runs import Tracker, parameters_of, sources_of
 from .results.tracking.store import open_store
+from .training.interruption import STOP
 from .tuning.workers import workers
 
 
@@ -146,10 +147,14 @@ def run(request: Request, display: Display, tracking: str | None = None) -> Fini
 
     with display.training(f"{experiment.model} on {experiment.cohort}", len(splits), epochs) as watcher:
         try:
-            rows = cross_validate(experiment, data, request.out, request.command, watcher, tracker, beside=beside)
-        except KeyboardInterrupt:
+            rows = cross_validate(
+                experiment, data, request.out, request.command, watcher, tracker, beside=beside, keeping=request.keeping
+            )
+        except KeyboardInterrupt as end:
+            why = f"interrupted by {STOP.reason}" if STOP.reason else "interrupted"
+            more = f", and {end}" if str(end) else ""
             display.warn(
-                f"interrupted; {watcher.done} of {len(splits)} folds are kept. The same command goes on from there"
+                f"{why}; {watcher.done} of {len(splits)} folds are kept{more}. The same command goes on from there"
             )
             raise
     versions = sorted({str(row.code_version) for row in rows})

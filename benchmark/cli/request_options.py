@@ -31,6 +31,9 @@ OPTIONS: dict[str, Any] = {
     "strength": o.Strength,
     "patients": o.Patients,
     "cohort_seed": o.CohortSeed,
+    "keep_weights": o.KeepWeights,
+    "retrain": o.Retrain,
+    "checkpoint_every": o.CheckpointEvery,
     "tune": o.Tune,
     "tune_seconds": o.TuneSeconds,
     "inner": o.Inner,
@@ -50,6 +53,7 @@ def with_request_options(command: Command) -> Command:
         for field in fields(Request)
         if (option := OPTIONS.get(field.name)) and field.name not in named
     ]
+    shared.append(Parameter("no_weights", Parameter.KEYWORD_ONLY, default=False, annotation=o.NoWeights))
     needed = [parameter for parameter in own if parameter.default is Parameter.empty]
     rest = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in own if p.default is not Parameter.empty]
     everything = [*needed, *shared, *rest]
@@ -66,6 +70,8 @@ def request_from(
     Errors: `UsageError` for a setting that is no `KEY=VALUE`.
     """
     values = {field: shared[field] for field in OPTIONS if field in shared}
+    if shared.get("no_weights"):
+        values["keep_weights"] = "none"
     return Request(model, cohort, settings=parse_settings(settings, **short), **values)
 
 
