@@ -107,7 +107,7 @@ def test_on_the_follow_up_of_brca_the_likelihood_reaches_kaplan_meier():
     from milsurv.datasets import cohorts
     from milsurv.datasets.labels.read import read_labels
 
-    patients = read_labels(LABELS, cohorts.get("brca"), "drop").patients
+    patients = read_labels(LABELS, cohorts.get("brca"), unusable_times="drop").patients
     time, event = np.array([p.time for p in patients]), np.array([p.event for p in patients])
     bins = fit_bins(time, event, 4)
     truth = kaplan_meier(time, event).at(bins.upper[:3])
