@@ -1,20 +1,23 @@
-"""Cross-validate an experiment, fold by fold: skip what is done, keep what fails, lose nothing."""
+"""Compute a fold of an experiment: its model or baseline on its part of the cohort, and its row. A failure is kept."""
 
 import json
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 
 from ..datasets.folds.read import cut_validation
 from ..datasets.patient import Patient
 from ..datasets.split import Split
-from ..errors import CannotWrite, DataError
+from ..errors import DataError
 from ..leaderboards.result_row import ResultRow
 from ..models import registry
 from .baselines.fit import fit_baseline, followup
@@ -31,100 +34,62 @@ FitFold = Callable[[Split], FoldOutcome]
 
 
 class Watcher(Protocol):
-    """Whoever wants to see progress; `console.FoldProgress` is one. `done` folds are over."""
-
-    done: int
+    """Whoever wants to see the progress of a fold."""
 
     def epoch(self, fold: int, epoch: int, line: Mapping[str, float | int | None]) -> None:
         """An epoch of a fold is over."""
         ...
 
-    def fold(self, fold: int, row: ResultRow, computed: bool) -> None:
-        """A fold is over; `computed` is False when its result was already there."""
-        ...
+
+@dataclass(frozen=True)
+class Work:
+    """An experiment that is ready to be computed, fold by fold.
+
+    command: the command line that gives these numbers again; every row carries it.
+    fit_fold: how a fold is computed; by the experiment's own model or baseline when None.
+    facts: further fields of every row.
+    """
+
+    experiment: Experiment
+    data: CohortData
+    out: Path
+    command: str
+    fit_fold: FitFold | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def folder(self) -> ResultFolder:
+        """Where its results lie."""
+        return ResultFolder(self.out, self.experiment)
+
+    @cached_property
+    def shared(self) -> ResultRow:
+        """What the rows of all folds have in common."""
+        return replace(describe(self.experiment, self.data), command=self.command, **self.facts)
+
+    def failed(self, fold: int, error: str, details: str) -> ResultRow:
+        """The row of a fold that failed, once its files are written. Errors: `CannotWrite`."""
+        row = replace(self.shared, fold=fold, created=_now(), status="failed", error=error)
+        self.folder.write_failure(row, details)
+        return row
 
 
-class Recorder(Protocol):
-    """Whoever keeps a second record of results; `tracking.Tracker` is one. It must not raise."""
+def compute_fold(work: Work, fold: int, watcher: Watcher) -> ResultRow:
+    """Compute a fold, write its files and return its row, that of a failure too.
 
-    def begin(self) -> None:
-        """The experiment begins, or goes on."""
-        ...
-
-    def fold(self, row: ResultRow, folder: Path) -> None:
-        """A fold's files are written."""
-        ...
-
-    def end(self, status: str, rows: Sequence[ResultRow], folder: Path) -> None:
-        """The experiment is `FINISHED`, `FAILED` or `KILLED`."""
-        ...
-
-
-def cross_validate(
-    experiment: Experiment,
-    data: CohortData,
-    out: Path,
-    command: str,
-    watcher: Watcher,
-    recorder: Recorder | None = None,
-    only: Sequence[int] = (),
-    fit_fold: FitFold | None = None,
-    facts: Mapping[str, Any] | None = None,
-) -> list[ResultRow]:
-    """Compute every fold that is not finished yet and return all rows, failed ones included.
-
-    Parameters
-    ----------
-    command
-        The command line that gives these numbers again; every row carries it.
-    recorder
-        Keeps a second record, of MLflow for instance.
-    only
-        Fold numbers to compute; all when empty.
-    fit_fold
-        How a fold is computed; by the experiment's own model or baseline when None.
-    facts
-        Further fields of every row.
+    The same experiment, fold and kind of machine give the same numbers, whatever computes beside it: the number of
+    threads is the experiment's own.
 
     Raises
     ------
     CannotWrite
-        The output folder does not take the results; what was written before is kept.
+        The output folder does not take the results.
     """
-    folder = ResultFolder(out, experiment)
-    splits = [split for split in data.folds.splits if not only or split.fold in only]
-    fit_fold = fit_fold or _fit_fold(experiment, data, watcher)
-    rows: list[ResultRow] = []
-    status = "KILLED"
-    lock = folder.claim()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(threads_for(experiment, data, threads))
-    shared = replace(describe(experiment, data), command=command, **(facts or {}))
-    try:
-        if recorder is not None:
-            recorder.begin()
-        folder.write_remarks([asdict(finding) for finding in data.findings], data.left_out)
-        for split in splits:
-            row = folder.finished(split.fold)
-            computed = row is None
-            if row is None:
-                row = _compute(data, split, folder, shared, fit_fold)
-            rows.append(row)
-            watcher.fold(split.fold, row, computed)
-            if recorder is not None:
-                recorder.fold(row, folder.fold(split.fold))
-        learned = {s.fold: validation_split(experiment, data, s)[0] for s in data.folds.splits}
-        folder.summarise({fold: followup(data.scored(train)) for fold, train in learned.items()})
-        status = "FINISHED" if all(row.finished for row in rows) else "FAILED"
-    except CannotWrite:
-        status = "FAILED"
-        raise
-    finally:
-        if recorder is not None:
-            recorder.end(status, rows, folder.path)
-        torch.set_num_threads(threads)
-        lock.release()
-    return rows
+    experiment, data = work.experiment, work.data
+    (split,) = (split for split in data.folds.splits if split.fold == fold)
+    with threads(threads_for(experiment, data)):
+        fit_fold = work.fit_fold or _fit_fold(experiment, data, watcher)
+        return _compute(data, split, work.folder, work.shared, fit_fold)
 
 
 def describe(experiment: Experiment, data: CohortData) -> ResultRow:
@@ -215,17 +180,39 @@ def oracle_c_index(data: CohortData, split: Split) -> float | None:
     return c_index_or_none(followup(scored), [truth[patient.id] for patient in scored])
 
 
-def threads_for(experiment: Experiment, data: CohortData, cores: int) -> int:
-    """Threads for one step's arithmetic on a CPU: one where a batch has few patches, all of them where it has many.
+def threads_for(experiment: Experiment, data: CohortData) -> int:
+    """Threads for one step's arithmetic on a CPU: one where a batch has few patches, two where it has many.
 
     A batch of few patches is thousands of small operations, at the end of each of which threads wait for one another:
-    two are a quarter faster than one on an idle machine, and ten times slower on a busy one.
+    two are a quarter faster than one on an idle machine, and ten times slower on a busy one. Sums are split by threads,
+    so that their number moves last digits: it follows from the data, never from the machine, nor from what else runs.
     """
-    if experiment.recipe is None or data.bags is None or experiment.device != "cpu":
-        return cores
+    if experiment.recipe is None or data.bags is None:
+        return 1
+    if experiment.device != "cpu":
+        return 2
     ids = [patient.id for patient in data.units.labels.patients]
     typical = float(np.median([data.bags.tokens(i) for i in ids])) * min(experiment.recipe.batch, len(ids))
-    return cores if typical > 10_000 else 1
+    return 2 if typical > 10_000 else 1
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Compute with so many threads of torch, and one of the linear algebra of numpy and scipy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        with _linear_algebra().limit(limits=1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@cache
+def _linear_algebra() -> ThreadpoolController:
+    import scipy.linalg  # noqa: F401  # its library has to be loaded to be found
+
+    return ThreadpoolController()
 
 
 def _fit_fold(experiment: Experiment, data: CohortData, watcher: Watcher) -> FitFold:
@@ -259,8 +246,7 @@ def _fit_fold(experiment: Experiment, data: CohortData, watcher: Watcher) -> Fit
 
 
 def _compute(data: CohortData, split: Split, folder: ResultFolder, shared: ResultRow, fit_fold: FitFold) -> ResultRow:
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    row = replace(shared, fold=split.fold, created=started, oracle_c_index=oracle_c_index(data, split))
+    row = replace(shared, fold=split.fold, created=_now(), oracle_c_index=oracle_c_index(data, split))
     try:
         outcome = fit_fold(split)
     except Exception as error:
@@ -273,3 +259,7 @@ def _compute(data: CohortData, split: Split, folder: ResultFolder, shared: Resul
         row = outcome.complete(row)
         folder.write_fold(row, outcome)
     return row
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

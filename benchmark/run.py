@@ -1,19 +1,23 @@
-"""Requests become results: load, cross-validate, log to MLflow. What `bench run`, `bench ablate` and Python do."""
+"""Requests become results: load, cross-validate on an engine, log. What `bench run`, `bench ablate` and Python do."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 from ..datasets.findings import Finding
 from ..errors import CannotWrite, DataError, UsageError
 from ..leaderboards.result_row import ResultRow
-from .cross_validate import Watcher, cross_validate, validation_split
+from .cross_validate import Work
+from .engines.cell import Cell
+from .engines.choose import engine_of
+from .engines.conduct import Course, Watcher, conduct
+from .engines.options import SERIAL, Options
 from .experiment import Experiment
-from .planning.load import load
+from .planning.load import Loader, load
 from .planning.request import Request
 from .planning.resolve import resolve
-from .recipe import epochs_of
 from .results.finished import Finished
 from .results.provenance import code_version, hardware, libraries
 from .results.tracking import Tracker, local_store
@@ -38,7 +42,7 @@ class Display(Protocol):
         """Count something up, by calls with (done, total)."""
         ...
 
-    def training(self, title: str, folds: int, epochs: int) -> AbstractContextManager[Watcher]:
+    def computing(self, title: str, cells: int) -> AbstractContextManager[Watcher]:
         """Follow folds and their epochs."""
         ...
 
@@ -61,7 +65,7 @@ class Quiet:
         yield lambda done, total: None
 
     @contextmanager
-    def training(self, title: str, folds: int, epochs: int) -> "Iterator[Watcher]":
+    def computing(self, title: str, cells: int) -> "Iterator[Watcher]":
         """Only count folds."""
         yield _FoldCount()
 
@@ -69,11 +73,14 @@ class Quiet:
 class _FoldCount:
     done = 0
 
-    def epoch(self, fold: int, epoch: int, line: Mapping[str, float | int | None]) -> None:
+    def epoch(self, cell: Cell, epoch: int, line: Mapping[str, float | int | None]) -> None:
         pass
 
     def fold(self, fold: int, row: ResultRow, computed: bool) -> None:
         self.done += 1
+
+    def state(self, running: int, elsewhere: int) -> None:
+        pass
 
 
 def plan(request: Request) -> dict[str, object]:
@@ -102,7 +109,7 @@ def plan(request: Request) -> dict[str, object]:
     }
 
 
-def run(request: Request, display: Display, tracking: str | None = None) -> Finished:
+def run(request: Request, display: Display, tracking: str | None = None, options: Options = SERIAL) -> Finished:
     """Load and cross-validate one experiment into `request.out`.
 
     Parameters
@@ -111,56 +118,82 @@ def run(request: Request, display: Display, tracking: str | None = None) -> Fini
         Shows progress, and what was noticed on the way.
     tracking
         Address of the MLflow store; None for one in `request.out`, `none` for no record.
+    options
+        How folds are computed: one after another, or several at once.
 
     Raises
     ------
     UsageError, DataError, CannotWrite
-        As `load` and `cross_validate` do.
+        As `load` and `conduct` do.
     """
-    with (
-        display.counting(f"simulating {request.cohort}") as simulating,
-        display.counting("looking at slides") as checking,
-    ):
-        experiment, data = load(request, simulating, checking)
-    display.findings(data.findings)
-    address = local_store(request.out) if tracking is None else tracking
-    tracker = Tracker(address, request.out, *_described(experiment, request.command), display.warn)
-    splits, epochs = data.folds.splits, 1
-    if experiment.recipe is not None:
-        epochs = epochs_of(experiment.recipe, len(validation_split(experiment, data, splits[0])[0]))
-    with display.training(f"{experiment.model} on {experiment.cohort}", len(splits), epochs) as watcher:
-        try:
-            rows = cross_validate(experiment, data, request.out, request.command, watcher, tracker)
-        except KeyboardInterrupt:
-            display.warn(
-                f"interrupted; {watcher.done} of {len(splits)} folds are kept. The same command goes on from there"
-            )
-            raise
-    versions = sorted({str(row.code_version) for row in rows})
-    if len(versions) > 1:
-        display.warn(f"folds of {experiment.id} were computed by different versions: {', '.join(versions)}")
-    return Finished(experiment, rows)
+    return run_requests([request], display, tracking, options)[0]
+
+
+def run_requests(
+    requests: Sequence[Request], display: Display, tracking: str | None = None, options: Options = SERIAL
+) -> list[Finished]:
+    """Run several experiments as one: what is wrong with any of them is raised before the first is computed."""
+    loader = Loader()
+    return _conduct([_course(request, loader, display, tracking) for request in requests], loader, display, options)
 
 
 def run_all(
-    requests: Sequence[Request], display: Display, tracking: str | None = None
+    requests: Sequence[Request], display: Display, tracking: str | None = None, options: Options = SERIAL
 ) -> tuple[list[Finished], list[dict[str, str]]]:
-    """Run a grid. A cell that cannot run is reported and listed, and the others still run.
+    """Run a grid: everything is read and checked first, then the folds of all experiments are computed.
 
-    Returns what finished, and for every cell that could not run its `command` and the `error`.
+    An experiment that cannot run is reported and listed, and the others still run. Returns what finished, and for every
+    experiment that could not run its `command` and the `error`.
     """
-    for request in requests:  # a wrong name ends the command before the first hour of computing
+    for request in requests:  # a wrong name ends the command before anything is read
         resolve(request)
-    finished, failures = [], []
+    loader = Loader()
+    courses, failures = [], []
     for request in requests:
         try:
-            finished.append(run(request, display, tracking))
+            courses.append(_course(request, loader, display, tracking))
         except CannotWrite:
             raise
         except (DataError, UsageError) as error:
             display.fail(f"{request.command}: {error}")
             failures.append({"command": request.command, "error": str(error)})
-    return finished, failures
+    return _conduct(courses, loader, display, options), failures
+
+
+def _course(request: Request, loader: Loader, display: Display, tracking: str | None) -> Course:
+    """A request, loaded. Errors: those of `load`."""
+    with (
+        display.counting(f"simulating {request.cohort}") as simulating,
+        display.counting("looking at slides") as checking,
+    ):
+        experiment, data = loader.load(request, simulating, checking)
+    display.findings(data.findings)
+    address = local_store(request.out) if tracking is None else tracking
+    tracker = Tracker(address, request.out, *_described(experiment, request.command), display.warn)
+    # The patches stay with whoever computes.
+    work = Work(experiment, replace(data, bags=None), request.out, request.command)
+    return Course(request, work, tracker)
+
+
+def _conduct(courses: Sequence[Course], loader: Loader, display: Display, options: Options) -> list[Finished]:
+    """Compute what is not finished. Errors: `UsageError` for an engine that cannot be, `CannotWrite`."""
+    cells = sum(len(course.folds) for course in courses)
+    if not courses:
+        return []
+    one = courses[0].work.experiment.title if len(courses) == 1 else f"{len(courses)} experiments"
+    engine = engine_of(options, loader, courses[0].request.device)
+    with display.computing(one, cells) as watcher:
+        try:
+            conduct(courses, engine, watcher)
+        except KeyboardInterrupt:
+            display.warn(f"interrupted; {watcher.done} of {cells} folds are kept. The same command goes on from there")
+            raise
+    for course in courses:
+        versions = sorted({str(row.code_version) for row in course.rows})
+        if len(versions) > 1:
+            name = course.work.experiment.id
+            display.warn(f"folds of {name} were computed by different versions: {', '.join(versions)}")
+    return [Finished(course.work.experiment, course.rows) for course in courses]
 
 
 def _described(experiment: Experiment, command: str) -> tuple[dict[str, object], dict[str, str]]:

@@ -79,6 +79,24 @@ Strength = Annotated[
 ]
 Patients = Annotated[int | None, typer.Option("--patients", help="Number of patients of a simulated cohort.", min=20)]
 CohortSeed = Annotated[int, typer.Option("--cohort-seed", help="Seed of a simulated cohort.", min=0)]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        help="serial, local (processes of this machine), ray or slurm.",
+        show_default="serial, or local with --jobs",
+        rich_help_panel="Where it is computed",
+    ),
+]
+Jobs = Annotated[
+    str | None,
+    typer.Option(
+        "--jobs",
+        help="Folds computed at once: a number, or auto for as many as there are cores or GPUs.",
+        show_default="1",
+        rich_help_panel="Where it is computed",
+    ),
+]
 Tracking = Annotated[
     str | None,
     typer.Option("--tracking", help="MLflow address; by default a local file in --out; `none` = off."),

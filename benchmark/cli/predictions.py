@@ -57,7 +57,7 @@ def import_predictions(
             for word in (option, str(given))
         ]
         words += ["--missing", missing] if missing != "error" else []
-        with console.Terminal().training(f"{model} on {name}", len(checked.folds.splits), 1) as watcher:
+        with console.Terminal().computing(f"{model} on {name}", len(checked.folds.splits)) as watcher:
             finished = import_checked(checked, model, out, shlex.join(words), watcher)
         _show(finished, out, as_json)
 

@@ -17,7 +17,7 @@ from ...files import fingerprint
 from ...survival.followup import Prediction
 from ..baselines.fit import followup
 from ..cohort_data import CohortData
-from ..cross_validate import Watcher, cross_validate
+from ..engines.conduct import Watcher, cross_validate
 from ..experiment import Experiment
 from ..results.finished import Finished
 from ..results.fold_predictions import FoldOutcome, FoldPredictions, outcome_of

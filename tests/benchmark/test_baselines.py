@@ -11,7 +11,7 @@ from milsurv.benchmark.baselines.covariates import fit_columns
 from milsurv.benchmark.baselines.fit import check_baseline, fit_baseline
 from milsurv.benchmark.baselines.registry import BASELINES, DEFAULT_COVARIATES
 from milsurv.benchmark.cohort_data import CohortData
-from milsurv.benchmark.cross_validate import cross_validate
+from milsurv.benchmark.engines.conduct import cross_validate
 from milsurv.benchmark.experiment import Experiment
 from milsurv.benchmark.planning.load import load
 from milsurv.benchmark.planning.request import Request
@@ -102,7 +102,7 @@ def described(name, labels, folds, covariates=DEFAULT_COVARIATES, penalty=None, 
 
 def fitted(name, labels, folds, out, **options) -> Finished:
     experiment, data = described(name, labels, folds, **options)
-    with Quiet().training("", 0, 0) as watcher:
+    with Quiet().computing("", 0) as watcher:
         return Finished(experiment, cross_validate(experiment, data, out, "", watcher))
 
 

@@ -1,0 +1,58 @@
+"""The program of a process of the engine `local`: it computes the cells that come through a pipe, until that closes."""
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from multiprocessing.connection import Connection
+from typing import NoReturn
+
+from .cell import Failed
+from .local import PATIENCE
+
+
+def main(handle: int) -> None:
+    """Compute cells; the pipe is open under this number."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # set before torch starts, as the command line does
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the other end to act upon
+    signal.signal(signal.SIGTERM, _stop)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    connection = Connection(handle)
+    from .desk import Desk
+
+    desk = Desk()
+    try:
+        while True:
+            cell = connection.recv()
+            try:
+                event = desk.compute(cell, connection.send)
+            except Exception as error:  # a fault of ours: the other end names it, and the other cells go on
+                event = Failed(cell, f"{type(error).__name__}: {error}", traceback.format_exc())
+            connection.send(event)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def _stop(signum: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _end_with(parent: int) -> None:
+    """End when the process that started this one is gone, as if it had asked for it."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(PATIENCE)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    status = 0
+    try:
+        main(int(sys.argv[1]))
+    except KeyboardInterrupt:
+        status = 1
+    sys.stderr.flush()
+    os._exit(status)  # at once: nothing is left to do
