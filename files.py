@@ -81,6 +81,14 @@ def whole_folder(path: Path, keep: Callable[[], bool] = lambda: False) -> Iterat
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def set_aside(path: Path) -> Path:
+    """Rename a file that cannot be used, so that another can take its place: `mlflow.db` to `mlflow.db.unusable-1`."""
+    number = 1
+    while (other := path.with_name(f"{path.name}.unusable-{number}")).exists():
+        number += 1
+    return path.replace(other)
+
+
 def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name[:50]}.{uuid.uuid4().hex[:8]}.partial")
 

@@ -89,6 +89,12 @@ class CellProgress:
             self._last += f" val C {number(line['val_c_index'])}"
         self._show()
 
+    def trial(self, cell: "Cell", trial: int, of: int | None, best: float | None) -> None:
+        """Show that a trial of a tuned fold begins."""
+        self._last = f"fold {cell.fold} trial {trial + 1}" + (f"/{of}" if of else "")
+        self._last += f" best C {number(best)}" * (best is not None)
+        self._show()
+
     def fold(self, fold: int, row: ResultRow, computed: bool) -> None:
         """Show that a fold is over."""
         self.done += 1

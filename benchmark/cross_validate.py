@@ -23,12 +23,16 @@ from ..models import registry
 from .baselines.fit import fit_baseline, followup
 from .cohort_data import CohortData
 from .experiment import FAMILY, IMPORTED, Experiment, seed_for
+from .recipe import epochs_of, loss_of
 from .recipe import title as recipe_title
 from .results.fold_predictions import FoldOutcome, c_index_or_none
 from .results.folder import ResultFolder
 from .results.provenance import code_version, hardware, libraries
 from .training.fit import Diverged, FollowedBags
 from .training.fold import FoldParts, train_fold
+from .tuning.inner import HeldOut, Watch, held_out, judged
+from .tuning.spaces import with_settings
+from .tuning.tune import NothingTrained, tune
 
 FitFold = Callable[[Split], FoldOutcome]
 
@@ -38,6 +42,10 @@ class Watcher(Protocol):
 
     def epoch(self, fold: int, epoch: int, line: Mapping[str, float | int | None]) -> None:
         """An epoch of a fold is over."""
+        ...
+
+    def trial(self, fold: int, trial: int, of: int | None, best: float | None) -> None:
+        """A trial of a fold that is tuned begins; `of`: how many there will be, `best`: the best C-index so far."""
         ...
 
 
@@ -88,7 +96,7 @@ def compute_fold(work: Work, fold: int, watcher: Watcher) -> ResultRow:
     experiment, data = work.experiment, work.data
     (split,) = (split for split in data.folds.splits if split.fold == fold)
     with threads(threads_for(experiment, data)):
-        fit_fold = work.fit_fold or _fit_fold(experiment, data, watcher)
+        fit_fold = work.fit_fold or _fit_fold(experiment, data, watcher, work.folder)
         return _compute(data, split, work.folder, work.shared, fit_fold)
 
 
@@ -107,8 +115,8 @@ def describe(experiment: Experiment, data: CohortData) -> ResultRow:
         cohort=experiment.cohort,
         synthetic=experiment.synthetic,
         backbone=experiment.backbone,
-        loss=recipe.loss if recipe else None,
-        recipe=recipe_title(recipe) if recipe else None,
+        loss=loss_of(recipe, experiment.tuning),
+        recipe=recipe_title(recipe, experiment.tuning),
         slides=experiment.slides,
         folds_name=experiment.folds_name,
         hyperparameters=json.dumps(dict(experiment.hyperparameters), sort_keys=True),
@@ -215,34 +223,73 @@ def _linear_algebra() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _fit_fold(experiment: Experiment, data: CohortData, watcher: Watcher) -> FitFold:
+def _fit_fold(experiment: Experiment, data: CohortData, watcher: Watcher, folder: ResultFolder) -> FitFold:
     """How a fold of this experiment is computed."""
+    fit = _fit_baseline if experiment.recipe is None else _fit_model
 
-    def baseline(split: Split) -> FoldOutcome:
-        return fit_baseline(
-            experiment.model,
-            data.scored((*split.train, *split.val)),
-            data.scored(split.test),
-            fold=split.fold,
-            hyperparameters=experiment.hyperparameters,
-            seed=experiment.seed,
-            patches=data.patches,
-            owner=data.owner,
-            source=data.labels.source,
-        )
+    def as_it_is(split: Split) -> FoldOutcome:
+        return fit(experiment, data, split, watcher)
 
-    def model(split: Split) -> FoldOutcome:
-        assert data.bags is not None
-        return train_fold(
-            experiment,
-            fold_parts(experiment, data, split),
-            data.bags,
-            registry.get(experiment.model).build,
-            data.dim,
-            lambda epoch, line: watcher.epoch(split.fold, epoch, line),
-        )
+    def tuned(split: Split) -> FoldOutcome:
+        def watch(number: int, of: int | None, best: float | None) -> None:
+            watcher.trial(split.fold, number, of, best)
 
-    return baseline if experiment.recipe is None else model
+        judge = judge_baseline if experiment.recipe is None else judge_model
+        found = tune(experiment, data, split, folder.fold(split.fold), judge, watch, epochs_at_most)
+        outcome = fit(with_settings(experiment, found.settings), data, split, watcher)
+        return replace(outcome, fields={**outcome.fields, **found.fields})
+
+    return as_it_is if experiment.tuning is None else tuned
+
+
+def _fit_baseline(experiment: Experiment, data: CohortData, split: Split, watcher: Watcher | None) -> FoldOutcome:
+    return fit_baseline(
+        experiment.model,
+        data.scored((*split.train, *split.val)),
+        data.scored(split.test),
+        fold=split.fold,
+        hyperparameters=experiment.hyperparameters,
+        seed=experiment.seed,
+        patches=data.patches,
+        owner=data.owner,
+        source=data.labels.source,
+    )
+
+
+def _fit_model(experiment: Experiment, data: CohortData, split: Split, watcher: Watcher) -> FoldOutcome:
+    assert data.bags is not None
+    return train_fold(
+        experiment,
+        fold_parts(experiment, data, split),
+        data.bags,
+        registry.get(experiment.model).build,
+        data.dim,
+        lambda epoch, line: watcher.epoch(split.fold, epoch, line),
+    )
+
+
+def judge_model(experiment: Experiment, data: CohortData, split: Split, watch: Watch) -> HeldOut:
+    """A setting of a model on an inner fold, see `tuning.tune.Judge`."""
+    assert data.bags is not None
+    parts = fold_parts(experiment, data, split)
+    if not split.test:
+        _, val = validation_split(experiment, data, split)
+        parts = replace(parts, test=parts.val, scored_test=part_of(data.scored(val)))
+    return held_out(experiment, parts, data.bags, registry.get(experiment.model).build, data.dim, watch)
+
+
+def judge_baseline(experiment: Experiment, data: CohortData, split: Split, watch: Watch) -> HeldOut:
+    """A setting of a baseline on an inner fold, see `tuning.tune.Judge`."""
+    outcome = _fit_baseline(experiment, data, split, None)
+    risk = np.array([float(str(line["risk"])) for line in outcome.predictions])
+    return judged(followup(data.scored(split.test)), risk, 0)
+
+
+def epochs_at_most(experiment: Experiment, data: CohortData, split: Split) -> int:
+    """How many epochs a model is trained for at most on this split."""
+    if experiment.recipe is None:
+        return 1
+    return epochs_of(experiment.recipe, len(data.bags_of(validation_split(experiment, data, split)[0])))
 
 
 def _compute(data: CohortData, split: Split, folder: ResultFolder, shared: ResultRow, fit_fold: FitFold) -> ResultRow:
@@ -252,7 +299,7 @@ def _compute(data: CohortData, split: Split, folder: ResultFolder, shared: Resul
     except Exception as error:
         # Bad data, diverged training, or a fault of ours or of a model: the fold is recorded as failed, the others
         # still run, and the exit status says so.
-        explained = isinstance(error, DataError | Diverged | torch.OutOfMemoryError)
+        explained = isinstance(error, DataError | Diverged | NothingTrained | torch.OutOfMemoryError)
         row = replace(row, status="failed", error=str(error) if explained else f"{type(error).__name__}: {error}")
         folder.write_failure(row, traceback.format_exc())
     else:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from .recipe import Recipe
+from .recipe import Recipe, Tuning
 
 PROTOCOL = 1
 """Raised whenever a change of ours changes numbers, so that old and new rows can never share an id."""
@@ -32,6 +32,7 @@ class Experiment:
     labels_fingerprint, folds_fingerprint, features_fingerprint: of the content that was read.
     synthetic: True when the cohort is simulated and was not observed.
     predictions_fingerprint: of another group's predictions; None for what is computed here.
+    tuning: how the settings of every fold are chosen, starting from those above; None where these are used.
     """
 
     model: str
@@ -54,6 +55,7 @@ class Experiment:
     synthetic: bool = False
     predictions_fingerprint: str | None = None
     protocol: int = field(default=PROTOCOL)
+    tuning: Tuning | None = None
 
     @property
     def title(self) -> str:
@@ -71,6 +73,10 @@ class Experiment:
         A trained model's numbers follow from all fields. A baseline's follow from labels, folds and its own settings,
         and those of imported predictions from the predictions: they keep their id when anything else changes.
         """
+        tuned = {} if self.tuning is None else {"tuning": self.tuning.id_fields()}
+        return self._plain_id_fields() | tuned
+
+    def _plain_id_fields(self) -> dict[str, object]:
         common: dict[str, object] = {
             "model": self.model,
             "cohort": self.cohort,
@@ -120,7 +126,7 @@ def id_of(id_fields: Mapping[str, object]) -> str:
 
 
 def seed_for(seed: int, fold: int, purpose: str) -> int:
-    """A seed of its own for each fold and purpose (`weights`, `batches`, `validation`, `dropout`, `prepare`).
+    """A seed of its own for each fold and purpose (`weights`, `batches`, `validation`, `dropout`, `prepare`, …).
 
     It depends on nothing else: all models of one seed see the same validation split and the same batch order, which
     is what makes their differences paired, and no label can reach the random numbers.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
 
 FAULTS: Mapping[str, str] = MappingProxyType(
@@ -120,18 +120,76 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
+TUNER = 1
+"""Raised whenever a change of ours makes a tuner try or choose other settings, so that tuned rows never share an id."""
+TUNED = "tuned"
+"""What rows call a loss that is chosen fold by fold."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How the settings of every fold are chosen, on the training set of that fold alone.
+
+    trials: how many settings are tried, the one without tuning among them; None where time decides.
+    seconds: for how long new settings are begun, by fold; None where their number decides.
+    inner: how many folds the training set is divided into to compare settings; 1 = the validation split compares them.
+    space: what may vary, as plain data: by name `{"choices": [...]}`, or `{"low": a, "high": b, "log": bool}`.
+    shared: several workers work on one fold, so that which settings are tried depends on who is done first.
+    """
+
+    trials: int | None
+    seconds: int | None
+    inner: int
+    space: Mapping[str, Mapping[str, object]]
+    shared: bool = False
+
+    def id_fields(self) -> dict[str, object]:
+        """What the id of a tuned experiment is the hash of, beside that of the same experiment without tuning."""
+        return {**asdict(self), "space": {name: dict(of) for name, of in self.space.items()}, "tuner": TUNER}
+
+    @property
+    def budget(self) -> str:
+        """`30`, or `600 s`."""
+        return f"{self.seconds} s" if self.trials is None else str(self.trials)
+
+
 def epochs_of(recipe: Recipe, patients: int) -> int:
     """How many epochs a training set of so many patients gets at most."""
     return recipe.epochs or max(5, math.ceil(recipe.steps / math.ceil(patients / recipe.batch)))
 
 
-def title(recipe: Recipe) -> str:
-    """The recipe's name, with the fields that differ from what that name stands for: `default (epochs=3)`."""
+def title(recipe: Recipe | None, tuning: Tuning | None = None) -> str | None:
+    """The recipe's name, with the fields that differ from what that name stands for: `default (epochs=3)`.
+
+    A tuned recipe is one of its own: `tuned (30)`, with what it starts from where that is not the default. A baseline,
+    which has no recipe, has a title only where it is tuned.
+    """
+    text = [] if recipe is None else _changes(recipe)
+    if tuning is not None:
+        words = [tuning.budget]
+        words += {1: ["validation"], 3: []}.get(tuning.inner, [f"inner={tuning.inner}"])
+        words += ["shared"] * tuning.shared
+        words += [recipe.name] if recipe is not None and recipe.name != "default" else []
+        return f"{TUNED} ({', '.join([*words, *text])})"
+    if recipe is None:
+        return None
+    return " ".join([recipe.name, *([f"({', '.join(text)})"] if text else [])])
+
+
+def loss_of(recipe: Recipe | None, tuning: Tuning | None = None) -> str | None:
+    """The loss of a recipe as rows name it: `tuned` where it is chosen fold by fold."""
+    if recipe is None:
+        return None
+    return TUNED if tuning is not None and "loss" in tuning.space else recipe.loss
+
+
+def _changes(recipe: Recipe) -> list[str]:
+    """The fields that differ from what the recipe's name stands for, and its faults."""
     named = RECIPES[recipe.name]
     changed = [(field.name, getattr(recipe, field.name)) for field in fields(Recipe) if field.name != "name"]
     changed = [(key, value) for key, value in changed if value != getattr(named, key) and key not in ("loss", "faults")]
-    text = [f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in changed]
-    return " ".join([recipe.name, *([f"({', '.join([*text, *recipe.faults])})"] if text or recipe.faults else [])])
+    return [*(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in changed),
+            *recipe.faults]  # fmt: skip
 
 
 def change(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:

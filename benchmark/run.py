@@ -14,13 +14,13 @@ from .engines.cell import Cell
 from .engines.choose import engine_of
 from .engines.conduct import Course, Watcher, conduct
 from .engines.options import SERIAL, Options
-from .experiment import Experiment
 from .planning.load import Loader, load
 from .planning.request import Request
 from .planning.resolve import resolve
+from .recipe import loss_of, title
 from .results.finished import Finished
-from .results.provenance import code_version, hardware, libraries
-from .results.tracking import Tracker, local_store
+from .results.tracking.runs import Tracker, parameters_of, sources_of
+from .results.tracking.store import Store, open_store
 
 
 class Display(Protocol):
@@ -76,6 +76,9 @@ class _FoldCount:
     def epoch(self, cell: Cell, epoch: int, line: Mapping[str, float | int | None]) -> None:
         pass
 
+    def trial(self, cell: Cell, trial: int, of: int | None, best: float | None) -> None:
+        pass
+
     def fold(self, fold: int, row: ResultRow, computed: bool) -> None:
         self.done += 1
 
@@ -92,8 +95,9 @@ def plan(request: Request) -> dict[str, object]:
         "cohort": resolved.cohort.name,
         "backbone": (request.backbone or "as found") if recipe else None,
         "scales": ", ".join(map(str, resolved.magnifications)) or None,
-        "loss": recipe.loss if recipe else None,
-        "recipe": recipe.name if recipe else None,
+        "loss": loss_of(recipe, resolved.tuning),
+        "recipe": title(None if resolved.tuning is None else recipe, resolved.tuning)
+        or (recipe.name if recipe else None),
         "epochs": (recipe.epochs or f"{recipe.steps} steps") if recipe else None,
         "seed": resolved.seed,
         "device": resolved.device,
@@ -133,8 +137,8 @@ def run_requests(
     requests: Sequence[Request], display: Display, tracking: str | None = None, options: Options = SERIAL
 ) -> list[Finished]:
     """Run several experiments as one: what is wrong with any of them is raised before the first is computed."""
-    loader = Loader()
-    return _conduct([_course(request, loader, display, tracking) for request in requests], loader, display, options)
+    loader, store = Loader(), open_store(tracking, requests[0].out)
+    return _conduct([_course(request, loader, display, store) for request in requests], loader, display, options)
 
 
 def run_all(
@@ -147,11 +151,11 @@ def run_all(
     """
     for request in requests:  # a wrong name ends the command before anything is read
         resolve(request)
-    loader = Loader()
+    loader, store = Loader(), open_store(tracking, requests[0].out)
     courses, failures = [], []
     for request in requests:
         try:
-            courses.append(_course(request, loader, display, tracking))
+            courses.append(_course(request, loader, display, store))
         except CannotWrite:
             raise
         except (DataError, UsageError) as error:
@@ -160,7 +164,7 @@ def run_all(
     return _conduct(courses, loader, display, options), failures
 
 
-def _course(request: Request, loader: Loader, display: Display, tracking: str | None) -> Course:
+def _course(request: Request, loader: Loader, display: Display, store: Store | None) -> Course:
     """A request, loaded. Errors: those of `load`."""
     with (
         display.counting(f"simulating {request.cohort}") as simulating,
@@ -168,11 +172,10 @@ def _course(request: Request, loader: Loader, display: Display, tracking: str | 
     ):
         experiment, data = loader.load(request, simulating, checking)
     display.findings(data.findings)
-    address = local_store(request.out) if tracking is None else tracking
-    tracker = Tracker(address, request.out, *_described(experiment, request.command), display.warn)
     # The patches stay with whoever computes.
     work = Work(experiment, replace(data, bags=None), request.out, request.command)
-    return Course(request, work, tracker)
+    sources = sources_of(experiment, data, request.features_path)
+    return Course(request, work, Tracker(store, work.shared, parameters_of(experiment), sources, display.warn))
 
 
 def _conduct(courses: Sequence[Course], loader: Loader, display: Display, options: Options) -> list[Finished]:
@@ -194,30 +197,3 @@ def _conduct(courses: Sequence[Course], loader: Loader, display: Display, option
             name = course.work.experiment.id
             display.warn(f"folds of {name} were computed by different versions: {', '.join(versions)}")
     return [Finished(course.work.experiment, course.rows) for course in courses]
-
-
-def _described(experiment: Experiment, command: str) -> tuple[dict[str, object], dict[str, str]]:
-    """(parameters, tags) for MLflow."""
-    parameters: dict[str, object] = {
-        key: value
-        for key, value in vars(experiment).items()
-        if key not in ("recipe", "hyperparameters") and value not in (None, ())
-    }
-    if experiment.recipe is not None:
-        parameters |= {f"recipe.{key}": value for key, value in vars(experiment.recipe).items()}
-    parameters |= {f"model.{key}": value for key, value in experiment.hyperparameters.items()}
-    tags = {
-        "milsurv.experiment": experiment.id,
-        "model": experiment.model,
-        "cohort": experiment.cohort,
-        "synthetic": str(experiment.synthetic).lower(),
-        "labels": experiment.labels_fingerprint,
-        "folds": experiment.folds_fingerprint,
-        "code": code_version(),
-        "hardware": hardware(experiment.device),
-        "command": command,
-        **{f"version.{name}": number for name, number in libraries().items()},
-    }
-    if experiment.features_fingerprint:
-        tags["features"] = experiment.features_fingerprint
-    return parameters, tags | ({"backbone": experiment.backbone} if experiment.backbone else {})

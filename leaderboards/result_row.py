@@ -127,6 +127,20 @@ class ResultRow:
         File that imported predictions come from, with its hash.
     left_out
         Patients without an imported prediction.
+    trials
+        Settings that were tried to tune this fold; none where it was not tuned.
+    trials_failed
+        Those that could not be trained.
+    tuned_settings
+        The settings chosen for this fold: the JSON text of an object.
+    tuned_trial
+        Number of the trial that tried them; 0 is the setting without tuning.
+    tuned_c_index
+        C-index of the chosen setting on patients of the training set that were held out.
+    untuned_c_index
+        That of the setting without tuning.
+    tuning_seconds
+        Time of all trials of this fold.
     code_version
         Version of milsurv, with the commit.
     torch_version
@@ -193,6 +207,13 @@ class ResultRow:
     oracle_c_index: Share | None = None
     source: str | None = None
     left_out: Count | None = None
+    trials: Count | None = None
+    trials_failed: Count | None = None
+    tuned_settings: str | None = None
+    tuned_trial: Count | None = None
+    tuned_c_index: Share | None = None
+    untuned_c_index: Share | None = None
+    tuning_seconds: Seconds | None = None
     code_version: str | None = None
     torch_version: str | None = None
     scikit_survival_version: str | None = None
@@ -214,6 +235,11 @@ class ResultRow:
     def settings(self) -> dict[str, Any]:
         """The hyperparameters as values."""
         return json.loads(self.hyperparameters)
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The settings that tuning chose for this fold, as values; none where it was not tuned."""
+        return json.loads(self.tuned_settings) if self.tuned_settings else {}
 
     @property
     def epoch_by_reading(self) -> dict[str, int | None]:

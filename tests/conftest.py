@@ -1,10 +1,9 @@
-"""What many tests share: a simulated cohort, an empty MLflow store, and `bench` as a shell would call it.
+"""What many tests share: a simulated cohort, a cache, and `bench` as a shell would call it.
 
 Whatever takes long is made once, by the first process that asks for it, and only read by all others.
 """
 
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +47,7 @@ def made_once(shared: Path) -> Callable[[str, Callable[[Path], object]], Path]:
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(shared: Path):
-    """Boards are computed once a session. The user's own cache is neither read nor filled."""
+    """Boards are computed, and MLflow's tables made, once a session. The user's cache is neither read nor filled."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MILSURV_CACHE", str(shared / "cache"))
         yield
@@ -63,28 +62,6 @@ def cohort_folder(made_once) -> Path:
         simulate_cohort("blca", "tiny", folder / "blca", patients=60, cells=1.5, dim=32)
 
     return made_once("simulated", draw) / "blca"
-
-
-@pytest.fixture(scope="session")
-def with_store(made_once) -> Callable[[Path], Path]:
-    """`with_store(out)`: the folder `out` with an MLflow store in it, as a first run leaves it, but without any run.
-
-    Creating one runs all of MLflow's migrations, which takes seconds; a copy takes none.
-    """
-
-    def create(folder: Path) -> None:
-        from milsurv.benchmark.results.tracking import local_store
-        from mlflow.tracking import MlflowClient
-
-        folder.mkdir()
-        MlflowClient(local_store(folder)).search_experiments()
-
-    def call(out: Path) -> Path:
-        out.mkdir(parents=True, exist_ok=True)
-        shutil.copy(made_once("mlflow", create) / "mlflow.db", out)
-        return out
-
-    return call
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from ...leaderboards.render.text_tables import TextTable
 from .. import console
 from ..engines.options import SERIAL, Options
 from ..planning.request import Request
-from ..results.tracking import local_store
+from ..results.tracking.store import local_store
 from ..run import Finished, plan, run, run_all
 from .output import print_json
 

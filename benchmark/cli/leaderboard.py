@@ -68,7 +68,7 @@ def build(
         folders = _experiments_of(given)
         with tempfile.TemporaryDirectory() as fetched:
             if tracking:
-                from ..results.tracking import fetch
+                from ..results.tracking.fetch import fetch
 
                 try:
                     fetch(tracking, Path(fetched))

@@ -97,6 +97,20 @@ Jobs = Annotated[
         rich_help_panel="Where it is computed",
     ),
 ]
+Tune = Annotated[
+    int | None,
+    typer.Option("--tune", metavar="N", help="Choose the settings of every fold among N, on its training set.", min=2),
+]
+TuneSeconds = Annotated[
+    int | None,
+    typer.Option("--tune-seconds", metavar="S", help="Or try settings for S seconds by fold.", min=1),
+]
+Inner = Annotated[
+    str, typer.Option("--inner", help="Inner folds that compare settings, or `validation`: the validation split.")
+]
+TuneWorkers = Annotated[
+    int, typer.Option("--tune-workers", help="Processes that share the trials of a fold; not repeatable.", min=1)
+]
 Tracking = Annotated[
     str | None,
     typer.Option("--tracking", help="MLflow address; by default a local file in --out; `none` = off."),

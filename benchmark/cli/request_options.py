@@ -36,6 +36,10 @@ OPTIONS: dict[str, Any] = {
     "strength": o.Strength,
     "patients": o.Patients,
     "cohort_seed": o.CohortSeed,
+    "tune": o.Tune,
+    "tune_seconds": o.TuneSeconds,
+    "inner": o.Inner,
+    "tune_workers": o.TuneWorkers,
 }
 """The option of every field of `Request` that is taken as it is; the others (`model`, `settings`, …) are composed."""
 

@@ -55,6 +55,16 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """A trial of the cell, which is tuned, begins; see `cross_validate.Watcher`."""
+
+    cell: Cell
+    trial: int
+    of: int | None
+    best: float | None
+
+
+@dataclass(frozen=True)
 class Done:
     """The cell is over and its files are written; `computed` is False where they were there already."""
 
@@ -96,5 +106,5 @@ class Unwritable:
     error: str
 
 
-Event = Started | Epoch | Done | Taken | Lost | Failed | Unwritable
+Event = Started | Epoch | Trial | Done | Taken | Lost | Failed | Unwritable
 Tell = Callable[[Event], None]

@@ -23,7 +23,7 @@ from ..experiment import Experiment
 from ..planning.request import Request
 from ..recipe import epochs_of
 from ..results.lease import Watch, all_held, held
-from .cell import Cell, Done, Epoch, Event, Failed, Lost, Started, Taken, Unwritable
+from .cell import Cell, Done, Epoch, Event, Failed, Lost, Started, Taken, Trial, Unwritable
 from .desk import DeskOf
 from .engine import Engine
 from .serial import Serial
@@ -41,6 +41,10 @@ class Watcher(Protocol):
 
     def epoch(self, cell: Cell, epoch: int, line: Mapping[str, float | int | None]) -> None:
         """An epoch of a cell is over."""
+        ...
+
+    def trial(self, cell: Cell, trial: int, of: int | None, best: float | None) -> None:
+        """A trial of a cell that is tuned begins; `of`: how many there will be, `best`: the best C-index so far."""
         ...
 
     def fold(self, fold: int, row: ResultRow, computed: bool) -> None:
@@ -206,6 +210,8 @@ class _Conductor:
                 self._show()
             case Epoch(cell, epoch, line):
                 self.watcher.epoch(cell, epoch, line)
+            case Trial(cell, trial, of, best):
+                self.watcher.trial(cell, trial, of, best)
             case Done(_, row, computed):
                 self._over(key, row, computed)
             case Taken():
@@ -307,6 +313,9 @@ class _OneExperiment:
 
     def epoch(self, cell: Cell, epoch: int, line: Mapping[str, float | int | None]) -> None:
         self._watcher.epoch(cell.fold, epoch, line)
+
+    def trial(self, cell: Cell, trial: int, of: int | None, best: float | None) -> None:
+        self._watcher.trial(cell.fold, trial, of, best)
 
     def fold(self, fold: int, row: ResultRow, computed: bool) -> None:
         self._watcher.fold(fold, row, computed)

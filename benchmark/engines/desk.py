@@ -11,7 +11,7 @@ from ..cross_validate import Work, compute_fold
 from ..planning.load import Loader
 from ..planning.request import Request
 from ..results.lease import Held, acquire
-from .cell import Cell, Done, Epoch, Event, Failed, Started, Taken, Tell, Unwritable
+from .cell import Cell, Done, Epoch, Event, Failed, Started, Taken, Tell, Trial, Unwritable
 
 
 class Desk:
@@ -87,3 +87,6 @@ class _Epochs:
 
     def epoch(self, fold: int, epoch: int, line: Mapping[str, float | int | None]) -> None:
         self._tell(Epoch(self._cell, epoch, line))
+
+    def trial(self, fold: int, trial: int, of: int | None, best: float | None) -> None:
+        self._tell(Trial(self._cell, trial, of, best))

@@ -91,6 +91,8 @@ def _baseline(request: Request, mixed: bool) -> Request:
     seed = request.seed if baseline.seeded else 0
     if not mixed:
         return replace(request, seed=seed)
+    if baseline.penalty is None:
+        request = replace(request, tune=None, tune_seconds=None, inner="3", tune_workers=1)
     own = {} if baseline.penalty is None else {k: v for k, v in request.settings.items() if k == "penalty"}
     covariates = request.covariates if request.model == "clinical-cox" else None
     return replace(request, seed=seed, settings=own, covariates=covariates, recipe="default")

@@ -169,6 +169,7 @@ def _experiment(request: Request, resolved: Resolved, data: CohortData, reader: 
         else None,
         missing=request.missing,
         synthetic=data.labels.synthetic,
+        tuning=resolved.tuning,
     )
 
 

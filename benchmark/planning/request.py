@@ -56,6 +56,13 @@ class Request:
         Of a simulated cohort: the hazard (a word or a number), how many patients, and which draw.
     seed
         Of weights, batches and the validation split, see `Experiment`.
+    tune, tune_seconds
+        How many settings are tried by fold, or for how many seconds; None for what the recipe says.
+    inner
+        Into how many inner folds a training set is divided to compare settings, or `validation` for its validation
+        split.
+    tune_workers
+        How many processes work on one fold; with several, timing decides which settings are tried.
     """
 
     model: str
@@ -85,6 +92,15 @@ class Request:
     patients: int | None = None
     cohort_seed: int = 0
     seed: int = 0
+    tune: int | None = None
+    tune_seconds: int | None = None
+    inner: str = "3"
+    tune_workers: int = 1
+
+    @property
+    def tuned(self) -> bool:
+        """Whether settings are chosen fold by fold."""
+        return self.tune is not None or self.tune_seconds is not None
 
     @property
     def simulated(self) -> bool:

@@ -14,9 +14,10 @@ from ...models.spec import ModelSpec
 from ...names import check_choice
 from ..baselines.covariates import KNOWN
 from ..baselines.registry import BASELINES, DEFAULT_COVARIATES, Baseline
-from ..recipe import RECIPES, Recipe, change
+from ..recipe import RECIPES, Recipe, Tuning, change
 from ..training.device import device_of
 from ..training.losses import LOSSES
+from ..tuning.spaces import space_of
 from .request import Request
 
 
@@ -29,6 +30,7 @@ class Resolved:
     recipe: how the model is trained; None for a baseline, which is fitted once.
     magnifications: the scales that are read; none for a baseline.
     device: `cpu` or `cuda`.
+    tuning: how settings are chosen fold by fold; None where those above are used.
     """
 
     method: ModelSpec | Baseline
@@ -38,6 +40,7 @@ class Resolved:
     magnifications: tuple[int, ...]
     device: str
     seed: int
+    tuning: Tuning | None = None
 
     @property
     def baseline(self) -> Baseline | None:
@@ -65,14 +68,16 @@ def resolve(request: Request, elsewhere: str | None = None) -> Resolved:
     _check_options(request)
     if request.model in BASELINES:
         baseline = BASELINES[request.model]
+        settings = _baseline_settings(baseline, request)
         return Resolved(
             method=baseline,
             cohort=cohort,
-            hyperparameters=_baseline_settings(baseline, request),
+            hyperparameters=settings,
             recipe=None,
             magnifications=(),
             device="cpu",
             seed=request.seed if baseline.seeded else 0,
+            tuning=_tuning(request, baseline, None, settings),
         )
     spec = registry.get(request.model)
     if request.covariates is not None:
@@ -87,6 +92,7 @@ def resolve(request: Request, elsewhere: str | None = None) -> Resolved:
         magnifications=spec.reads(hyperparameters),
         device=device_of(request.device, elsewhere),
         seed=request.seed,
+        tuning=_tuning(request, spec, recipe, hyperparameters),
     )
 
 
@@ -146,6 +152,29 @@ def _check_build(spec: ModelSpec, hyperparameters: Mapping[str, object]) -> None
         raise UsageError(f"{spec.name} cannot be built with {dict(hyperparameters)}: {error}") from error
 
 
+def _tuning(
+    request: Request, method: ModelSpec | Baseline, recipe: Recipe | None, hyperparameters: Mapping[str, object]
+) -> Tuning | None:
+    """How the settings of a request are tuned. Errors: `UsageError` for options that do not fit."""
+    if not request.tuned:
+        return None
+    if request.tune is not None and request.tune_seconds is not None:
+        raise UsageError("--tune and --tune-seconds are two budgets: give one of them")
+    inner = 1 if request.inner == "validation" else int(request.inner) if request.inner.isdecimal() else 0
+    if not 1 <= inner <= 20:
+        raise UsageError(f"--inner {request.inner}: expected `validation`, or a number of inner folds from 2 to 20")
+    if inner == 1 and recipe is None:
+        raise UsageError(f"{method.name} has no validation split: use --inner 3")
+    if inner == 1 and recipe is not None and not recipe.validation:
+        raise UsageError(
+            f"the recipe {recipe.name} holds out no validation split that could compare settings: use --inner 3"
+        )
+    if isinstance(method, Baseline) and method.penalty is None:
+        raise UsageError(f"{method.name} has no setting that could be tuned: leave --tune out")
+    space = space_of(method, recipe, hyperparameters, request.settings)
+    return Tuning(request.tune, request.tune_seconds, inner, space, shared=request.tune_workers > 1)
+
+
 def _baseline_settings(baseline: Baseline, request: Request) -> dict[str, object]:
     """The hyperparameters of a baseline: the penalty of its ridge, and the covariates of clinical-cox."""
     if request.recipe != "default":
@@ -190,6 +219,8 @@ def _check_options(request: Request) -> None:
     check_choice("split-by", request.split_by, ("event", "site"))
     if request.splits_path and (request.split_by != "event" or request.repeats > 1):
         raise UsageError("--splits names the folds, --split-by and --repeats make others: give one of them")
+    if not request.tuned and (request.inner != "3" or request.tune_workers != 1):
+        raise UsageError("--inner and --tune-workers say how settings are tuned: add --tune N, or leave them out")
     strength_of(request)
     if request.simulated and (request.labels_path or request.splits_path):
         raise UsageError("a simulated cohort has its own patients; leave --labels and --splits out")

@@ -53,6 +53,27 @@ class FoldParts:
     owner: Mapping[str, str] = field(default_factory=dict)
 
 
+def new_model(
+    build: Callable[..., nn.Module],
+    dim: int,
+    n_out: int,
+    experiment: Experiment,
+    bags: BagSource,
+    train: Sequence[str],
+    seed: Callable[[str], int],
+) -> nn.Module:
+    """A model before its first step, and torch's generator as its training finds it.
+
+    train: the patients that it may look at before it is trained. seed: of a purpose, see `seed_for`.
+    """
+    torch.manual_seed(seed("weights"))
+    model = build(dim, n_out, **experiment.hyperparameters).to(torch.device(experiment.device))
+    if isinstance(model, Prepares):
+        model.prepare(bags, train, np.random.default_rng(seed("prepare")))
+    torch.manual_seed(seed("dropout"))
+    return model
+
+
 class _BestOnTest:
     """Keeps the epoch that a paper would report. It watches training and has no way to reach it."""
 
@@ -102,11 +123,7 @@ def train_fold(
         # Sums by atomic additions come in any order; where a deterministic kernel exists, it is used.
         torch.use_deterministic_algorithms(True, warn_only=True)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed("weights"))
-        model = build(dim, loss.width(bins.count), **experiment.hyperparameters).to(device)
-        if isinstance(model, Prepares):
-            model.prepare(bags, train.patients, np.random.default_rng(seed("prepare")))
-        torch.manual_seed(seed("dropout"))
+        model = new_model(build, dim, loss.width(bins.count), experiment, bags, train.patients, seed)
         precision = Precision(recipe.precision, device)
 
         def scores(patients: Sequence[str]) -> torch.Tensor:

@@ -33,7 +33,7 @@ def check_agreement(
             )
     if alive is None:
         return
-    if row.loss in _DISCRETE:
+    if row.chosen.get("loss", row.loss) in _DISCRETE:
         apart = np.abs(risk + alive.sum(axis=1))
         at = int(np.argmax(apart))
         if apart[at] > _ROUNDED:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...leaderboards.result_row import ResultRow
 from ..experiment import id_of
-from ..recipe import Recipe
+from ..recipe import Recipe, Tuning, loss_of
 from ..recipe import title as recipe_title
 from .verification import Verification
 
@@ -47,11 +47,12 @@ def row_name(row: ResultRow) -> str:
 def as_row_fields(id_fields: Mapping[str, Any]) -> dict[str, Any]:
     """What an id is made of, under the names of the fields of a row."""
     fields = {_NAMES.get(key, key): value for key, value in id_fields.items() if not key.startswith("_")}
-    recipe = fields.pop("recipe", None)
-    if isinstance(recipe, Mapping):
-        fields["loss"] = recipe.get("loss")
+    found, tuning = fields.pop("recipe", None), fields.pop("tuning", None)
+    if isinstance(found, Mapping) or isinstance(tuning, Mapping):
         with suppress(TypeError, ValueError):  # of a version with other fields: the hash covers them
-            fields["recipe"] = recipe_title(Recipe(**{**recipe, "faults": tuple(recipe.get("faults", ()))}))
+            recipe = Recipe(**{**found, "faults": tuple(found.get("faults", ()))}) if found else None
+            tuned = Tuning(**{key: of for key, of in tuning.items() if key != "tuner"}) if tuning else None
+            fields |= {"loss": loss_of(recipe, tuned), "recipe": recipe_title(recipe, tuned)}
     return fields
 
 

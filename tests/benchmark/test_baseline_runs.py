@@ -84,14 +84,13 @@ def test_the_files_are_those_of_every_experiment(cohort_folder, tmp_path):
         assert {"auc", "brier", "brier_km", "d_calibration"} <= {row["curve"] for row in csv.DictReader(file)}
 
 
-@pytest.mark.slow  # a new MLflow store
 def test_mlflow_records_a_baseline(cohort_folder, tmp_path):
-    from milsurv.benchmark.results.tracking import NAME, local_store
+    from milsurv.benchmark.results.tracking.store import experiment_name, local_store
     from mlflow.tracking import MlflowClient
 
     run(dataclasses.replace(request(cohort_folder, tmp_path, "random"), folds=2), Quiet())
     client = MlflowClient(local_store(tmp_path))
-    place = client.get_experiment_by_name(NAME)
+    place = client.get_experiment_by_name(experiment_name("blca", synthetic=True))
     assert place is not None
     runs = client.search_runs([place.experiment_id])
     assert sorted(run.data.tags["milsurv.kind"] for run in runs) == ["experiment", "fold", "fold"]

@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 from milsurv.benchmark.experiment import Experiment, id_of, seed_for
-from milsurv.benchmark.recipe import RECIPES
+from milsurv.benchmark.recipe import RECIPES, Tuning
 
 TRAINED = Experiment(
     model="abmil", hyperparameters={"embed_dim": 128}, cohort="blca", cohort_version="1", recipe=RECIPES["default"],
@@ -17,6 +17,7 @@ OTHER = {
     "labels_fingerprint": "d", "folds_fingerprint": "d", "features_fingerprint": "d", "backbone": "conch",
     "magnifications": (5, 20), "endpoint": "dss", "slides": "first-dx", "missing": "drop", "synthetic": True,
     "predictions_fingerprint": "d", "protocol": TRAINED.protocol + 1,
+    "tuning": Tuning(30, None, 3, {"batch": {"choices": [8, 16]}}),
 }  # fmt: skip
 # A baseline is fitted once, on the CPU, to labels and at most to how many patches there are.
 SAME_BASELINE = {

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import leaderboard_rows as make
 import pytest
+from filelock import FileLock
 from milsurv.benchmark.planning.request import Request
-from milsurv.benchmark.results.tracking import NAME, fetch, local_store
+from milsurv.benchmark.results.tracking.fetch import fetch
+from milsurv.benchmark.results.tracking.runs import Tracker
+from milsurv.benchmark.results.tracking.store import Store, StoreAway, experiment_name, local_store, make_usable
 from milsurv.benchmark.run import Quiet, run
 
 
@@ -22,8 +25,8 @@ def request(cohort_folder: Path, out: Path, epochs: int = 3) -> Request:
 
 
 @pytest.fixture(scope="module")
-def tracked(cohort_folder, with_store, tmp_path_factory) -> Path:
-    out = with_store(tmp_path_factory.mktemp("tracked"))
+def tracked(cohort_folder, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("tracked")
     run(request(cohort_folder, out=out), Quiet())
     return out
 
@@ -31,9 +34,12 @@ def tracked(cohort_folder, with_store, tmp_path_factory) -> Path:
 def runs(out: Path, kind: str):
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(local_store(out))
-    place = client.get_experiment_by_name(NAME).experiment_id
-    return client, client.search_runs([place], f"tags.`milsurv.kind` = '{kind}'")
+    return found(MlflowClient(local_store(out)), kind)
+
+
+def found(client, kind: str):
+    places = [one.experiment_id for one in client.search_experiments()]
+    return client, client.search_runs(places, f"tags.`milsurv.kind` = '{kind}'")
 
 
 def test_an_experiment_is_a_parent_run_and_a_fold_a_child_run(tracked):
@@ -77,8 +83,7 @@ def test_a_board_from_the_store_equals_the_board_from_files(tracked, tmp_path):
     assert {kind: path.read_bytes() for kind, path in one.items()} == {k: path.read_bytes() for k, path in two.items()}
 
 
-def test_an_interrupted_run_is_marked_and_taken_up_again(cohort_folder, with_store, tmp_path, monkeypatch):
-    with_store(tmp_path)
+def test_an_interrupted_run_is_marked_and_taken_up_again(cohort_folder, tmp_path, monkeypatch):
 
     class Interrupting(Quiet):
         @contextmanager
@@ -98,14 +103,9 @@ def test_an_interrupted_run_is_marked_and_taken_up_again(cohort_folder, with_sto
     assert len(runs(tmp_path, "fold")[1]) == 3
 
 
-def test_means_are_those_of_all_folds_whatever_was_logged_before(with_store, tmp_path):
-    from milsurv.benchmark.results.tracking import Tracker
-
-    with_store(tmp_path)
-    tracker = Tracker(
-        local_store(tmp_path), tmp_path, {}, {"milsurv.experiment": "e", "model": "m", "cohort": "c"}, print
-    )
+def test_means_are_those_of_all_folds_whatever_was_logged_before(tmp_path):
     rows = [make.parsed([make.row(n_folds=3, c_index_selected=value)])[0] for value in (0.9, 0.8, 0.1)]
+    tracker = Tracker(Store(local_store(tmp_path), tmp_path), rows[0], {}, [], pytest.fail)
     folder = tmp_path / "files"
     folder.mkdir()
     tracker.end("KILLED", rows[:2], folder)
@@ -120,13 +120,12 @@ def test_reading_a_store_that_is_not_there_creates_none(tmp_path):
     assert not (tmp_path / "typo.db").exists()
 
 
-def test_a_locked_database_costs_no_result_and_is_caught_up_later(cohort_folder, with_store, tmp_path):
-    with_store(tmp_path)
+def test_a_locked_database_costs_no_result_and_is_caught_up_later(cohort_folder, tmp_path):
     run(request(cohort_folder, out=tmp_path, epochs=1), Quiet())
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         database.execute("BEGIN EXCLUSIVE")
         with pytest.warns(UserWarning, match="did not take the results"):
-            finished = run(request(cohort_folder, out=tmp_path), Quiet())
+            finished = run(request(cohort_folder, out=tmp_path), Quiet(), f"{local_store(tmp_path)}?timeout=0.1")
         assert finished.complete
         database.rollback()
     assert len(runs(tmp_path, "fold")[1]) == 3
@@ -144,10 +143,11 @@ def test_a_server_that_is_gone_costs_no_result(cohort_folder, tmp_path, monkeypa
     assert finished.complete
 
 
-def test_a_store_without_our_experiments_says_so(with_store, tmp_path):
+def test_a_store_without_our_experiments_says_so(tmp_path):
     from mlflow.tracking import MlflowClient
 
-    MlflowClient(local_store(with_store(tmp_path))).create_experiment("another")
+    make_usable(tmp_path / "mlflow.db")
+    MlflowClient(local_store(tmp_path)).create_experiment("another")
     with pytest.raises(ValueError, match="no milsurv experiment"):
         fetch(local_store(tmp_path), tmp_path)
 
@@ -155,3 +155,67 @@ def test_a_store_without_our_experiments_says_so(with_store, tmp_path):
 def test_no_tracking_is_possible(cohort_folder, tmp_path):
     assert run(request(cohort_folder, out=tmp_path), Quiet(), "none").complete
     assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_every_cohort_is_an_experiment_of_its_own_and_simulated_data_stay_apart():
+    assert experiment_name("brca", synthetic=False) == "milsurv/brca"
+    assert experiment_name("brca", synthetic=True) == "milsurv/brca (synthetic)"
+
+
+def test_runs_are_filtered_by_what_an_experiment_is_made_of(tracked):
+    client, _ = runs(tracked, "fold")
+    places = [one.experiment_id for one in client.search_experiments()]
+    wanted = "tags.model = 'abmil' and tags.cohort = 'blca' and tags.seed = '0' and tags.recipe LIKE 'default%'"
+    assert len(client.search_runs(places, f"{wanted} and metrics.c_index_selected > 0")) == 3
+    assert not client.search_runs(places, "tags.model = 'transmil'")
+
+
+def test_data_are_logged_as_inputs_with_their_fingerprints(tracked):
+    _, children = runs(tracked, "fold")
+    row = json.loads(next(tracked.glob("experiments/*/fold-0/result.json")).read_text())
+    inputs = {one.dataset.name: one.dataset.digest for one in children[0].inputs.dataset_inputs}
+    assert inputs == {
+        "blca labels": row["labels_fingerprint"],
+        "blca folds stratified-3-seed0": row["folds_fingerprint"],
+        "blca features tiny": row["features_fingerprint"],
+    }
+
+
+@pytest.mark.parametrize("left", [b"", b"half a file", "half its tables"])
+def test_a_database_whose_making_was_cut_short_is_replaced(left, tmp_path):
+    path = tmp_path / "mlflow.db"
+    if isinstance(left, bytes):
+        path.write_bytes(left)
+    else:
+        with sqlite3.connect(path) as database:
+            database.execute("CREATE TABLE runs (run_uuid TEXT)")
+    aside = make_usable(path)
+    assert (aside is not None) == bool(left)
+    assert sqlite3.connect(path).execute("SELECT name FROM experiments").fetchall() == [("Default",)]
+    assert make_usable(path) is None
+
+
+def test_a_database_that_holds_runs_is_never_replaced(tmp_path):
+    path = tmp_path / "mlflow.db"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE runs (run_uuid TEXT)")
+        database.execute("INSERT INTO runs VALUES ('one')")
+    before = path.read_bytes()
+    assert make_usable(path) is None and path.read_bytes() == before
+
+
+def test_a_process_that_holds_the_store_and_does_nothing_is_not_waited_for(cohort_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("milsurv.benchmark.results.tracking.store.PATIENCE", 0.2)
+    with (
+        FileLock(tmp_path / ".mlflow.lock"),
+        pytest.warns(UserWarning, match=r"another process has held .*mlflow.lock"),
+    ):
+        assert run(request(cohort_folder, out=tmp_path), Quiet()).complete
+
+
+def test_a_thousand_experiments_do_not_wait_a_thousand_times_for_a_store_that_is_gone(tmp_path):
+    store = Store(local_store(tmp_path), tmp_path)
+    with pytest.raises(ConnectionError), store.writing():
+        raise ConnectionError
+    with pytest.raises(StoreAway), store.writing():
+        pass

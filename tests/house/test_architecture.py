@@ -33,9 +33,9 @@ DEFINED_IN = {
 }
 
 ONE_IMPORTER = {
-    "mlflow": {"benchmark/results/tracking.py"},
     "sksurv": {f"survival/{name}.py" for name in ("metrics", "cox", "risk_groups")},
     "rich": {"benchmark/console.py"},
+    "optuna": {"benchmark/tuning/study.py"},
     "openslide": {"datasets/slides/slide.py"},
     "skimage": {"datasets/slides/tissue.py"},
     "requests": {"datasets/gdc/search.py"},
@@ -46,6 +46,7 @@ ONE_FOLDER = {
     "h5py": "datasets/features",
     "typer": "benchmark/cli",
     "timm": "datasets/encoders",
+    "mlflow": "benchmark/results/tracking",
     "transformers": "datasets/encoders",
 }
 

@@ -1,0 +1,326 @@
+"""MLflow runs: a second record of finished results, for people who browse them there.
+
+Result files are written first and are the truth. One writer, the parent process, logs them here, so that neither a
+locked database nor a lost server costs a result: a failure is reported once, and the same command logs what is missing.
+A cohort is an MLflow experiment, an experiment is a parent run, and a fold a child run.
+"""
+
+import csv
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ....leaderboards.result_row import READINGS, ResultRow, score_columns
+from ...cohort_data import CohortData
+from ...experiment import Experiment
+from ..provenance import libraries
+from ..reason import reason
+from .store import Store, StoreAway, experiment_name
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+_ID, _KIND, _FOLD = "milsurv.experiment", "milsurv.kind", "milsurv.fold"
+_TAGS = (
+    "model", "family", "cohort", "cohort_version", "synthetic", "backbone", "scales", "loss", "recipe", "slides",
+    "folds_name", "endpoint", "missing", "protocol", "device", "hardware", "command",
+)  # fmt: skip
+_COUNTS = (
+    "patients", "events", "n_train", "n_val", "n_test", "events_train", "events_val", "events_test", "parameters",
+    "epochs", "epoch_selected", "epoch_last", "epoch_best", "seconds", "left_out",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """One of the data that an experiment read: `name` (labels, folds or features), where it lies, its fingerprint."""
+
+    name: str
+    path: str
+    fingerprint: str
+    facts: Mapping[str, object]
+
+
+class Tracker:
+    """Logs one experiment, in a thread of its own: training never waits for a store.
+
+    It never raises. What goes wrong goes to `warn`, once, and is tried again at the end of the experiment.
+
+    Parameters
+    ----------
+    store
+        The store; None logs nothing.
+    row
+        What the rows of all folds share.
+    parameters
+        What MLflow shows as parameters.
+    sources
+        The data that were read.
+    warn
+        Told, in the caller's thread, what did not work.
+    monitor
+        Whether to log use of processor, memory, disk, network and GPU of this machine, too.
+    """
+
+    def __init__(
+        self,
+        store: Store | None,
+        row: ResultRow,
+        parameters: Mapping[str, object],
+        sources: Sequence[DataSource],
+        warn: Callable[[str], None],
+        monitor: bool = False,
+    ) -> None:
+        self.store, self.row, self.parameters, self.sources = store, row, parameters, sources
+        self._warn, self._monitor = warn, monitor
+        self._place = self._parent = ""
+        self._waiting: list[Future[None]] = []
+        self._problem, self._warned = "", False
+        self._stop_monitor: Callable[[], object] = lambda: None
+
+    def begin(self) -> None:
+        """Open the parent run, so that even a run that is killed has left its mark."""
+        self._submit(self._open)
+
+    def fold(self, row: ResultRow, folder: Path) -> None:
+        """Log a fold whose files lie in `folder`, unless its child run is already there."""
+        self._submit(lambda client: self._log_fold(client, row, folder))
+        self._tell()
+
+    def end(self, status: str, rows: Sequence[ResultRow], folder: Path) -> None:
+        """Close the parent run as `FINISHED`, `FAILED` or `KILLED`, with means over folds and the files of `folder`.
+
+        Folds that could not be logged earlier are logged now, where the store is back.
+        """
+
+        def close(client: "MlflowClient") -> None:
+            if self._problem:
+                self._parent = ""
+                for row in rows:
+                    self._log_fold(client, row, folder / f"fold-{row.fold}")
+            self._open(client)
+            if status == "FINISHED" and len(rows) == rows[0].n_folds:
+                _log(client, self._parent, _means(rows), {})
+            for file in sorted(folder.glob("[!.]*.*")):
+                client.log_artifact(self._parent, str(file))
+            client.set_terminated(self._parent, status)
+            self._problem = ""
+
+        self._submit(close, again=True)
+        for one in self._waiting:
+            one.result()
+        self._stop_monitor()
+        self._tell()
+
+    def _submit(self, log: "Callable[[MlflowClient], None]", again: bool = False) -> None:
+        store = self.store
+        if store is None:
+            return
+
+        def attempt() -> None:
+            if self._problem and not again:
+                return  # all of it is tried again at the end
+            try:
+                with store.writing() as client:
+                    log(client)
+            except StoreAway as error:
+                self._problem = self._problem or str(error)
+            except Exception as error:
+                self._problem = reason(error)[:300]
+
+        self._waiting.append(_writer().submit(attempt))
+
+    def _tell(self) -> None:
+        store = self.store
+        if store is not None and store.set_aside:
+            self._warn(f"the MLflow database could not be used and lies in {store.set_aside} now; a new one was made")
+            store.set_aside = None
+        if store is not None and self._problem and not self._warned:
+            self._warned = True
+            self._warn(
+                f"MLflow at {store.uri} did not take the results: {self._problem}. "
+                "The result files are complete; run the same command again to log them"
+            )
+
+    def _open(self, client: "MlflowClient") -> None:
+        """Find the parent run of this experiment, or make it."""
+        if self._parent:
+            return
+        assert self.store is not None
+        name = experiment_name(self.row.cohort, self.row.synthetic)
+        self._place = self.store.experiment(client, name, {"milsurv.cohort": self.row.cohort})
+        if found := self._runs(client, "experiment"):
+            self._parent = str(found[0].info.run_id)
+            client.update_run(self._parent, status="RUNNING")
+        else:
+            tags = {**self._tags(), _KIND: "experiment", "mlflow.note.content": f"`{self.row.command}`"}
+            run = client.create_run(self._place, tags=tags, run_name=f"{self.row.model} seed {self.row.seed}")
+            _log(client, run.info.run_id, {}, self.parameters)
+            client.log_inputs(run.info.run_id, _inputs(self.sources))
+            self._parent = str(run.info.run_id)
+        if self._monitor:
+            self._stop_monitor = _start_monitor(self._parent, self.store.uri)
+            self._monitor = False
+
+    def _tags(self) -> dict[str, str]:
+        values = {name: getattr(self.row, name) for name in _TAGS}
+        values |= {name: getattr(self.row, f"{name}_fingerprint") for name in ("labels", "folds", "features")}
+        values |= {"seed": self.row.seed, "code": self.row.code_version}
+        values |= {f"version.{name}": number for name, number in libraries().items()}
+        return {
+            _ID: self.row.experiment,
+            **{
+                name: str(value).lower() if isinstance(value, bool) else str(value)
+                for name, value in values.items()
+                if value is not None
+            },
+        }
+
+    def _runs(self, client: "MlflowClient", kind: str) -> list:
+        wanted = f"tags.`{_ID}` = '{self.row.experiment}' and tags.`{_KIND}` = '{kind}'"
+        return list(client.search_runs([self._place], wanted, max_results=1000))
+
+    def _log_fold(self, client: "MlflowClient", row: ResultRow, folder: Path) -> None:
+        self._open(client)
+        for run in self._runs(client, "fold"):
+            if run.data.tags.get(_FOLD) != str(row.fold):
+                continue
+            if run.info.status == "FINISHED":
+                return
+            if run.info.status == "RUNNING":  # a process that logged this fold was killed half-way
+                client.set_terminated(run.info.run_id, "KILLED")
+        started = int(datetime.fromisoformat(str(row.created)).timestamp() * 1000)
+        tags = {**self._tags(), _KIND: "fold", _FOLD: str(row.fold), "mlflow.parentRunId": self._parent}
+        child = client.create_run(self._place, start_time=started, tags=tags, run_name=f"fold {row.fold}").info.run_id
+        _log(client, child, _numbers(row), self.parameters, _curve(folder / "curves.csv"))
+        client.log_inputs(child, _inputs(self.sources))
+        for file in sorted(folder.glob("[!.]*.*")):
+            if file.suffix in (".json", ".csv", ".txt", ".svg"):  # weights would lie there twice
+                client.log_artifact(child, str(file))
+        if not row.finished:
+            client.set_tag(child, "error", str(row.error)[:5000])
+        client.set_terminated(child, "FINISHED" if row.finished else "FAILED")
+
+
+def parameters_of(experiment: Experiment) -> dict[str, object]:
+    """What MLflow shows as parameters: everything that decides the numbers."""
+    found: dict[str, object] = {
+        key: value
+        for key, value in vars(experiment).items()
+        if key not in ("recipe", "hyperparameters", "tuning") and value not in (None, ())
+    }
+    if experiment.tuning is not None:
+        found |= {f"tuning.{key}": value for key, value in experiment.tuning.id_fields().items()}
+    if experiment.recipe is not None:
+        found |= {f"recipe.{key}": value for key, value in vars(experiment.recipe).items()}
+    return found | {f"model.{key}": value for key, value in experiment.hyperparameters.items()}
+
+
+def sources_of(experiment: Experiment, data: CohortData, features: str | None = None) -> list[DataSource]:
+    """Labels, folds and features of an experiment; `features` is where the last of them lie."""
+    labels, folds = data.labels, data.folds
+    facts: dict[str, object] = {
+        "patients": len(labels.patients),
+        "deaths": sum(patient.event for patient in labels.patients),
+        "endpoint": experiment.endpoint,
+    }
+    found = [
+        DataSource(f"{experiment.cohort} labels", str(labels.source), experiment.labels_fingerprint, facts),
+        DataSource(
+            f"{experiment.cohort} folds {folds.name}",
+            folds.name,
+            experiment.folds_fingerprint,
+            {"folds": len(folds.splits)},
+        ),
+    ]
+    if experiment.features_fingerprint is not None and data.bags is not None:
+        shape = {"backbone": experiment.backbone, "width": data.dim, "magnifications": experiment.magnifications}
+        name = f"{experiment.cohort} features {experiment.backbone}"
+        found.append(DataSource(name, features or "features", experiment.features_fingerprint, shape))
+    return found
+
+
+@cache
+def _writer() -> ThreadPoolExecutor:
+    """The one thread of this process that talks to MLflow; importing it takes seconds, which training need not wait."""
+    return ThreadPoolExecutor(1, "mlflow")
+
+
+def _start_monitor(run: str, uri: str) -> Callable[[], object]:
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    monitor = SystemMetricsMonitor(run, tracking_uri=uri, resume_logging=True)
+    monitor.start()
+    return monitor.finish
+
+
+def _inputs(sources: Sequence[DataSource]) -> list:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    return [
+        DatasetInput(
+            Dataset(
+                source.name[:500],
+                source.fingerprint[:36],
+                "local",
+                json.dumps({"uri": source.path}),
+                profile=json.dumps(source.facts),
+            ),
+            [InputTag("mlflow.data.context", "cross-validation")],
+        )
+        for source in sources
+    ]
+
+
+def _log(
+    client: "MlflowClient",
+    run: str,
+    metrics: Mapping[str, float],
+    params: Mapping[str, object],
+    curve: Sequence[tuple] = (),
+) -> None:
+    from mlflow.entities import Metric, Param
+
+    # Of two values at one step and time MLflow shows the larger: a later value needs a later time.
+    now = int(time.time() * 1000)
+    points = [Metric(name, value, now, 0) for name, value in metrics.items()]
+    points += [Metric(name, value, now, step) for name, value, step in curve]
+    for start in range(0, len(points), 1000):
+        client.log_batch(run, metrics=points[start : start + 1000])
+    if params:
+        client.log_batch(run, params=[Param(key, str(value)[:6000]) for key, value in params.items()])
+
+
+def _numbers(row: ResultRow) -> dict[str, float]:
+    """What is a number that was measured, by column: counts, and every metric of the registry that has a value."""
+    counts = {name: getattr(row, name) for name in _COUNTS}
+    scores = {column: row.score(column) for column in score_columns()}
+    return {name: float(value) for name, value in {**counts, **scores}.items() if value is not None}
+
+
+def _means(rows: Sequence[ResultRow]) -> dict[str, float]:
+    """The mean over folds of every metric at every reading that all of them have."""
+    found = {}
+    for column in score_columns():
+        values = [row.score(column) for row in rows if row.finished]
+        if column.rpartition("_")[2] in READINGS and values and None not in values:
+            found[f"mean_{column}"] = sum(value for value in values if value is not None) / len(values)
+    return found
+
+
+def _curve(path: Path) -> list[tuple[str, float, int]]:
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            (f"curve_{key}", float(value), int(line["epoch"]))
+            for line in csv.DictReader(file)
+            for key, value in line.items()
+            if key != "epoch" and value
+        ]

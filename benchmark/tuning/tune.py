@@ -1,0 +1,241 @@
+"""Tuning one fold: trials on its training set until the budget is spent, then the best setting, or why none is."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ...datasets.split import Split
+from ...errors import CannotWrite
+from ..cohort_data import CohortData
+from ..experiment import Experiment, seed_for
+from ..results.folder import table, write
+from ..results.reason import reason
+from ..results.trials import TRIALS, TrialRecord, trial_lines
+from ..training.fit import Diverged
+from .inner import HeldOut, Watch, inner_splits, without_test_fold
+from .spaces import start_of, with_settings
+from .study import JOURNAL, OpenTrial, TrialStudy, best_of
+
+_TENTHS = 10
+
+
+class Judge(Protocol):
+    """How a setting is trained and scored on an inner fold; `inner.held_out` is how a model is."""
+
+    def __call__(self, experiment: Experiment, data: CohortData, split: Split, watch: Watch) -> HeldOut:
+        """The C-index of those held out: the test set of `split`, or the validation split where it has none."""
+        ...
+
+
+class NothingTrained(Exception):
+    """Not one setting of a fold could be trained to its end."""
+
+
+class _Stopped(Exception):
+    """A trial is behind."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What tuning chose for a fold.
+
+    Attributes
+    ----------
+    settings
+        Of what may vary.
+    fields
+        What it adds to the row of the fold.
+    """
+
+    settings: Mapping[str, Any]
+    fields: Mapping[str, Any]
+
+
+def tune(
+    experiment: Experiment,
+    data: CohortData,
+    split: Split,
+    folder: Path,
+    judge: Judge,
+    watch: Callable[[int, int | None, float | None], None] = lambda number, of, best: None,
+    epochs: Callable[[Experiment, CohortData, Split], int] = lambda *_: 1,
+) -> Tuned:
+    """Choose the settings of one fold on its training set.
+
+    The trials of a killed process are taken up where they lie in `folder`. A trial that fails is kept with the reason.
+
+    Parameters
+    ----------
+    data
+        The whole cohort; the patients of the test fold are taken out before anything else looks at it.
+    folder
+        That of the fold.
+    judge
+        Trains and scores one setting.
+    watch
+        Called before every trial with its number, how many there will be (None: unknown), and the best value so far.
+    epochs
+        How many epochs a setting is trained for at most; with a single validation split, trials are compared at tenths
+        of it.
+
+    Raises
+    ------
+    NothingTrained
+        Every trial failed; the message says why.
+    DataError
+        The training set cannot be divided into inner folds.
+    CannotWrite
+        The folder does not take the trials; those before are kept.
+    """
+    study = study_of(experiment, split, folder)
+    study.restore()
+    work(experiment, data, split, study, judge, watch, epochs)
+    study.close()
+    return chosen(study.records(), split.fold, folder)
+
+
+def study_of(experiment: Experiment, split: Split, folder: Path) -> TrialStudy:
+    """The study of a fold, which lies in `folder`."""
+    tuning = experiment.tuning
+    assert tuning is not None
+    return TrialStudy(
+        folder,
+        f"{experiment.model} on {experiment.cohort}, fold {split.fold}, experiment {experiment.id}",
+        tuning.space,
+        start_of(experiment),
+        seed_for(experiment.seed, split.fold, "trials"),
+        tuning.inner,
+        tuning.trials,
+    )
+
+
+def work(
+    experiment: Experiment,
+    data: CohortData,
+    split: Split,
+    study: TrialStudy,
+    judge: Judge,
+    watch: Callable[[int, int | None, float | None], None] = lambda number, of, best: None,
+    epochs: Callable[[Experiment, CohortData, Split], int] = lambda *_: 1,
+) -> None:
+    """Compute trials until the budget is spent; several processes may do so for one study."""
+    tuning = experiment.tuning
+    assert tuning is not None
+    blind = without_test_fold(data, split)
+    inner = inner_splits(experiment, blind, split)
+    while True:
+        records = study.records()
+        spent = sum(record.seconds for record in records)
+        trial = study.next(more=tuning.seconds is None or not records or spent < tuning.seconds)
+        if trial is None:
+            return
+        best = best_of(records)
+        watch(trial.number, tuning.trials, None if best is None else best.value)
+        _compute(trial, inner, blind, study, judge, epochs)
+
+
+def _compute(
+    trial: OpenTrial,
+    inner: Sequence[tuple[Experiment, Split]],
+    data: CohortData,
+    study: TrialStudy,
+    judge: Judge,
+    epochs: Callable[[Experiment, CohortData, Split], int],
+) -> None:
+    """One trial: inner fold by inner fold, those that are known already left out."""
+    spent = sum(part["seconds"] for part in trial.parts.values())
+    trained = sum(part["epochs"] for part in trial.parts.values())
+    started, seen = time.perf_counter(), 0
+
+    def seconds() -> float:
+        return spent + time.perf_counter() - started
+
+    try:
+        found = []
+        for number, (experiment, split) in enumerate(inner):
+            part = trial.parts.get(number)
+            if part is None:
+                setting = with_settings(experiment, trial.settings)
+                pace = _Pace(study, trial.number, epochs(setting, data, split)) if len(inner) == 1 else None
+                seen = 0
+
+                def watch(epoch: int, line: Mapping[str, float | int | None], pace: "_Pace | None" = pace) -> None:
+                    nonlocal seen
+                    seen = epoch
+                    if pace is not None:
+                        pace(epoch, line)
+
+                begun = time.perf_counter()
+                held = judge(setting, data, split, watch)
+                part = {
+                    "c_index": held.c_index,
+                    "pairs": held.pairs,
+                    "epochs": held.epochs,
+                    "seconds": round(time.perf_counter() - begun, 3),
+                }
+                study.keep(trial.number, number, part)
+                trained, seen = trained + held.epochs, 0
+            found.append(part)
+            last = number + 1 == len(inner)
+            if len(inner) > 1 and study.behind(trial.number, number, part["c_index"]) and not last:
+                raise _Stopped
+    except _Stopped:
+        study.stop(trial.number, seconds(), trained + seen)
+    except CannotWrite:
+        raise
+    except Exception as error:
+        # Diverged training, too little memory, or a setting that a model refuses: one trial less, and the others run.
+        known = isinstance(error, Diverged)
+        why = reason(error) if known else f"{type(error).__name__}: {reason(error)}"
+        study.fail(trial.number, why, seconds(), trained + seen)
+    else:
+        pairs = sum(part["pairs"] for part in found)
+        value = sum(part["c_index"] * part["pairs"] for part in found) / pairs
+        study.finish(trial.number, value, seconds(), trained)
+
+
+class _Pace:
+    """With a single validation split: reports the best C-index so far at every tenth of the training."""
+
+    def __init__(self, study: TrialStudy, number: int, epochs: int) -> None:
+        self.study, self.number, self.epochs = study, number, epochs
+        self.best, self.tenth = 0.0, 0
+
+    def __call__(self, epoch: int, line: Mapping[str, float | int | None]) -> None:
+        self.best = max(self.best, float(line["val_c_index"] or 0.0))
+        tenth = _TENTHS * epoch // self.epochs
+        if tenth > self.tenth:
+            self.tenth = tenth
+            if self.study.behind(self.number, tenth, self.best) and tenth < _TENTHS:
+                raise _Stopped
+
+
+def chosen(records: Sequence[TrialRecord], fold: int, folder: Path) -> Tuned:
+    """The best of the trials, and what the row says of them; they are written into `folder` as a table.
+
+    Errors: `NothingTrained` where none is finished; `CannotWrite`.
+    """
+    write(folder / TRIALS, table(trial_lines(records)))
+    best = best_of(records)
+    if best is None:
+        first = records[0]
+        raise NothingTrained(
+            f"none of the {len(records)} trials of fold {fold} could be trained; trial {first.number}, the setting "
+            f"without tuning: {first.error or first.state}. {TRIALS} in its folder has the reasons of all; delete "
+            f"{JOURNAL} there to try them again"
+        )
+    return Tuned(
+        best.settings,
+        {
+            "trials": len(records),
+            "trials_failed": sum(record.state == "failed" for record in records),
+            "tuned_settings": json.dumps(dict(best.settings), sort_keys=True),
+            "tuned_trial": best.number,
+            "tuned_c_index": best.value,
+            "untuned_c_index": records[0].value,
+            "tuning_seconds": round(sum(record.seconds for record in records), 2),
+        },
+    )
