@@ -1,10 +1,10 @@
-"""Compute a fold of an experiment: its model or baseline on its part of the cohort, and its row. A failure is kept."""
+"""Cross-validate an experiment, fold by fold: skip what is done, keep what fails, lose nothing."""
 
 import json
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
@@ -22,11 +22,16 @@ from ..leaderboards.result_row import ResultRow
 from ..models import registry
 from .baselines.fit import fit_baseline, followup
 from .cohort_data import CohortData
+from .engines.cell import Cell, Task
+from .engines.conduct import conduct
+from .engines.desk import Desk
+from .engines.serial import Serial
 from .experiment import FAMILY, IMPORTED, Experiment, seed_for
 from .recipe import epochs_of, loss_of
 from .recipe import title as recipe_title
 from .results.fold_predictions import FoldOutcome, c_index_or_none
 from .results.folder import ResultFolder
+from .results.lease import all_held
 from .results.provenance import code_version, hardware, libraries
 from .training.fit import Diverged, FollowedBags
 from .training.fold import FoldParts, train_fold
@@ -65,7 +70,7 @@ class Work:
     fit_fold: FitFold | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
-    @cached_property
+    @property
     def folder(self) -> ResultFolder:
         """Where its results lie."""
         return ResultFolder(self.out, self.experiment)
@@ -74,6 +79,10 @@ class Work:
     def shared(self) -> ResultRow:
         """What the rows of all folds have in common."""
         return replace(describe(self.experiment, self.data), command=self.command, **self.facts)
+
+    def compute(self, fold: int, watcher: Watcher) -> ResultRow:
+        """Compute a fold; see `compute_fold`."""
+        return compute_fold(self, fold, watcher)
 
     def failed(self, fold: int, error: str, details: str) -> ResultRow:
         """The row of a fold that failed, once its files are written. Errors: `CannotWrite`."""
@@ -98,6 +107,180 @@ def compute_fold(work: Work, fold: int, watcher: Watcher) -> ResultRow:
     with threads(threads_for(experiment, data)):
         fit_fold = work.fit_fold or _fit_fold(experiment, data, watcher, work.folder)
         return _compute(data, split, work.folder, work.shared, fit_fold)
+
+
+class Recorder(Protocol):
+    """Whoever keeps a second record of results; `tracking.Tracker` is one. It must not raise."""
+
+    def begin(self) -> None:
+        """The experiment begins, or goes on."""
+        ...
+
+    def fold(self, row: ResultRow, folder: Path) -> None:
+        """A fold's files are written."""
+        ...
+
+    def end(self, status: str, rows: Sequence[ResultRow], folder: Path) -> None:
+        """The experiment is `FINISHED`, `FAILED` or `KILLED`."""
+        ...
+
+
+@dataclass
+class Course:
+    """An experiment on its way: its cells and the rows that are there.
+
+    only: fold numbers to compute; all when empty.
+    """
+
+    task: Task
+    work: Work
+    recorder: Recorder | None = None
+    only: Sequence[int] = ()
+    by_fold: dict[int, ResultRow] = field(default_factory=dict)
+    begun: bool = False
+    ended: bool = False
+
+    @property
+    def folder(self) -> ResultFolder:
+        """Where its results lie."""
+        return self.work.folder
+
+    @property
+    def folds(self) -> list[int]:
+        """The folds to compute."""
+        return [split.fold for split in self.work.data.folds.splits if not self.only or split.fold in self.only]
+
+    @property
+    def rows(self) -> list[ResultRow]:
+        """The rows of the folds that are over, in the order of the folds."""
+        return [self.by_fold[fold] for fold in self.folds if fold in self.by_fold]
+
+    @cached_property
+    def epochs(self) -> int:
+        """How many epochs a fold has at most."""
+        experiment, data = self.work.experiment, self.work.data
+        if experiment.recipe is None:
+            return 1
+        return epochs_of(experiment.recipe, len(validation_split(experiment, data, data.folds.splits[0])[0]))
+
+    def cell(self, fold: int, run: str) -> Cell:
+        """The cell of a fold."""
+        return Cell(self.task, self.work.experiment.id, fold, self.epochs, run, str(Path.cwd()))
+
+    def open(self) -> None:
+        """Write what belongs to the whole experiment. Errors: `CannotWrite`."""
+        self.folder.begin()
+        data = self.work.data
+        self.folder.write_remarks([asdict(finding) for finding in data.findings], data.left_out)
+
+    def begin(self) -> None:
+        """Tell the recorder, once."""
+        if self.recorder is not None and not self.begun:
+            self.recorder.begin()
+        self.begun = True
+
+    def take(self, row: ResultRow) -> None:
+        """Keep a row, and end the experiment with its last."""
+        self.begin()
+        self.by_fold[row.fold] = row
+        if self.recorder is not None:
+            self.recorder.fold(row, self.work.folder.fold(row.fold))
+        if len(self.by_fold) == len(self.folds):
+            self._summarise()
+            self.end("FINISHED" if all(row.finished for row in self.rows) else "FAILED")
+
+    def failed(self, fold: int, error: str, details: str) -> ResultRow:
+        """The row of a fold that could not be computed, once its files are written. Errors: `CannotWrite`."""
+        return self.work.failed(fold, error, details)
+
+    def end(self, status: str) -> None:
+        """Close the record, once."""
+        if self.begun and not self.ended:
+            self.ended = True
+            if self.recorder is not None:
+                self.recorder.end(status, self.rows, self.work.folder.path)
+
+    def _summarise(self) -> None:
+        experiment, data, folder = self.work.experiment, self.work.data, self.work.folder
+        learned = {split.fold: validation_split(experiment, data, split)[0] for split in data.folds.splits}
+        folder.summarise({fold: followup(data.scored(train)) for fold, train in learned.items()})
+        for fold, lease in all_held(folder.path).items():  # of processes that died after their last word
+            if fold in self.by_fold and (lease.holder is None or lease.holder.dead):
+                with suppress(OSError):
+                    lease.path.unlink()
+
+
+@dataclass(frozen=True, eq=False)
+class _Here:
+    """The task of an experiment that is loaded already."""
+
+    work: Work
+
+    @property
+    def title(self) -> str:
+        return self.work.experiment.title
+
+    def load(self, memory: dict[str, Any]) -> Work:
+        return self.work
+
+
+class _OneExperiment:
+    """Passes on what happens in one experiment to a watcher that knows of folds only."""
+
+    def __init__(self, watcher: Any) -> None:
+        self._watcher, self.done = watcher, 0
+
+    def epoch(self, cell: Cell, epoch: int, line: Mapping[str, float | int | None]) -> None:
+        self._watcher.epoch(cell.fold, epoch, line)
+
+    def trial(self, cell: Cell, trial: int, of: int | None, best: float | None) -> None:
+        self._watcher.trial(cell.fold, trial, of, best)
+
+    def fold(self, fold: int, row: ResultRow, computed: bool) -> None:
+        self._watcher.fold(fold, row, computed)
+
+    def state(self, running: int, elsewhere: int) -> None:
+        pass
+
+
+def cross_validate(
+    experiment: Experiment,
+    data: CohortData,
+    out: Path,
+    command: str,
+    watcher: Any,
+    recorder: Recorder | None = None,
+    only: Sequence[int] = (),
+    fit_fold: FitFold | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> list[ResultRow]:
+    """Compute every fold of an experiment that is loaded, in this process, and return all rows, failed ones included.
+
+    Parameters
+    ----------
+    command
+        The command line that gives these numbers again; every row carries it.
+    watcher
+        Hears `epoch(fold, epoch, line)` and `fold(fold, row, computed)`.
+    recorder
+        Keeps a second record, of MLflow for instance.
+    only
+        Fold numbers to compute; all when empty.
+    fit_fold
+        How a fold is computed; by the experiment's own model or baseline when None.
+    facts
+        Further fields of every row.
+
+    Raises
+    ------
+    CannotWrite
+        The output folder does not take the results; what was written before is kept.
+    """
+    work = Work(experiment, data, out, command, fit_fold, facts or {})
+    course = Course(_Here(work), work, recorder, only)
+    course.begin()
+    conduct([course], Serial(Desk()), _OneExperiment(watcher))
+    return course.rows
 
 
 def describe(experiment: Experiment, data: CohortData) -> ResultRow:

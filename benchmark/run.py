@@ -3,16 +3,18 @@
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from ..datasets.findings import Finding
 from ..errors import CannotWrite, DataError, UsageError
 from ..leaderboards.result_row import ResultRow
-from .cross_validate import Work
-from .engines.cell import Cell
+from ..models.foreign import adopt
+from .cross_validate import Course, Work
+from .engines.cell import Cell, Watcher
 from .engines.choose import engine_of
-from .engines.conduct import Course, Watcher, conduct
+from .engines.conduct import conduct
+from .engines.desk import Desk
 from .engines.options import SERIAL, Options
 from .planning.load import Loader, load
 from .planning.request import Request
@@ -21,6 +23,8 @@ from .recipe import loss_of, title
 from .results.finished import Finished
 from .results.tracking.runs import Tracker, parameters_of, sources_of
 from .results.tracking.store import Store, open_store
+
+_LOADER = "loader"
 
 
 class Display(Protocol):
@@ -164,6 +168,25 @@ def run_all(
     return _conduct(courses, loader, display, options), failures
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A request as a task: any process on any machine that sees the same files can load it."""
+
+    request: Request
+
+    @property
+    def title(self) -> str:
+        """The experiment, as people look for it."""
+        seed = f", seed {self.request.seed}" if self.request.seed else ""
+        return f"{self.request.model} on {self.request.cohort}{seed}"
+
+    def load(self, memory: dict[str, Any]) -> Work:
+        """Read its data. Errors: those of `load`."""
+        adopt([self.request.model])
+        loader: Loader = memory.setdefault(_LOADER, Loader())
+        return Work(*loader.load(self.request), self.request.out, self.request.command)
+
+
 def _course(request: Request, loader: Loader, display: Display, store: Store | None) -> Course:
     """A request, loaded. Errors: those of `load`."""
     with (
@@ -175,7 +198,7 @@ def _course(request: Request, loader: Loader, display: Display, store: Store | N
     # The patches stay with whoever computes.
     work = Work(experiment, replace(data, bags=None), request.out, request.command)
     sources = sources_of(experiment, data, request.features_path)
-    return Course(request, work, Tracker(store, work.shared, parameters_of(experiment), sources, display.warn))
+    return Course(Asked(request), work, Tracker(store, work.shared, parameters_of(experiment), sources, display.warn))
 
 
 def _conduct(courses: Sequence[Course], loader: Loader, display: Display, options: Options) -> list[Finished]:
@@ -184,7 +207,7 @@ def _conduct(courses: Sequence[Course], loader: Loader, display: Display, option
     if not courses:
         return []
     one = courses[0].work.experiment.title if len(courses) == 1 else f"{len(courses)} experiments"
-    engine = engine_of(options, loader, courses[0].request.device)
+    engine = engine_of(options, Desk({_LOADER: loader}), courses[0].work.experiment.device)
     with display.computing(one, cells) as watcher:
         try:
             conduct(courses, engine, watcher)

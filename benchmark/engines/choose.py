@@ -1,7 +1,6 @@
 """The engine that is asked for, by its name and its options."""
 
 from ...errors import UsageError
-from ..planning.load import Loader
 from ..training.device import device_of
 from .desk import Desk
 from .engine import Engine
@@ -10,11 +9,14 @@ from .options import Options
 from .serial import Serial
 
 
-def engine_of(options: Options, loader: Loader, device: str) -> Engine:
-    """Start the engine; `device` is what the experiments ask for. Errors: `UsageError`."""
+def engine_of(options: Options, desk: Desk, device: str) -> Engine:
+    """Start the engine. Errors: `UsageError`.
+
+    desk: where the engine of this process computes; device: what the experiments ask for.
+    """
     if options.engine == "serial":
         if options.count not in (None, 1):
             raise UsageError(f"--engine serial computes one cell at a time: leave --jobs {options.jobs} out")
-        return Serial(Desk(loader))
+        return Serial(desk)
     gpus = visible_gpus() if device_of(device) == "cuda" else ()
     return Local(options.count or len(gpus) or cores(), gpus)

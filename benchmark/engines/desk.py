@@ -3,37 +3,37 @@
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 from ...errors import CannotWrite, DataError, UsageError
 from ...files import UNFINISHED
-from ...models.foreign import adopt
-from ..cross_validate import Work, compute_fold
-from ..planning.load import Loader
-from ..planning.request import Request
 from ..results.lease import Held, acquire
-from .cell import Cell, Done, Epoch, Event, Failed, Started, Taken, Tell, Trial, Unwritable
+from .cell import Cell, Done, Epoch, Event, Failed, Loaded, Started, Taken, Task, Tell, Trial, Unwritable
 
 
 class Desk:
-    """Computes cells one after another. Consecutive cells of one experiment load it once."""
+    """Computes cells one after another. Consecutive cells of one experiment load it once.
 
-    def __init__(self, loader: Loader | None = None) -> None:
-        self._loader = loader or Loader()
-        self._last: tuple[Request, Work] | None = None
+    memory: what tasks keep from one to the next.
+    """
 
-    def work(self, cell: Cell) -> Work:
-        """The experiment of a cell. Errors: those of `load`, and `DataError` where it is not the one meant."""
-        if self._last is None or self._last[0] != cell.request:
-            adopt([cell.request.model])
-            experiment, data = self._loader.load(cell.request)
-            self._last = cell.request, Work(experiment, data, cell.request.out, cell.request.command)
-        work = self._last[1]
-        if work.experiment.id != cell.experiment:
+    def __init__(self, memory: dict[str, Any] | None = None) -> None:
+        self._memory = {} if memory is None else memory
+        self._last: tuple[Task, Loaded] | None = None
+
+    def loaded(self, cell: Cell) -> Loaded:
+        """The experiment of a cell. Errors: those of its task, and `DataError` where it is not the one meant."""
+        if self._last is None or self._last[0] != cell.task:
+            self._last = None  # what is loaded next may need the memory
+            self._last = cell.task, cell.task.load(self._memory)
+        found = self._last[1]
+        here = found.folder.experiment.id
+        if here != cell.experiment:
             raise DataError(
-                f"this is experiment {work.experiment.id} here and {cell.experiment} where the command was typed: both "
+                f"this is experiment {here} here and {cell.experiment} where the command was typed: both "
                 "need the same version of milsurv, the same files and the same kind of device"
             )
-        return work
+        return found
 
     def compute(self, cell: Cell, tell: Tell) -> Event:
         """Compute a cell, unless it is finished or another process computes it, and write its files."""
@@ -45,7 +45,7 @@ class Desk:
             return Failed(cell, str(error), traceback.format_exc())
 
     def _compute(self, cell: Cell, tell: Tell) -> Event:
-        work = self.work(cell)
+        work = self.loaded(cell)
         row = work.folder.finished(cell.fold)
         if row is not None:
             return Done(cell, row, computed=False)
@@ -64,19 +64,7 @@ class Desk:
                 with suppress(OSError):
                     partial.unlink()
             tell(Started(cell))
-            return Done(cell, compute_fold(work, cell.fold, _Epochs(cell, tell)))
-
-
-class DeskOf(Desk):
-    """Computes the cells of one experiment that is loaded already."""
-
-    def __init__(self, work: Work) -> None:
-        super().__init__()
-        self._work = work
-
-    def work(self, cell: Cell) -> Work:
-        """The experiment."""
-        return self._work
+            return Done(cell, work.compute(cell.fold, _Epochs(cell, tell)))
 
 
 class _Epochs:

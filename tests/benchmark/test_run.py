@@ -11,8 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from milsurv.benchmark.cross_validate import fold_parts
-from milsurv.benchmark.engines.conduct import cross_validate
+from milsurv.benchmark.cross_validate import cross_validate, fold_parts
 from milsurv.benchmark.experiment import seed_for
 from milsurv.benchmark.planning.load import load
 from milsurv.benchmark.planning.request import Request, parse_command
