@@ -11,10 +11,11 @@ from cachetools import LRUCache, cachedmethod
 
 from ..errors import DataError, some
 from .features.cells import cells_of, patch_sides
-from .features.coverage import spelled, survey
+from .features.coverage import survey
 from .features.reader import Reader
 from .findings import Finding, finding
 from .patient import Patient
+from .slide_names import match_names
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,9 @@ class Bags:
         self._lock = threading.Lock()  # of the cache
         self._slides: dict[str, tuple[str, ...]] = {}  # as the files are called
         known = list(patients)
-        names = spelled((slide for patient in known for slide in patient.slides), reader.slides)
-        self._respelt = {slide: name for slide, name in names.items() if name != slide}
+        self._matched = match_names((slide for patient in known for slide in patient.slides), reader.slides)
         for patient in known:
-            self._slides[patient.id] = tuple(names[slide] for slide in patient.slides)
+            self._slides[patient.id] = tuple(self._matched.names.get(slide, slide) for slide in patient.slides)
 
     def check(self, progress: Callable[[int, int], None] | None = None) -> tuple[Finding, ...]:
         """Look at the header of every slide and return what was noticed; one DataError lists all faults
@@ -86,7 +86,7 @@ class Bags:
         """
         slides = [slide for names in self._slides.values() for slide in names]
         found = survey(self.reader, slides, self.magnifications, progress)
-        found.refuse(self.reader.folder, allow_missing=self.missing == "drop")
+        found.refuse(self.reader.folder, self.missing == "drop", self.reader.slides)
         findings = [*self.reader.findings, *found.findings(self.reader.folder)]
         for patient, names in self._slides.items():
             self._slides[patient] = tuple(s for s in names if s not in found.unusable)
@@ -96,9 +96,7 @@ class Bags:
         if self.absent:
             message = "patients have no slide with usable features; left out"
             findings.append(finding("patients_without_features", "warning", message, self.absent))
-        if self._respelt:
-            message = "slides match their feature file only when upper and lower case are ignored"
-            findings.append(finding("slide_name_case", "warning", message, self._respelt))
+        findings += self._matched.findings()
         if extra := self.reader.slides - set(slides):
             message = "slides with features belong to no patient of the labels; not used"
             findings.append(finding("features_without_label", "info", message, extra))

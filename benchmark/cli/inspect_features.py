@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
-from ...datasets.features.coverage import spelled
 from ...datasets.features.geometry import Facts
 from ...datasets.features.nesting import check_nesting
 from ...datasets.features.opening import open_all, open_features
 from ...datasets.features.reader import Reader
 from ...datasets.findings import Finding, finding
 from ...datasets.labels.read import Labels
+from ...datasets.slide_names import match_names
 from ...datasets.slides.slide import SUFFIXES
 from ...errors import DataError
 
@@ -150,7 +150,9 @@ def _width_findings(reader: Reader, facts: dict[str, dict[int, Facts]]) -> list[
 
 
 def _coverage(reader: Reader, labels: Labels, complete: set[str], findings: list[Finding]) -> dict[str, object]:
-    names = spelled((slide for patient in labels.patients for slide in patient.slides), reader.slides)
+    matched = match_names((slide for patient in labels.patients for slide in patient.slides), reader.slides)
+    names = {slide: matched.names.get(slide, slide) for p in labels.patients for slide in p.slides}
+    findings += matched.findings()
     missing = sorted(slide for slide, name in names.items() if name not in reader.slides)
     without = [p.id for p in labels.patients if not any(names[s] in reader.slides for s in p.slides)]
     usable = [p.id for p in labels.patients if any(names[s] in complete for s in p.slides)]

@@ -1,17 +1,14 @@
 """Tables of predictions that others made, read as data: one row a patient, each cell checked by itself."""
 
-import csv
-import gzip
-import io
 import math
 import re
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...datasets.labels.archive import read_table_bytes
 from ...datasets.patient import patient_of
+from ...datasets.tables.cells import read_cells
+from ...datasets.tables.numbers import decimals_of, number
 from ...errors import DataError, some
 
 MAX_BYTES = 256 << 20
@@ -76,8 +73,12 @@ def read_foreign(path: Path, model: str, cohort: str) -> ForeignTable:
     faults: list[str] = []
 
     def numbers(column: str | None, good: Callable[[float], bool], expected: str) -> list[float | None]:
-        values = [None if column is None else _number(cells[at[column]]) for _, cells in lines]
-        if column is not None:
+        texts = [None if column is None else cells[at[column]].strip() for _, cells in lines]
+        read = decimals_of(texts)
+        values = [number(text, read.sign) for text in texts]
+        if column is not None and read.doubt:
+            faults.append(f"{column}: {read.doubt}")
+        elif column is not None:
             wrong = [
                 f"line {line}: {cells[at[column]] or 'blank'}"
                 for (line, cells), value in zip(lines, values, strict=True)
@@ -136,21 +137,13 @@ def _refuse_phantoms(path: Path, rows: Sequence[PredictionRow]) -> None:
 
 def _cells(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header (lower case) and (line, cells) of every row that is not blank, each as long as the header."""
-    content = read_table_bytes(path, MAX_BYTES)
-    try:
-        if content.startswith(b"\x1f\x8b"):
-            with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
-                content = packed.read(MAX_BYTES + 1)
-            if len(content) > MAX_BYTES:
-                raise DataError(f"{path} unpacks to more than {MAX_BYTES:,} bytes: no table of predictions does")
-        reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        header = [name.strip().lower() for name in next(reader, [])]
-        lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except (csv.Error, UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
-        raise DataError(f"{path} is not a comma-separated table in UTF-8, plain or gzipped ({error})") from error
+    cells = read_cells(path, MAX_BYTES)
+    header = [name.lower() for name in cells.header]
+    lines = cells.lines
     if len(set(header)) < len(header):
         raise DataError(f"{path} has a column twice: {some(sorted({n for n in header if header.count(n) > 1}))}")
-    ragged = [str(line) for line, cells in lines if len(cells) != len(header)]
+    ragged = [str(line) for line, row in lines if len(row) < len(header)]
+    cells.sound()
     if ragged:
         raise DataError(f"{path}: lines {some(ragged, LISTED)} have not the {len(header)} cells of the header")
     if not lines:
@@ -205,10 +198,3 @@ def _words(
     if wrong:
         faults.append(f"{column} is not {expected} in {len(wrong)} rows ({some(wrong, LISTED)})")
     return [cell in words[0] for _, cell in cells]
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None

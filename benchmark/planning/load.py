@@ -122,7 +122,9 @@ def _read(
     places = _locate(request, resolved.cohort, simulating, needs_features=trained or counts)
     columns = parse_columns(request.columns) if request.columns else None
     unusable = "drop" if request.unusable_times == "drop" else "error"
-    labels = read_labels(places.labels, resolved.cohort, unusable, request.endpoint, columns)
+    labels = read_labels(
+        places.labels, resolved.cohort, unusable_times=unusable, endpoint=request.endpoint, columns=columns
+    )
     # A baseline opens features only to count patches, to leave out whom models leave out, or to learn slides' names.
     reader = None
     if places.features and (trained or counts or request.missing == "drop" or labels.without_slides):

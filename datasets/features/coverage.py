@@ -1,10 +1,11 @@
 """Coverage: whether every slide has features at every scale, all of one width, seen from headers before training."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from ...errors import DataError, some
 from ..findings import Finding, finding
+from ..slide_names import side_by_side
 from .reader import Reader
 
 
@@ -19,14 +20,24 @@ class Coverage:
     empty: dict[str, tuple[int, ...]]
     damaged: dict[str, str]
     widths: dict[int, list[str]]
+    looked_at: int = 0
 
     @property
     def unusable(self) -> frozenset[str]:
         """Slides that give no bag."""
         return frozenset((*self.without_file, *self.without_scale, *self.empty))
 
-    def refuse(self, folder: str, allow_missing: bool) -> None:
-        """Raise one DataError that counts and lists all faults, if there are any."""
+    def refuse(self, folder: str, allow_missing: bool, present: Collection[str] = ()) -> None:
+        """Raise one DataError that counts and lists all faults, if there are any.
+
+        Where no slide has a file, a slide is shown beside the nearest of the files `present`: names differ, then.
+        """
+        if self.looked_at and len(self.without_file) == self.looked_at and present:
+            raise DataError(
+                f"{folder}: no slide of the labels has a feature file: {side_by_side(self.without_file, present)}. "
+                "Slides match by name, without the endings of files and whatever the case. Correct the names in the "
+                "labels, or give the features of these slides."
+            )
         faults: list[tuple[str, list[str]]] = []
         if not allow_missing:
             faults += [(text, names) for _, text, names in self._missing()]
@@ -62,12 +73,6 @@ class Coverage:
         return [kind for kind in kinds if kind[2]]
 
 
-def spelled(slides: Iterable[str], present: frozenset[str]) -> dict[str, str]:
-    """How the feature file of each slide is called: alike, else alike when case is ignored, else by its own name."""
-    lower = {name.lower(): name for name in sorted(present)}
-    return {slide: slide if slide in present else lower.get(slide.lower(), slide) for slide in slides}
-
-
 def survey(
     reader: Reader,
     slides: Iterable[str],
@@ -76,7 +81,7 @@ def survey(
 ) -> Coverage:
     """Look at the header of every slide; faults are collected, not raised."""
     every = list(slides)
-    found = Coverage(tuple(s for s in every if s not in reader.slides), {}, {}, {}, {})
+    found = Coverage(tuple(s for s in every if s not in reader.slides), {}, {}, {}, {}, len(every))
     for done, slide in enumerate(every):
         if slide in reader.slides:
             try:

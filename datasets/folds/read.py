@@ -1,46 +1,32 @@
-"""Folds: read from files in the public format or in PANTHER's, or made by event or by site, and validation splits."""
+"""Folds: read from files in any known form, or made by event or by site, and validation splits."""
 
-import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ...errors import DataError, some
 from ...files import fingerprint
 from ..cohorts import COHORTS
 from ..findings import Finding, finding
-from ..labels.csv_file import read_cells
-from ..labels.panther import fold_folders, identifiers, is_fold_folder, parts_of
 from ..labels.read import Labels
 from ..patient import patient_of
+from ..slide_names import patient_key, slide_key
 from ..split import Folds, Split
+from .forms import FoldFile, read_forms
 from .note import Note, read_note
 from .site_preserving import site_preserving_folds
 from .stratified import cut_validation, fingerprint_of, stratified_folds
 
 __all__ = ["Folds", "Split", "cut_validation", "read_splits", "site_preserving_folds", "stratified_folds"]
 
-_FILE = re.compile(r"^splits_(\d+)\.csv$")
-MAX_BYTES = 64 << 20
-
-
-@dataclass(frozen=True)
-class FoldFile:
-    """One fold as its file has it: identifiers of train, of test, and of a val beside a test, which joins train."""
-
-    path: Path
-    train: list[str]
-    test: list[str]
-    joined: list[str]
-
 
 def read_splits(directory: str | Path, labels: Labels) -> Folds:
-    """Folds from `splits_<k>.csv` files: columns `train` and `val` of unequal length, one identifier a cell.
+    """Folds from a folder or a file in one of `forms.FORMS`, as `splits_<k>.csv` with columns `train` and `val`.
 
     The file's `val` is our test set. Identifiers are patients, slides of the labels, or slide barcodes (cut
-    to their patient). With a `test` column as well, that is the test set, and `val` joins `train`: the
-    validation split is cut anew. PANTHER's folders of folds are read as well. Identifiers without a label, patients
+    to their patient), in any spelling that is one of theirs alone. With a `test` column as well, that is the test set,
+    and `val` joins `train`: the validation split is cut anew. Identifiers without a label, patients
     in no fold, never tested or tested twice are findings, and so are labels that changed since milsurv saved these
     folds. Results count folds from 0, whatever the files' numbers. DataError: no files, no such columns, a patient in
     train and test, a set without patients or without events.
@@ -67,14 +53,13 @@ def survey_splits(
     """
     directory = Path(directory)
     faults: list[Finding] = []
-    files = _files(directory, labels.cohort, faults)
-    patient = {slide: p.id for p in labels.patients for slide in p.slides}
-    resolve = {
-        i: patient.get(i.removesuffix(".svs"), patient_of(i))
-        for file in files.values()
-        for i in (*file.train, *file.test, *file.joined)
-    }
+    files = read_forms(directory, labels.cohort, faults)
+    named = {i for file in files.values() for i in (*file.train, *file.test, *file.joined)}
+    resolve, respelt = _patients_of(named, labels)
     findings: list[Finding] = []
+    if respelt:
+        message = "identifiers of the folds are patients or slides of the labels in another spelling"
+        findings.append(finding("fold_ids_respelt", "info", message, respelt))
     splits, labelled, sides = [], labels.by_id, {}
     for fold, file in files.items():
         if file.joined:
@@ -115,45 +100,30 @@ def survey_splits(
     return folds, sides, tuple(faults)
 
 
-def _files(directory: Path, cohort: str, faults: list[Finding]) -> dict[int, FoldFile]:
-    if not directory.is_dir():
-        raise DataError(f"{directory} is not a folder: give the folder that holds splits_0.csv, splits_1.csv, ...")
-    paths = {int(m[1]): path for path in directory.iterdir() if (m := _FILE.match(path.name))}
-    if paths:
-        read = _read
-    elif is_fold_folder(directory):
-        paths, read = fold_folders(directory, cohort), _read_folder
-    else:
-        raise DataError(f"{directory} holds no splits_<number>.csv.")
-    files = {}
-    for fold, path in sorted(paths.items()):
-        try:
-            files[fold] = read(path)
-        except DataError as error:
-            faults.append(Finding("fold_unreadable", "error", 1, str(error), (path.name,)))
-    return files
+def _patients_of(identifiers: Iterable[str], labels: Labels) -> tuple[dict[str, str], list[str]]:
+    """The patient that each identifier names, and the identifiers that name one in another spelling.
 
-
-def _read(path: Path) -> FoldFile:
-    cells = read_cells(path, MAX_BYTES)
-    header = [name for name in cells.header if name]
-    if not {"train", "val"} <= set(header) or not cells.lines:
-        raise DataError(f"{path} must have the columns train and val; found {some(header) or 'no rows'}.")
-    at = {name: cells.header.index(name) for name in ("train", "val", "test") if name in header}
-    columns = {
-        name: [text for _, row in cells.lines if i < len(row) and (text := row[i].strip())] for name, i in at.items()
-    }
-    if columns.get("test"):
-        return FoldFile(path, columns["train"], columns["test"], columns["val"])
-    return FoldFile(path, columns["train"], columns["val"], [])
-
-
-def _read_folder(folder: Path) -> FoldFile:
-    found = {name: identifiers(path) for name, path in parts_of(folder).items()}
-    test, val = found.get("test"), found.get("val", [])
-    if test is None or set(test) == set(val):
-        return FoldFile(folder, found["train"], val, [])
-    return FoldFile(folder, found["train"], test, val)
+    A slide stands for its patient, a barcode for its first 12 characters; what names nobody is taken as it is.
+    """
+    of_slide = {slide: p.id for p in labels.patients for slide in p.slides}
+    known = set(labels.by_id) | set(labels.excluded)
+    by_key: dict[str, set[str]] = defaultdict(set)
+    for slide, patient in of_slide.items():
+        by_key[slide_key(slide)].add(patient)
+    for patient in known:
+        by_key[patient_key(patient)].add(patient)
+    found: dict[str, str] = {}
+    respelt = []
+    for i in identifiers:
+        exact = of_slide.get(i) or of_slide.get(i.removesuffix(".svs")) or patient_of(i)
+        if exact not in known:
+            for key in (slide_key(i), patient_key(i), patient_key(patient_of(i))):
+                if len(owners := by_key.get(key, set())) == 1:
+                    (exact,) = owners
+                    respelt.append(i)
+                    break
+        found[i] = exact
+    return found, respelt
 
 
 def _side(path: Path, column: str, side: list[str], labels: Labels) -> Iterable[Finding]:

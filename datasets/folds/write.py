@@ -9,8 +9,9 @@ from ...errors import DataError, writing
 from ...files import whole_folder
 from ..labels.read import Labels
 from ..split import Folds
+from .forms import FoldFile
 from .note import FILE, Note, fingerprint_of_outcomes, read_note, text_of
-from .read import FoldFile, fingerprint_of_files
+from .read import fingerprint_of_files
 
 
 def save_folds(folds: Folds, labels: Labels, directory: str | Path) -> Path:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from ...errors import DataError, some
 from ..findings import Finding, finding
-from ..labels.csv_file import read_cells
 from ..labels.quality import is_frozen
 from ..labels.read import Labels
 from ..patient import patient_of
+from ..tables.cells import read_cells
 
 COLUMNS = ("filename", "file_name", "File Name", "slide_id")
 _SLIDE = re.compile(r"\.(svs|tiff?|ndpi|mrxs|scn|dcm)$", re.IGNORECASE)
@@ -23,7 +23,7 @@ def read_manifest(path: str | Path) -> tuple[tuple[str, ...], tuple[Finding, ...
     table with a column filename, file_name or slide_id will do. DataError if it has none of these.
     """
     path = Path(path)
-    cells = read_cells(path)
+    cells = read_cells(path).sound()
     column = next((name for name in COLUMNS if name in cells.header), None)
     if column is None:
         raise DataError(f"{path} is no manifest: it has none of {', '.join(COLUMNS)}; found {some(cells.header)}.")

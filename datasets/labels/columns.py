@@ -1,37 +1,33 @@
-"""Which column of a label table holds what: recognised in public tables, named by the user for others."""
+"""Which column of a label table holds what: recognised in the tables of other tools, named by the user for others."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ...errors import DataError, some
 from ...names import check_choice, did_you_mean
-from .time_units import PER_MONTH, unit_in
+from .time_units import unit_named, units_in
 
 ENDPOINTS = {
     "os": "overall survival",
     "dss": "disease-specific survival",
     "pfi": "progression-free interval",
     "dfi": "disease-free interval",
+    "pfs": "progression-free survival",
+    "dfs": "disease-free survival",
 }
 COVARIATES = ("age", "is_female", "sex", "oncotree_code", "stage", "grade", "histology", "site", "project", "redaction")
 KEYS = ("patient", "slide", "time", "event", "censorship", "unit", *COVARIATES[:-1])
-
-_PUBLIC = {name: (name,) for name in ("age", "is_female", "oncotree_code", "stage", "grade", "histology", "site")}
-_LIU = {  # TCGA-CDR's own names, which PANTHER keeps
-    "age": ("age_at_initial_pathologic_diagnosis",),
-    "stage": ("ajcc_pathologic_tumor_stage", "clinical_stage"),
-    "grade": ("histological_grade",),
-    "histology": ("histological_type",),
-}
 
 
 @dataclass(frozen=True)
 class LabelColumns:
     """Where a table keeps patient, slide (None: the table has no slides), time and outcome.
 
-    `died` says what 1 means in `outcome`: True died, False censored. `unit` is months, days or years.
-    `covariates` maps each covariate to columns, the first that is filled counts. `gaps`: patients without this
-    endpoint are part of the published table (they are left out and listed, not refused), and so are zeros.
+    `died` says what 1 means in `outcome`: True died, False censored, None not known. `unit` is months, weeks, days or
+    years. `time_censored` is the column with the time of those who did not die, where the table keeps two. `words`: the
+    outcome may be a word. `covariates` maps each covariate to columns, the first that is filled counts. `gaps`:
+    patients without this endpoint are part of the published table (they are left out and listed, not refused), and so
+    are zeros.
     """
 
     kind: str
@@ -39,16 +35,18 @@ class LabelColumns:
     slide: str | None
     time: str
     outcome: str
-    died: bool
+    died: bool | None
     unit: str
     covariates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     gaps: bool = False
     companion: str | None = None
+    time_censored: str | None = None
+    words: bool = True
 
     @property
     def needed(self) -> tuple[str, ...]:
         """Columns without which no row can be read."""
-        return tuple(name for name in (self.patient, self.slide, self.time, self.outcome) if name)
+        return tuple(name for name in (self.patient, self.slide, self.time, self.outcome, self.time_censored) if name)
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -70,70 +68,69 @@ def parse_columns(text: str) -> dict[str, str]:
     return given
 
 
-def recognise(path: object, header: Sequence[str], endpoint: str, columns: Mapping[str, str] | None) -> LabelColumns:
-    """The Columns of a table with this header. DataError for a table that is none of the known ones."""
-    check_choice("endpoint", endpoint, ENDPOINTS, DataError)
-    if columns:
-        return _named(path, header, columns)
-    if {"bcr_patient_barcode", "type", "OS.time"} <= set(header):
-        name = endpoint.upper()
-        found = LabelColumns(
-            "TCGA-CDR", "bcr_patient_barcode", None, f"{name}.time", name, True, "days",
-            _LIU | {"sex": ("gender",), "project": ("type",), "redaction": ("Redaction",)}, gaps=True,
-        )  # fmt: skip
-    elif any(name.endswith("_survival_days") for name in header):
-        found = LabelColumns(
-            "PANTHER", "case_id", "slide_id", f"{endpoint}_survival_days", f"{endpoint}_censorship", False, "days",
-            _LIU | {"sex": ("sex", "gender"), "oncotree_code": ("OncotreeCode",), "site": ("tissue_source_site",),
-                    "project": ("project_id",), "redaction": ("redaction",)}, gaps=True,
-        )  # fmt: skip
-    else:
-        tail = "" if endpoint == "os" else f"_{endpoint}"
-        kind = "SurvPath" if "survival_months_dss" in header else "public"
-        found = LabelColumns(
-            kind, "case_id", "slide_id", f"survival_months{tail}", f"censorship{tail}", False, "months", _PUBLIC,
-            gaps=bool(tail), companion="survival_days" if not tail and "survival_days" in header else None,
-        )  # fmt: skip
-    _complete(path, header, found, endpoint)
-    return found
-
-
-def _complete(path: object, header: Sequence[str], found: LabelColumns, endpoint: str) -> None:
-    missing = [name for name in found.needed if name not in header]
-    if not missing:
-        return
-    if endpoint != "os" and set(missing) <= {found.time, found.outcome}:
-        raise DataError(
-            f"{path} has no {ENDPOINTS[endpoint]} ({endpoint}): it lacks {', '.join(missing)}. Choose another "
-            "endpoint, take the TCGA-CDR table, or name the columns (--columns)."
-        )
-    raise DataError(
-        f"{path} lacks the columns {', '.join(missing)}. Expected {', '.join(found.needed)} "
-        f"(and optionally age, is_female, oncotree_code); found {some(header, 12)}. Name them if they are called "
-        "otherwise: --columns patient=...,slide=...,time=...,event=...,unit=days."
-    )
-
-
-def _named(path: object, header: Sequence[str], given: Mapping[str, str]) -> LabelColumns:
-    parse_columns(",".join(f"{key}={name}" for key, name in given.items()))
+def columns_named(path: object, header: Sequence[str], given: Mapping[str, str]) -> LabelColumns:
+    """The columns that the user names. DataError for a table that lacks one, and for a time without a unit."""
+    for key in given:
+        check_choice("key of --columns", key, KEYS, DataError)
     lacking = [key for key in ("patient", "time") if key not in given]
     if lacking or ("event" in given) == ("censorship" in given):
         raise DataError(
             f"{path}: --columns must name patient, time, and either event (1 = died) or censorship (1 = censored); "
             f"it names {', '.join(given)}."
         )
+    check_there(path, header, given)
+    outcome = given.get("event") or given["censorship"]
+    covariates = {key: (given[key],) for key in COVARIATES if key in given}
+    unit = unit_of(path, given["time"], given.get("unit"))
+    return LabelColumns(
+        "named", given["patient"], given.get("slide"), given["time"], outcome, "event" in given, unit, covariates
+    )
+
+
+def changed(path: object, header: Sequence[str], found: LabelColumns, given: Mapping[str, str]) -> LabelColumns:
+    """The columns of a recognised table with those replaced that the user names."""
+    for key in given:
+        check_choice("key of --columns", key, KEYS, DataError)
+    check_there(path, header, given)
+    if "event" in given and "censorship" in given:
+        raise DataError(f"{path}: --columns names event and censorship: give one of them.")
+    more = {key: (given[key],) for key in COVARIATES if key in given}
+    changes: dict[str, object] = {"covariates": {**found.covariates, **more}}
+    changes |= {key: given[key] for key in ("patient", "slide") if key in given}
+    if "time" in given:
+        changes |= {"time": given["time"], "time_censored": None, "companion": None}
+    if "time" in given or "unit" in given:
+        changes["unit"] = unit_of(path, str(changes.get("time", found.time)), given.get("unit"))
+    if outcome := given.get("event") or given.get("censorship"):
+        changes |= {"outcome": outcome, "died": "event" in given, "words": True}
+    return replace(found, **changes)  # type: ignore[arg-type]
+
+
+def check_there(path: object, header: Sequence[str], given: Mapping[str, str]) -> None:
+    """Errors: `DataError` for a named column that the table lacks."""
     absent = [name for key, name in given.items() if key != "unit" and name not in header]
     if absent:
         hint = did_you_mean(absent[0], header)
         raise DataError(f"{path} has no column {', '.join(absent)}.{hint} Found {some(header, 12)}.")
-    unit = given.get("unit") or unit_in(given["time"])
-    if unit not in PER_MONTH:
+
+
+def unit_of(path: object, column: str, given: str | None) -> str:
+    """The unit of a time column: the one that is given, else the one that its name says.
+
+    DataError where it says none, or several: a guess would be wrong in silence.
+    """
+    if given is not None:
+        if unit := unit_named(given):
+            return unit
+        hint = did_you_mean(given, ("days", "weeks", "months", "years"))
         raise DataError(
-            f"{path}: the unit of {given['time']!r} is {f'{unit!r}' if unit else 'not in its name'}: "
-            "add unit=days, unit=months or unit=years to --columns."
+            f"{path}: the unit of {column!r} is {given!r}, which is none that is known.{hint} Known: days, weeks, "
+            "months and years, also in short and in other languages: add unit=days to --columns."
         )
-    outcome = given.get("event") or given["censorship"]
-    covariates = {key: (given[key],) for key in COVARIATES if key in given}
-    return LabelColumns(
-        "named", given["patient"], given.get("slide"), given["time"], outcome, "event" in given, unit, covariates
+    units = units_in(column)
+    if len(units) == 1:
+        return units[0]
+    said = "not in its name" if not units else f"{' or '.join(units)} by its name, which says both"
+    raise DataError(
+        f"{path}: the unit of {column!r} is {said}: add unit=days, unit=weeks, unit=months or unit=years to --columns."
     )

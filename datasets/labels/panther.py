@@ -4,13 +4,13 @@ Every file has one row a slide, with outcomes in days for several endpoints, so 
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from ...errors import DataError, some
 from ..findings import finding
-from .csv_file import TableCells, read_cells
+from ..tables.cells import TableCells, read_cells
+from .options import LabelOptions
 from .table import Table, parse_rows
 
 _FOLD = re.compile(r"^(?P<family>.*?)_?k=?(?P<fold>\d+)$", re.IGNORECASE)
@@ -55,14 +55,14 @@ def parts_of(folder: Path) -> dict[str, Path]:
     return found
 
 
-def table_of_folds(folder: Path, cohort: str, endpoint: str, columns: Mapping[str, str] | None) -> Table:
+def table_of_folds(folder: Path, cohort: str, options: LabelOptions) -> Table:
     """All rows of all folds as one table. DataError as for any table, and for a fold without a test set."""
     tables: list[Table] = []
     external: list[str] = []
     for path in fold_folders(folder, cohort).values():
         parts = parts_of(path)
         external += [f"{path.name}/{p.name}" for p in sorted(path.glob("*.csv")) if p not in parts.values()]
-        tables += [parse_rows(read_cells(part), endpoint, columns) for part in parts.values()]
+        tables += [parse_rows(read_cells(part, options.max_bytes), options) for part in parts.values()]
     first = tables[0]
     rows = [row for table in tables for row in table.rows]
     notes = [note for table in tables for note in table.notes]
@@ -75,7 +75,7 @@ def table_of_folds(folder: Path, cohort: str, endpoint: str, columns: Mapping[st
 
 def identifiers(part: Path) -> list[str]:
     """The patients of a part, each once, in the order of the file."""
-    cells: TableCells = read_cells(part)
+    cells: TableCells = read_cells(part).sound()
     if "case_id" not in cells.header:
         raise DataError(f"{part} has no column case_id; found {some(cells.header)}.")
     at = cells.header.index("case_id")

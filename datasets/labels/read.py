@@ -1,9 +1,9 @@
 """Labels: who was followed for how long and who died, by patient, with everything odd about the table listed."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from ...errors import DataError, some
 from ...files import fingerprint
@@ -11,9 +11,11 @@ from ..cohorts import COHORTS, Cohort
 from ..findings import Finding, finding
 from ..patient import SYNTHETIC_PREFIX, Patient, site_of
 from ..truth import read_truth
+from .options import LabelOptions
 from .panther import is_fold_folder, table_of_folds
 from .quality import check_quality
 from .rows import by_patient, of_cohort, unusable
+from .slide_table import with_slide_table
 from .table import Row, Table, read_label_table
 
 
@@ -68,37 +70,26 @@ class Labels:
         return not any(patient.slides for patient in self.patients)
 
 
-def read_labels(
-    path: str | Path,
-    cohort: Cohort | str,
-    unusable_times: Literal["error", "drop"] = "error",
-    endpoint: str = "os",
-    columns: Mapping[str, str] | None = None,
-) -> Labels:
-    """Labels from a table (csv or tsv, zipped csv, zip inside a zip) or from PANTHER's folder of folds.
+def read_labels(path: str | Path, cohort: Cohort | str, options: LabelOptions | None = None, **changes: Any) -> Labels:
+    """Labels from a table (text, workbook, Parquet or the GDC's JSON, packed or not) or from PANTHER's folder of folds.
 
-    What kind of table it is, its columns tell: the public format (case_id, slide_id, survival_months, censorship
-    with 1 = censored; one row a slide), SurvPath's metadata, PANTHER's fold folders, the TCGA-CDR (a row a patient,
-    no slides: see `link_slides`). Any other is read with `columns`, see `parse_columns`. Patients are the unit:
-    a case id that is a slide barcode is cut to its patient. Tables of several projects are cut to the cohort's.
+    What kind of table it is, its columns tell, see `forms.FORMS`; any other is read with `columns`, see
+    `parse_columns`. Patients are the unit: a case id that is a slide barcode is cut to its patient. Tables of several
+    projects are cut to the cohort's. `changes` are fields of `LabelOptions`: `endpoint="dss"`.
 
-    A patient whose time is missing or not above zero cannot be analysed. That is a DataError, unless
-    `unusable_times="drop"` or the public table is known to hold such patients (COAD's 23 zeros, the CDR): then
-    they are left out, counted and listed. Also DataError: conflicting times or events of one patient, one slide
-    under two patients, and all faults of single rows, see `read_label_table`.
+    A patient whose time is missing or not above zero, or whose outcome is missing, cannot be analysed. That is a
+    DataError, unless `unusable_times="drop"` or the public table is known to hold such patients (COAD's 23 zeros, the
+    CDR): then they are left out, counted and listed. Also DataError: conflicting times or events of one patient, one
+    slide under two patients, one patient in several spellings, and all faults of single rows, see `read_label_table`.
     """
-    labels, faults = survey_labels(path, cohort, unusable_times, endpoint, columns)
+    labels, faults = survey_labels(path, cohort, options, **changes)
     if faults:
         raise DataError(faults[0].message)
     return labels
 
 
 def survey_labels(
-    path: str | Path,
-    cohort: Cohort | str,
-    unusable_times: Literal["error", "drop"] = "error",
-    endpoint: str = "os",
-    columns: Mapping[str, str] | None = None,
+    path: str | Path, cohort: Cohort | str, options: LabelOptions | None = None, **changes: Any
 ) -> tuple[Labels, tuple[Finding, ...]]:
     """As `read_labels`, but what that would refuse is collected as findings of severity error.
 
@@ -106,12 +97,16 @@ def survey_labels(
     cannot be read at all.
     """
     path = Path(path)
+    options = replace(options or LabelOptions(), **changes)
+    endpoint = options.endpoint
     known = cohort if isinstance(cohort, Cohort) else COHORTS.get(cohort)
     name = cohort.name if isinstance(cohort, Cohort) else cohort
-    table = _table(path, name, endpoint, columns)
+    table = _table(path, name, options)
+    if options.slide_table is not None:
+        table = with_slide_table(table, options.slide_table, options.max_bytes)
     faults, findings = list(table.faults), list(table.notes)
     rows = by_patient(path, of_cohort(path, table.rows, known, name, findings), table.columns, findings, faults)
-    excluded = unusable(path, rows, table.columns, known, unusable_times, endpoint, findings, faults)
+    excluded = unusable(path, rows, table.columns, known, options.unusable_times, endpoint, findings, faults)
     everybody = [_patient(identifier, rows[identifier]) for identifier in sorted(rows)]
     kept = tuple(patient for patient in everybody if patient.id not in excluded)
     if not kept and not faults:
@@ -143,10 +138,10 @@ def fingerprint_of_patients(patients: Iterable[Patient]) -> str:
     return fingerprint([p.id, repr(p.time), p.event, p.slides] for p in patients)
 
 
-def _table(path: Path, cohort: str, endpoint: str, columns: Mapping[str, str] | None) -> Table:
+def _table(path: Path, cohort: str, options: LabelOptions) -> Table:
     if path.is_dir() and is_fold_folder(path):
-        return table_of_folds(path, cohort, endpoint, columns)
-    return read_label_table(path, endpoint, columns)
+        return table_of_folds(path, cohort, options)
+    return read_label_table(path, options)
 
 
 def _patient(identifier: str, rows: list[Row]) -> Patient:

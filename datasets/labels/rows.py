@@ -10,6 +10,7 @@ from ...errors import DataError, some
 from ..cohorts import Cohort
 from ..findings import Finding, finding
 from ..patient import BARCODE, patient_of
+from ..slide_names import spelt_twice
 from .columns import ENDPOINTS, LabelColumns
 from .table import Row
 
@@ -20,6 +21,8 @@ def of_cohort(path: Path, rows: list[Row], known: Cohort | None, name: str, note
     wanted = {p.upper() for p in (known.projects if known else (name, f"TCGA-{name}"))}
     wanted |= {p.removeprefix("TCGA-") for p in wanted}
     if not projects or (known is None and len(projects) == 1):
+        return rows
+    if known is not None and not known.projects:  # a cohort of one's own may be of any project
         return rows
     if not projects & wanted:
         raise DataError(f"{path} holds no patient of {name}: its projects are {some(sorted(projects), 12)}.")
@@ -46,6 +49,15 @@ def by_patient(
     if cut := [row.case_id for row in rows if patient_of(row.case_id) != row.case_id]:
         message = "case ids are slide barcodes; the patient is their first 12 characters"
         notes.append(finding("case_id_is_slide_barcode", "info", message, cut))
+    if spellings := spelt_twice({patient_of(row.case_id) for row in rows}):
+        listed = some(" and ".join(group) for group in spellings)
+        message = (
+            f"{path}: {len(spellings)} patients are spelt in several ways ({listed}). They would count as several "
+            f"people, in training and in test: write each in one way in {columns.patient}."
+        )
+        faults.append(
+            finding("patients_spelt_twice", "error", message, (name for group in spellings for name in group))
+        )
     patients: dict[str, list[Row]] = defaultdict(list)
     owners: dict[str, set[str]] = defaultdict(set)
     mismatched = []
@@ -68,6 +80,8 @@ def by_patient(
     if shared := sorted(slide for slide, own in owners.items() if len(own) > 1):
         message = f"{path}: slides stand under several patients: {some(shared)}. Correct case_id."
         faults.append(finding("slide_of_two_patients", "error", message, shared))
+    if columns.time_censored:
+        patients = {patient: _latest(own) for patient, own in patients.items()}
     odd = sorted(p for p, own in patients.items() if len({(str(r.months), r.event, r.recorded) for r in own}) > 1)
     if odd:
         message = (
@@ -78,6 +92,18 @@ def by_patient(
     left_out = {*odd, *(patient for slide in shared for patient in owners[slide])}
     _differing(patients, notes)
     return {patient: own for patient, own in patients.items() if patient not in left_out}
+
+
+def _latest(rows: list[Row]) -> list[Row]:
+    """Rows with the latest time of a patient, whom such tables list once a diagnosis; all where none has a time.
+
+    A time of death is the same in all of them; the last contact is the latest of those noted.
+    """
+    timed = [row for row in rows if not math.isnan(row.months) and row.known]
+    if not timed or any(row.event != timed[0].event for row in timed) or timed[0].event:
+        return timed or rows
+    latest = max(row.months for row in timed)
+    return [row for row in timed if row.months == latest]
 
 
 def _differing(patients: dict[str, list[Row]], notes: list[Finding]) -> None:
@@ -110,6 +136,10 @@ def unusable(
         reasons |= dict.fromkeys(missing, f"the table has no {endpoint}")
         message = f"patients have no {ENDPOINTS[endpoint]} in the table; left out"
         notes.append(finding("endpoint_missing", "warning", message, missing))
+    if unknown := [p for p, own in rows.items() if p not in reasons and not all(row.known for row in own)]:
+        reasons |= dict.fromkeys(unknown, f"{columns.outcome} is missing")
+        message = f"patients have no {columns.outcome}; left out"
+        notes.append(finding("outcome_missing", "warning", message, unknown))
     bad = [row for p, own in rows.items() if p not in reasons for row in own if not row.months > 0]
     if not bad:
         return dict(sorted(reasons.items()))

@@ -1,21 +1,24 @@
 """A label table as rows, each checked by itself, before anybody decides what a patient is."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import DataError, some
 from ..findings import Finding
-from .columns import LabelColumns, recognise
-from .csv_file import LOST, TableCells, read_cells
-from .time_units import PER_MONTH, basis_of
+from ..slide_names import slide_name
+from ..tables.cells import TableCells, read_cells
+from ..tables.numbers import decimals_of, number
+from ..tables.text import LOST
+from .columns import LabelColumns
+from .covariates import ages, women
+from .forms import recognise
+from .options import LabelOptions
+from .status_words import Contradiction, is_missing, only_letters, read_status
+from .time_units import LONGEST, PER_MONTH, basis_of
 
-BLANK = frozenset({"", "na", "n/a", "nan", "none", "null", "<na>", "--", "not reported"})
-_SVS = re.compile(r"\.svs$", re.IGNORECASE)
-_DEAD = {"dead", "died", "deceased", "true", "yes", "event"}
-_ALIVE = {"alive", "living", "censored", "false", "no"}
+BLANK = frozenset({"", "na", "n/a", "nan", "none", "null", "<na>", "--", "'--", "not reported"})
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Row:
     """One row: a slide of a case ("" where the table has no slides). `months` is NaN where it is missing.
 
     `line` is where the row starts in the file; `recorded` is False where the table has no such endpoint for the
-    case.
+    case, `known` where a status is missing that should be there.
     """
 
     line: int
@@ -32,6 +35,7 @@ class Row:
     months: float
     event: bool
     recorded: bool = True
+    known: bool = True
     age: float | None = None
     is_female: float | None = None
     oncotree_code: str | None = None
@@ -58,73 +62,170 @@ class Table:
     basis: str
 
 
-def read_label_table(path: Path, endpoint: str = "os", columns: Mapping[str, str] | None = None) -> Table:
-    """The rows of a label table (csv or tsv, or zipped as `read_table_bytes` allows); slide ids lose their .svs.
+def read_label_table(path: Path, options: LabelOptions | None = None) -> Table:
+    """The rows of a label table, see `read_cells`; slide ids lose the endings of files.
 
     Only the columns needed are kept: public tables carry thousands of columns of gene expression. Raises
     DataError for a table that cannot be read or lacks columns; what is wrong with single rows is in `faults`.
     """
-    return parse_rows(read_cells(path), endpoint, columns)
+    options = options or LabelOptions()
+    return parse_rows(read_cells(path, options.max_bytes, options.sheet), options)
 
 
-def parse_rows(cells: TableCells, endpoint: str = "os", columns: Mapping[str, str] | None = None) -> Table:
+def parse_rows(cells: TableCells, options: LabelOptions | None = None) -> Table:
     """The rows of a table that is already text. DataError as `read_label_table`."""
+    options = options or LabelOptions()
     path, header = cells.path, cells.header
-    where = recognise(path, header, endpoint, columns)
-    if not cells.lines:
+    where = recognise(path, header, options.endpoint, options.columns)
+    if not cells.lines and not cells.faults:
         raise DataError(f"{path} has a header but no rows.")
     names = {*where.needed, *(name for group in where.covariates.values() for name in group), where.companion}
     at = {name: header.index(name) for name in names if name in header}
+    if twice := sorted(name for name in at if header.count(name) > 1):
+        raise DataError(f"{path} has the column {some(twice)} more than once: which one counts? Rename the others.")
     reach = max(at[name] for name in where.needed)
     table = [
         (line, {name: _text(row[i]) for name, i in at.items() if i < len(row)})
         for line, row in cells.lines
         if len(row) > reach
     ]
-    faults = _Faults(path)
+    faults = _Faults(path, list(cells.faults))
+    notes = list(cells.notes)
     faults.add("row_cut_short", [line for line, row in cells.lines if len(row) <= reach], "the row is cut short")
     identifiers = [name for name in (where.patient, where.slide) if name]
     blank = [line for line, row in table if not all(row[name] for name in identifiers)]
     faults.add("ids_blank", blank, f"{' or '.join(identifiers)} is blank")
     torn = [line for line, row in table if any(LOST in (row[name] or "") for name in identifiers)]
     faults.add("ids_not_utf8", torn, f"{' or '.join(identifiers)} holds bytes that are no UTF-8")
-    _check_numbers(table, where, faults)
-    rows = [_row(line, row, where) for line, row in table if line not in faults.lines]
-    months = [(row[where.time] or "", row.get(where.companion or "")) for _, row in table]
-    days = [companion or "" for _, companion in months] if where.companion else None
-    basis = basis_of([text for text, _ in months], days) if where.unit == "months" else f"{where.unit} as written"
-    return Table(path, where, rows, faults.findings, list(cells.notes), basis)
+    events = _outcomes(table, where, options, faults, notes)
+    times, texts, sign = _times(table, where, events, faults)
+    more = _covariates(path, table, where, sign, notes)
+    rows = [
+        _row(line, row, where, time, events[line], {name: values[i] for name, values in more.items()})
+        for i, ((line, row), time) in enumerate(zip(table, times, strict=True))
+        if line not in faults.lines
+    ]
+    days = [row.get(where.companion) or "" for _, row in table] if where.companion else None
+    basis = basis_of(texts, days) if where.unit == "months" else f"{where.unit} as written"
+    return Table(path, where, rows, faults.findings, notes, basis)
 
 
-def _check_numbers(table: Sequence[tuple[int, dict[str, str | None]]], where: LabelColumns, faults: "_Faults") -> None:
-    wrong = {line: row[where.time] for line, row in table if row[where.time] and _number(row[where.time]) is None}
-    values = some(sorted(set(map(str, wrong.values()))))
-    faults.add("time_not_a_number", list(wrong), f"{where.time} is no number ({values})")
-    words = where.kind == "named"
-    wrong = {
-        line: row[where.outcome]
+Cells = Sequence[tuple[int, dict[str, str | None]]]
+
+
+def _times(
+    table: Cells, where: LabelColumns, events: Mapping[int, bool | None], faults: "_Faults"
+) -> tuple[list[float], list[str], str]:
+    """Months (NaN where they are missing), the times as text with a point, and the decimal sign."""
+    texts = [
+        row[where.time_censored] if where.time_censored and events[line] is False else row[where.time]
         for line, row in table
-        if row[where.outcome] and _flag(row[where.outcome], words) is None and _number(row[where.outcome]) is None
-    }
-    values = some(sorted(set(map(str, wrong.values()))))
-    faults.add("censoring_not_a_number", list(wrong), f"{where.outcome} is no number ({values})")
-    odd = {
-        line: row[where.outcome]
-        for line, row in table
-        if line not in wrong
-        and _flag(row[where.outcome], words) is None
-        and not (where.gaps and not row[where.outcome])
-    }
-    values = some(sorted({value or "blank" for value in odd.values()}))
+    ]
+    columns = " or ".join(name for name in (where.time, where.time_censored) if name)
+    read = decimals_of(texts, LONGEST * PER_MONTH[where.unit], f" {where.unit}")
+    if read.doubt:
+        message = (
+            f"{faults.path}: {columns}: {read.doubt}. Write every number with a point and without a thousands sign."
+        )
+        faults.findings.append(Finding("number_ambiguous", "error", 1, message, (columns,)))
+    values = [number(text, read.sign) for text in texts]
+    if not read.doubt:
+        wrong = {line: t for (line, _), t, v in zip(table, texts, values, strict=True) if t and v is None}
+        listed = some(sorted(set(map(str, wrong.values()))))
+        faults.add("time_not_a_number", list(wrong), f"{columns} is no number ({listed})")
+    per_month = PER_MONTH[where.unit]
+    months = [math.nan if v is None or math.isinf(v) else v / per_month for v in values]
+    return months, [(text or "").replace(read.sign, ".") for text in texts], read.sign
+
+
+def _outcomes(
+    table: Cells, where: LabelColumns, options: LabelOptions, faults: "_Faults", notes: list[Finding]
+) -> dict[int, bool | None]:
+    """Whether the patient died, by line; None where that is missing or cannot be understood."""
+    column, named = where.outcome, options.status_words
+    texts = {line: row[column] for line, row in table}
+    letters = only_letters({text for text in texts.values() if text})
+    found: dict[int, bool | None] = {}
+    torn: dict[int, str] = {}
+    for line, text in texts.items():
+        try:
+            found[line] = None if text is None else _status(text, where, options, letters)
+        except Contradiction:
+            found[line], torn[line] = None, str(text)
+    faults.add("status_contradicts_itself", list(torn), f"{column} says one thing in number and another in words "
+               f"({some(sorted(set(torn.values())))})")  # fmt: skip
     meaning = "1 (died) or 0 (censored)" if where.died else "0 (died) or 1 (censored)"
-    faults.add("censoring_values", list(odd), f"{where.outcome} must be {meaning} but is {values}")
+    odd = {line: text for line, text in texts.items() if found[line] is None and line not in torn}
+    missing = [line for line, text in odd.items() if text is None or (where.words and is_missing(text))]
+    words = {line: str(text) for line, text in odd.items() if line not in missing}
+    numbers = {line: text for line, text in words.items() if number(text) is not None}
+    unknown = {line: text for line, text in words.items() if line not in numbers}
+    listed = some(sorted(set(unknown.values())))
+    if unknown and where.died is None and set(unknown.values()) & {"yes", "no", "true", "false"}:
+        unknown, numbers = {}, {**numbers, **unknown}
+    remedy = ". Say which words mean died: --status-words died=word|word" if where.words else ""
+    faults.add("censoring_not_a_number", list(unknown), f"{column} is no number ({listed}){remedy}")
+    listed = some(sorted(set(numbers.values())))
+    if where.died is None:
+        why = f"0 and 1 in {column} may mean either: name it, --columns event={column} or censorship={column}"
+    else:
+        why = f"{column} must be {meaning} but is {listed}"
+        if numbers and where.words and len(set(texts.values()) - {None}) == 2:
+            why += (
+                f". If these are codes, say which means died: --status-words died={sorted(set(numbers.values()))[-1]}"
+            )
+    faults.add("censoring_values", list(numbers), why)
+    if not where.gaps and options.unusable_times != "drop":
+        why = f"{column} must be {meaning} but is blank"
+        faults.add("censoring_values", missing, f"{why} (--unusable-times drop leaves such patients out on purpose)")
+    if named:
+        said = {text: found[line] for line, text in texts.items() if text and found[line] is not None}
+        notes.append(_said(column, said))
+    return found
+
+
+def _said(column: str, words: Mapping[str, bool | None]) -> Finding:
+    """What every word of the column was taken for, where the user named some."""
+    dead, alive = (sorted(word for word, died in words.items() if died is state) for state in (True, False))
+    message = f"{column}: {some(dead, 12) or 'no word'} mean died, {some(alive, 12) or 'no word'} mean censored"
+    return Finding("status_words", "info", len(words), message, tuple([*dead, *alive][:10]))
+
+
+def _status(text: str, where: LabelColumns, options: LabelOptions, letters: bool) -> bool | None:
+    if where.words or options.status_words:
+        return read_status(text, where.died, options.endpoint, options.status_words, letters)
+    value = number(text)
+    return None if value not in (0, 1) else bool(value) == where.died
+
+
+def _covariates(
+    path: Path, table: Cells, where: LabelColumns, sign: str, notes: list[Finding]
+) -> dict[str, list[float | None]]:
+    """Age and sex as numbers, (rows,) each; what cannot be read is noted."""
+
+    def cells(name: str) -> list[tuple[int, str | None]]:
+        return [(line, _first(row, where.covariates[name])) for line, row in table]
+
+    def column(name: str) -> str:
+        return next((c for c in where.covariates[name] if any(c in row for _, row in table)), "")
+
+    found: dict[str, list[float | None]] = {}
+    if "age" in where.covariates and (name := column("age")):
+        found["age"] = ages(path, name, cells("age"), sign, notes)
+    for key in ("is_female", "sex"):  # a column of words counts where it is filled
+        if key in where.covariates and (name := column(key)):
+            mine = women(path, name, cells(key), key == "is_female", notes)
+            before = found.get("is_female", [None] * len(mine))
+            found["is_female"] = [new if new is not None else old for new, old in zip(mine, before, strict=True)]
+    return found
 
 
 class _Faults:
     """Faults of single rows as they are found, and the lines that have one."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.findings, self.lines = path, [], set()
+    def __init__(self, path: Path, findings: list[Finding]) -> None:
+        self.path, self.findings = path, findings
+        self.lines: set[int] = set()
 
     def add(self, code: str, lines: list[int], why: str) -> None:
         if lines:
@@ -134,19 +235,22 @@ class _Faults:
             self.findings.append(Finding(code, "error", len(lines), message, examples))
 
 
-def _row(line: int, cells: dict[str, str | None], where: LabelColumns) -> Row:
-    time, outcome = _number(cells[where.time]), _flag(cells[where.outcome], where.kind == "named")
+def _row(
+    line: int, cells: dict[str, str | None], where: LabelColumns, months: float, died: bool | None,
+    more: Mapping[str, float | None],
+) -> Row:  # fmt: skip
     known = {name: _first(cells, group) for name, group in where.covariates.items()}
-    sex = known.get("sex")
+    recorded = not where.gaps or (not math.isnan(months) and died is not None)
     return Row(
         line=line,
         case_id=cells[where.patient] or "",
-        slide_id=_SVS.sub("", cells[where.slide] or "") if where.slide else "",
-        months=math.nan if time is None or math.isinf(time) else time / PER_MONTH[where.unit],
-        event=outcome is not None and outcome == where.died,
-        recorded=not where.gaps or (time is not None and outcome is not None),
-        age=_number(known.get("age")),
-        is_female=_number(known.get("is_female")) if sex is None else _female(sex),
+        slide_id=slide_name(cells[where.slide] or "") if where.slide else "",
+        months=months,
+        event=bool(died),
+        recorded=recorded,
+        known=died is not None or not recorded,
+        age=more.get("age"),
+        is_female=more.get("is_female"),
         oncotree_code=known.get("oncotree_code"),
         stage=known.get("stage"),
         grade=known.get("grade"),
@@ -157,35 +261,10 @@ def _row(line: int, cells: dict[str, str | None], where: LabelColumns) -> Row:
     )
 
 
-def _first(cells: dict[str, str | None], names: Sequence[str]) -> str | None:
+def _first(cells: Mapping[str, str | None], names: Sequence[str]) -> str | None:
     return next((text for name in names if (text := cells.get(name)) is not None), None)
-
-
-def _female(text: str) -> float | None:
-    number = _number(text)
-    if number is not None:
-        return number
-    return {"f": 1.0, "w": 1.0, "m": 0.0}.get(text[:1].lower())
-
-
-def _flag(text: str | None, words: bool) -> bool | None:
-    """What a 0/1 column says; a table with named columns may also say it in words ("Dead", "1:DECEASED")."""
-    number = _number(text)
-    if number in (0, 1):
-        return bool(number)
-    if not words or not text:
-        return None
-    word = text.lower().rpartition(":")[2].strip()
-    return True if word in _DEAD else False if word in _ALIVE else None
 
 
 def _text(cell: str) -> str | None:
     text = cell.strip()
     return None if text.lower() in BLANK or (text.startswith("[") and text.endswith("]")) else text
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None

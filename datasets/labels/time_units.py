@@ -1,22 +1,46 @@
 """Units of time: how days became the months of a table, and whether months can be months at all."""
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 
 DAYS = 30.44
 """Days in a month, as MCAT, PORPOISE and CrossFusion count; used here wherever days become months."""
 
-PER_MONTH = {"months": 1.0, "days": DAYS, "years": 1 / 12}
+PER_MONTH = {"months": 1.0, "days": DAYS, "weeks": DAYS / 7, "years": 1 / 12}
 """How many of a unit make a month."""
+
+_WORDS = {
+    "days": "days day d tage tag jours jour dias dia días día giorni giorno dagen dag",
+    "weeks": "weeks week wks wk w wochen woche semaines semanas settimane weken",
+    "months": "months month mos mo mths m monate monat mois meses mes mesi maanden",
+    "years": "years year yrs yr y jahre jahr ans années annees años anos anni jaren a",
+}
+UNIT_WORDS = {word: unit for unit, words in _WORDS.items() for word in words.split()}
+"""What units are called, in the languages of the tables that were met."""
+
+LONGEST = 600.0
+"""Months: nobody is followed for more than 50 years."""
 
 BASES = (30.44, 30.0, 30.4375, 365 / 12)
 """Days in a month that tables are known to divide by."""
 
 
-def unit_in(name: str) -> str | None:
-    """The unit that a column's name says: days, months or years; None where it says none."""
+def unit_named(word: str) -> str | None:
+    """The unit that a word names, in any case ("Days", "d", "Jahre"); None where it names none."""
+    return UNIT_WORDS.get(word.strip().lower())
+
+
+def units_in(name: str) -> tuple[str, ...]:
+    """The units that a column's name says; more than one where it says several, none where it says none.
+
+    `month`, `day`, `week` and `year` count wherever they stand (`OSmonth`), other words of three letters and more
+    where they stand alone (`OS (Jahre)`).
+    """
     lower = name.lower()
-    return next((unit for unit in ("months", "days", "years") if unit[:-1] in lower), None)
+    inside = {unit for unit in PER_MONTH if unit[:-1] in lower}
+    alone = {UNIT_WORDS[word] for word in re.findall(r"[^\W\d_]+", lower) if len(word) > 2 and word in UNIT_WORDS}
+    return tuple(unit for unit in PER_MONTH if unit in inside | alone)
 
 
 def basis_of(months: Sequence[str], days: Sequence[str] | None = None) -> str:

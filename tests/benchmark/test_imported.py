@@ -175,7 +175,7 @@ def test_missing_columns_and_models_are_named(tmp_path):
     with pytest.raises(DataError, match="no rows whose model is 'theirs'; it has AMIL"):
         taken(write(tmp_path / "c.csv", rows))
     (tmp_path / "d.csv.gz").write_bytes(gzip.compress(b"patient,fold,risk\n")[:-6])
-    with pytest.raises(DataError, match="not a comma-separated table"):
+    with pytest.raises(DataError, match="not a readable gzip file"):
         taken(tmp_path / "d.csv.gz")
 
 

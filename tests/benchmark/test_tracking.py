@@ -1,5 +1,6 @@
 """MLflow as a second record: complete when it works, harmless when it does not."""
 
+import dataclasses
 import json
 import socket
 import sqlite3
@@ -219,3 +220,23 @@ def test_a_thousand_experiments_do_not_wait_a_thousand_times_for_a_store_that_is
         raise ConnectionError
     with pytest.raises(StoreAway), store.writing():
         pass
+
+
+def test_trials_of_tuning_are_children_of_their_fold(cohort_folder, tmp_path):
+    tuned = dataclasses.replace(request(cohort_folder, out=tmp_path, epochs=1), folds=2, tune=2, inner="validation")
+    run(tuned, Quiet())
+    _, folds = runs(tmp_path, "fold")
+    _, trials = runs(tmp_path, "trial")
+    parents = [trial.data.tags["mlflow.parentRunId"] for trial in trials]
+    assert sorted(parents) == sorted(2 * [fold.info.run_id for fold in folds])
+    assert {trial.info.status for trial in trials} == {"FINISHED"}
+    assert all(0 < trial.data.metrics["held_out_c_index"] < 1 for trial in trials)
+    assert len({trial.data.params["learning_rate"] for trial in trials}) > 1
+    fold = folds[0]
+    best = max(
+        trial.data.metrics["held_out_c_index"]
+        for trial, parent in zip(trials, parents, strict=True)
+        if parent == fold.info.run_id
+    )
+    assert fold.data.metrics["tuned_c_index"] == best
+    assert fetch(local_store(tmp_path), tmp_path / "fetched") == 2

@@ -10,9 +10,9 @@ import pytest
 from checkout import SHARED
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from milsurv.datasets.labels.archive import read_table_bytes
 from milsurv.datasets.labels.read import Labels, read_labels
 from milsurv.datasets.layout import find_labels
+from milsurv.datasets.tables.unwrap import read_table_bytes
 from milsurv.errors import DataError
 
 DATA = SHARED / "data"

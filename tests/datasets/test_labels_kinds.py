@@ -182,7 +182,7 @@ def test_columns_that_cannot_be_understood_say_why(text: str, message: str) -> N
     ("columns", "message"),
     [
         ({"patient": "case", "time": "t", "event": "dead"}, r"unit of 't' is not in its name: add unit=days"),
-        ({"patient": "case", "time": "t", "event": "dead", "unit": "weeks"}, "unit of 't' is 'weeks'"),
+        ({"patient": "case", "time": "t", "event": "dead", "unit": "moons"}, "unit of 't' is 'moons'"),
         ({"patient": "case", "time": "t", "unit": "days"}, "either event .* or censorship"),
         ({"patient": "caes", "time": "t", "event": "dead", "unit": "days"}, r"no column caes\. Did you mean case\?"),
         ({"patient": "case", "time": "t", "event": "word", "unit": "days"}, r"line 2: word is no number \(perhaps\)"),
@@ -217,9 +217,12 @@ def test_how_days_became_months_is_told_from_the_decimals(days: list[int], basis
 def test_bytes_that_are_no_utf8_are_replaced_and_reported_but_not_in_an_id(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     head = b"case_id,slide_id,survival_months,censorship,oncotree_code\n"
-    path.write_bytes(head + b"a,s1,3,0,caf\xe9\nb,s2,4,1,x\n")
+    path.write_bytes(head + b"a,s1,3,0,caf\x81\nb,s2,4,1,x\n")
     assert codes(read_labels(path, "mine"))["text_not_utf8"] == 1
-    path.write_bytes(head + b"a\xe9,s1,3,0,x\nb,s2,4,1,x\n")
+    path.write_bytes(head + "ä,s0,5,1,x\n".encode() + b"a\xe9,s1,3,0,x\nb,s2,4,1,x\n")  # UTF-8 but for a torn byte
+    with pytest.raises(DataError, match=r"line 3: case_id or slide_id holds bytes that are no UTF-8"):
+        read_labels(path, "mine")
+    path.write_bytes(head + b"a\x81,s1,3,0,x\nb,s2,4,1,x\n")
     with pytest.raises(DataError, match=r"line 2: case_id or slide_id holds bytes that are no UTF-8"):
         read_labels(path, "mine")
 

@@ -30,7 +30,11 @@ def fetch(uri: str, out: Path) -> int:
         for run in page:
             identity, fold = run.data.tags.get("milsurv.experiment", ""), run.data.tags.get("milsurv.fold")
             # Names come from a store that others write: none of them may leave the folder.
-            if not identity.isalnum() or not (fold is None or fold.isdigit()):
+            if (
+                run.data.tags.get("milsurv.kind") == "trial"
+                or not identity.isalnum()
+                or not (fold is None or fold.isdigit())
+            ):
                 continue
             target = out / "experiments" / identity / (f"fold-{fold}" if fold else "")
             if run.info.status != "FINISHED" and (target / "result.json").exists():

@@ -2,7 +2,8 @@
 
 Result files are written first and are the truth. One writer, the parent process, logs them here, so that neither a
 locked database nor a lost server costs a result: a failure is reported once, and the same command logs what is missing.
-A cohort is an MLflow experiment, an experiment is a parent run, and a fold a child run.
+A cohort is an MLflow experiment, an experiment is a parent run, a fold a child run, and a trial of tuning a child of
+its fold.
 """
 
 import csv
@@ -21,6 +22,7 @@ from ...cohort_data import CohortData
 from ...experiment import Experiment
 from ..provenance import libraries
 from ..reason import reason
+from ..trials import TrialRecord, read_trials
 from .store import Store, StoreAway, experiment_name
 
 if TYPE_CHECKING:
@@ -31,9 +33,11 @@ _TAGS = (
     "model", "family", "cohort", "cohort_version", "synthetic", "backbone", "scales", "loss", "recipe", "slides",
     "folds_name", "endpoint", "missing", "protocol", "device", "hardware", "command",
 )  # fmt: skip
+_TRIAL_STATUS = {"finished": "FINISHED", "failed": "FAILED"}
 _COUNTS = (
     "patients", "events", "n_train", "n_val", "n_test", "events_train", "events_val", "events_test", "parameters",
-    "epochs", "epoch_selected", "epoch_last", "epoch_best", "seconds", "left_out",
+    "epochs", "epoch_selected", "epoch_last", "epoch_best", "seconds", "left_out", "trials", "trials_failed",
+    "tuned_trial", "tuned_c_index", "untuned_c_index", "tuning_seconds",
 )  # fmt: skip
 
 
@@ -203,9 +207,24 @@ class Tracker:
         for file in sorted(folder.glob("[!.]*.*")):
             if file.suffix in (".json", ".csv", ".txt", ".svg"):  # weights would lie there twice
                 client.log_artifact(child, str(file))
+        for trial in read_trials(folder):
+            self._log_trial(client, trial, child, row.fold, started)
         if not row.finished:
             client.set_tag(child, "error", str(row.error)[:5000])
         client.set_terminated(child, "FINISHED" if row.finished else "FAILED")
+
+    def _log_trial(self, client: "MlflowClient", trial: TrialRecord, fold: str, number: int, started: int) -> None:
+        """A trial, under the run of its `fold`. Its C-index is of patients that were held out of the training set."""
+        tags = {_ID: self.row.experiment, _KIND: "trial", _FOLD: str(number), "mlflow.parentRunId": fold}
+        tags |= {"model": self.row.model, "cohort": self.row.cohort, "milsurv.trial": str(trial.number)}
+        tags |= {"state": trial.state} | ({"error": trial.error[:5000]} if trial.error else {})
+        run = client.create_run(self._place, started, tags, f"fold {number} trial {trial.number}").info.run_id
+        numbers = {"seconds": trial.seconds, "epochs": float(trial.epochs)}
+        if trial.value is not None:
+            numbers["held_out_c_index"] = trial.value
+        inner = [("inner_c_index", value, step) for step, value in enumerate(trial.inner)]
+        _log(client, run, numbers, trial.settings, inner)
+        client.set_terminated(run, _TRIAL_STATUS.get(trial.state, "KILLED"))
 
 
 def parameters_of(experiment: Experiment) -> dict[str, object]:
