@@ -8,12 +8,13 @@ from ..datasets.cohorts import COHORTS, SIMULATED
 from ..models.registry import MODELS
 from .recipe import RECIPES
 from .training.losses import LOSSES
+from .tuning.spaces import PENALTY, TRAINING, described, values
 
 Rows = list[dict[str, object]]
 
 
 def models() -> Rows:
-    """Every model of the registry, and every baseline."""
+    """Every model of the registry, and every baseline; `tuned` is what `--tune` varies of each beside `tuning`."""
     from .baselines.registry import BASELINES
     from .experiment import FAMILY
 
@@ -24,6 +25,7 @@ def models() -> Rows:
             "scales": "5, 10 or 20" if spec.family == "single-scale" else ", ".join(map(str, spec.scales)),
             "family": spec.family,
             "needs": "coordinates" if spec.places else "",
+            "tuned": described(spec.search_space),
             "reference": spec.reference,
         }
         for spec in MODELS.values()
@@ -35,6 +37,7 @@ def models() -> Rows:
             "scales": "none",
             "family": FAMILY,
             "needs": "",
+            "tuned": "" if baseline.penalty is None else described({"penalty": PENALTY}),
             "reference": "docs/baselines.md",
         }
         for baseline in BASELINES.values()
@@ -91,6 +94,14 @@ def recipes() -> Rows:
     ]
 
 
+def tuning() -> Rows:
+    """What `--tune` varies of how any model is trained."""
+    return [
+        {"setting": name, "values": values(of), "default": getattr(RECIPES["default"], name)}
+        for name, of in TRAINING.items()
+    ]
+
+
 def metrics() -> Rows:
     """Every metric of a fold."""
     from ..survival.metric import NEEDS
@@ -118,6 +129,7 @@ LISTS: Mapping[str, Callable[[], Rows]] = MappingProxyType(
         "backbones": backbones,
         "losses": losses,
         "recipes": recipes,
+        "tuning": tuning,
         "metrics": metrics,
     }
 )

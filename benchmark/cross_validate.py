@@ -3,7 +3,7 @@
 import json
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, cached_property
@@ -37,9 +37,10 @@ from .training.fit import Diverged, FollowedBags
 from .training.fold import FoldParts, train_fold
 from .tuning.inner import HeldOut, Watch, held_out, judged
 from .tuning.spaces import with_settings
-from .tuning.tune import NothingTrained, tune
+from .tuning.tune import Judge, NothingTrained, study_of, tune, work
 
 FitFold = Callable[[Split], FoldOutcome]
+Beside = Callable[[int], AbstractContextManager[None]]
 
 
 class Watcher(Protocol):
@@ -61,6 +62,7 @@ class Work:
     command: the command line that gives these numbers again; every row carries it.
     fit_fold: how a fold is computed; by the experiment's own model or baseline when None.
     facts: further fields of every row.
+    beside: other processes that tune a fold together with this one, while the context lasts.
     """
 
     experiment: Experiment
@@ -69,6 +71,7 @@ class Work:
     command: str
     fit_fold: FitFold | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    beside: Beside | None = None
 
     @property
     def folder(self) -> ResultFolder:
@@ -105,7 +108,7 @@ def compute_fold(work: Work, fold: int, watcher: Watcher) -> ResultRow:
     experiment, data = work.experiment, work.data
     (split,) = (split for split in data.folds.splits if split.fold == fold)
     with threads(threads_for(experiment, data)):
-        fit_fold = work.fit_fold or _fit_fold(experiment, data, watcher, work.folder)
+        fit_fold = work.fit_fold or _fit_fold(experiment, data, watcher, work.folder, work.beside)
         return _compute(data, split, work.folder, work.shared, fit_fold)
 
 
@@ -253,6 +256,7 @@ def cross_validate(
     only: Sequence[int] = (),
     fit_fold: FitFold | None = None,
     facts: Mapping[str, Any] | None = None,
+    beside: Beside | None = None,
 ) -> list[ResultRow]:
     """Compute every fold of an experiment that is loaded, in this process, and return all rows, failed ones included.
 
@@ -270,13 +274,15 @@ def cross_validate(
         How a fold is computed; by the experiment's own model or baseline when None.
     facts
         Further fields of every row.
+    beside
+        Processes that help to tune a fold, by its number; none where this one computes all trials.
 
     Raises
     ------
     CannotWrite
         The output folder does not take the results; what was written before is kept.
     """
-    work = Work(experiment, data, out, command, fit_fold, facts or {})
+    work = Work(experiment, data, out, command, fit_fold, facts or {}, beside)
     course = Course(_Here(work), work, recorder, only)
     course.begin()
     conduct([course], Serial(Desk()), _OneExperiment(watcher))
@@ -315,6 +321,7 @@ def describe(experiment: Experiment, data: CohortData) -> ResultRow:
         code_version=code_version(),
         torch_version=versions["torch"] if recipe else None,
         scikit_survival_version=None if recipe else versions["scikit-survival"],
+        untuned_experiment=replace(experiment, tuning=None).id if experiment.tuning else None,
         device=experiment.device,
         hardware=hardware(experiment.device) if recipe else None,
     )
@@ -406,7 +413,9 @@ def _linear_algebra() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _fit_fold(experiment: Experiment, data: CohortData, watcher: Watcher, folder: ResultFolder) -> FitFold:
+def _fit_fold(
+    experiment: Experiment, data: CohortData, watcher: Watcher, folder: ResultFolder, beside: Beside | None
+) -> FitFold:
     """How a fold of this experiment is computed."""
     fit = _fit_baseline if experiment.recipe is None else _fit_model
 
@@ -417,8 +426,8 @@ def _fit_fold(experiment: Experiment, data: CohortData, watcher: Watcher, folder
         def watch(number: int, of: int | None, best: float | None) -> None:
             watcher.trial(split.fold, number, of, best)
 
-        judge = judge_baseline if experiment.recipe is None else judge_model
-        found = tune(experiment, data, split, folder.fold(split.fold), judge, watch, epochs_at_most)
+        place, workers = folder.fold(split.fold), None if beside is None else beside(split.fold)
+        found = tune(experiment, data, split, place, _judge(experiment), watch, epochs_at_most, workers)
         outcome = fit(with_settings(experiment, found.settings), data, split, watcher)
         return replace(outcome, fields={**outcome.fields, **found.fields})
 
@@ -449,6 +458,18 @@ def _fit_model(experiment: Experiment, data: CohortData, split: Split, watcher: 
         data.dim,
         lambda epoch, line: watcher.epoch(split.fold, epoch, line),
     )
+
+
+def help_tuning(experiment: Experiment, data: CohortData, out: Path, fold: int) -> None:
+    """Compute trials of a fold that another process tunes, until its budget is spent."""
+    (split,) = (split for split in data.folds.splits if split.fold == fold)
+    study = study_of(experiment, split, ResultFolder(out, experiment).fold(fold))
+    with threads(threads_for(experiment, data)):
+        work(experiment, data, split, study, _judge(experiment), epochs=epochs_at_most)
+
+
+def _judge(experiment: Experiment) -> Judge:
+    return judge_baseline if experiment.recipe is None else judge_model
 
 
 def judge_model(experiment: Experiment, data: CohortData, split: Split, watch: Watch) -> HeldOut:

@@ -10,7 +10,7 @@ from ..datasets.findings import Finding
 from ..errors import CannotWrite, DataError, UsageError
 from ..leaderboards.result_row import ResultRow
 from ..models.foreign import adopt
-from .cross_validate import Course, Work
+from .cross_validate import Course, Work, help_tuning
 from .engines.cell import Cell, Watcher
 from .engines.choose import engine_of
 from .engines.conduct import conduct
@@ -23,6 +23,7 @@ from .recipe import loss_of, title
 from .results.finished import Finished
 from .results.tracking.runs import Tracker, parameters_of, sources_of
 from .results.tracking.store import Store, open_store
+from .tuning.workers import workers
 
 _LOADER = "loader"
 
@@ -145,6 +146,12 @@ def run_requests(
     return _conduct([_course(request, loader, display, store) for request in requests], loader, display, options)
 
 
+def help_with(request: Request, fold: int) -> None:
+    """Compute trials of a fold of a request that another process tunes."""
+    adopt([request.model])
+    help_tuning(*load(request), request.out, fold)
+
+
 def run_all(
     requests: Sequence[Request], display: Display, tracking: str | None = None, options: Options = SERIAL
 ) -> tuple[list[Finished], list[dict[str, str]]]:
@@ -184,7 +191,12 @@ class Asked:
         """Read its data. Errors: those of `load`."""
         adopt([self.request.model])
         loader: Loader = memory.setdefault(_LOADER, Loader())
-        return Work(*loader.load(self.request), self.request.out, self.request.command)
+        request = self.request
+
+        def beside(fold: int) -> AbstractContextManager[None]:
+            return workers(request.tune_workers - 1, help_with, request, fold)
+
+        return Work(*loader.load(request), request.out, request.command, beside=beside)
 
 
 def _course(request: Request, loader: Loader, display: Display, store: Store | None) -> Course:

@@ -139,6 +139,8 @@ class ResultRow:
         C-index of the chosen setting on patients of the training set that were held out.
     untuned_c_index
         That of the setting without tuning.
+    untuned_experiment
+        Id of the same experiment without tuning, whether or not it was run.
     tuning_seconds
         Time of all trials of this fold.
     code_version
@@ -213,6 +215,7 @@ class ResultRow:
     tuned_trial: Count | None = None
     tuned_c_index: Share | None = None
     untuned_c_index: Share | None = None
+    untuned_experiment: str | None = None
     tuning_seconds: Seconds | None = None
     code_version: str | None = None
     torch_version: str | None = None

@@ -85,7 +85,7 @@ SPEC = ModelSpec(
         "embed_dim": (64, 128, 256),
         "num_layers": (1, 2),
         "attention_dropout": (0.0, 0.1, 0.2),
-        "ffn_dropout": (0.1, 0.3, 0.5),
+        "ffn_dropout": (0.0, 0.1, 0.3, 0.5),
         "conv_dropout": (0.0, 0.3),
         "input_dropout": (0.0, 0.1, 0.25),
     },

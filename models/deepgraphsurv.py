@@ -129,7 +129,6 @@ SPEC = ModelSpec(
         "hidden": (64, 128, 256),
         "attention": (64, 128, 256),
         "neighbours": (4, 8),
-        "edges": ("spatial", "latent"),
         "dropout": (0.0, 0.25, 0.5),
         "input_dropout": (0.0, 0.1, 0.25),
     },

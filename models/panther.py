@@ -162,7 +162,9 @@ SPEC = ModelSpec(
     search_space={
         "prototypes": (8, 16, 32),
         "tau": (0.1, 1.0, 10.0),
+        "standardise": (True, False),
         "dropout": (0.0, 0.25, 0.5),
+        "input_dropout": (0.0, 0.1, 0.25),
     },
     family="single-scale",
     order_free=True,

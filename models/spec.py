@@ -23,8 +23,10 @@ class ModelSpec:
         scales: the magnifications the model reads with its default hyperparameters, ascending.
         defaults: hyperparameters of the default recipe, every one that `build` takes.
         reference_defaults: hyperparameters of the published implementation, likewise.
-        search_space: what a tuner may vary, as plain data: a tuple lists the choices; a mapping
-            `{"low": a, "high": b, "log": bool}` is a range.
+        search_space: the hyperparameters that `--tune` may vary, as plain data: a tuple lists the choices; a mapping
+            `{"low": a, "high": b, "log": bool}` is a range. Every combination must build, and none may cost more than a
+            few times what the defaults do. How a model is trained (learning rate, batch, loss) is tuned for all models
+            alike and has no place here; what is left out here is never tuned.
         family: "single-scale" or "multi-scale".
         order_free: True where the order of a bag's patches provably does not matter.
         reference: the paper.
@@ -57,6 +59,13 @@ class ModelSpec:
         """Check what can be checked without building. Raises ValueError naming the field."""
         if self.family not in ("single-scale", "multi-scale"):
             raise ValueError(f"{self.name}: family is {self.family!r}, not 'single-scale' or 'multi-scale'")
+        if unknown := sorted(set(self.search_space) - set(self.defaults)):
+            raise ValueError(f"{self.name}: search_space has {', '.join(unknown)}, which defaults lack")
+        for name, of in self.search_space.items():
+            ends = (of.get("low"), of.get("high")) if isinstance(of, Mapping) else (0, len(of))
+            low, high = (end if isinstance(end, int | float) else float("nan") for end in ends)
+            if not low < high or (isinstance(of, Mapping) and of.get("log") and low <= 0):
+                raise ValueError(f"{self.name}: search_space of {name} is {of!r}, neither choices nor a range")
         if not self.scales or list(self.scales) != sorted(set(self.scales)):
             raise ValueError(f"{self.name}: scales are {self.scales!r}, not ascending magnifications")
 

@@ -95,7 +95,7 @@ SPEC = ModelSpec(
     search_space={
         "embed_dim": (128, 256, 512),
         "landmarks": (64, 128, 256),
-        "dropout": (0.1, 0.25, 0.5),
+        "dropout": (0.0, 0.1, 0.25, 0.5),
         "embedding_dropout": (0.0, 0.25),
         "input_dropout": (0.0, 0.1, 0.25),
     },

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -62,6 +63,7 @@ def tune(
     judge: Judge,
     watch: Callable[[int, int | None, float | None], None] = lambda number, of, best: None,
     epochs: Callable[[Experiment, CohortData, Split], int] = lambda *_: 1,
+    beside: AbstractContextManager[None] | None = None,
 ) -> Tuned:
     """Choose the settings of one fold on its training set.
 
@@ -80,6 +82,8 @@ def tune(
     epochs
         How many epochs a setting is trained for at most; with a single validation split, trials are compared at tenths
         of it.
+    beside
+        Entered for as long as trials are computed: `workers`, which compute others.
 
     Raises
     ------
@@ -92,6 +96,9 @@ def tune(
     """
     study = study_of(experiment, split, folder)
     study.restore()
+    with beside or nullcontext():
+        work(experiment, data, split, study, judge, watch, epochs)
+    study.restore()  # trials of workers that died
     work(experiment, data, split, study, judge, watch, epochs)
     study.close()
     return chosen(study.records(), split.fold, folder)

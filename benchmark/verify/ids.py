@@ -52,6 +52,9 @@ def as_row_fields(id_fields: Mapping[str, Any]) -> dict[str, Any]:
         with suppress(TypeError, ValueError):  # of a version with other fields: the hash covers them
             recipe = Recipe(**{**found, "faults": tuple(found.get("faults", ()))}) if found else None
             tuned = Tuning(**{key: of for key, of in tuning.items() if key != "tuner"}) if tuning else None
+            if tuned is not None:
+                untuned = {key: value for key, value in id_fields.items() if key != "tuning"}
+                fields["untuned_experiment"] = id_of(untuned)
             fields |= {"loss": loss_of(recipe, tuned), "recipe": recipe_title(recipe, tuned)}
     return fields
 

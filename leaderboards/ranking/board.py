@@ -72,6 +72,11 @@ class Line:
         return self.spreads["c_index_selected"]
 
     @property
+    def tuned(self) -> bool:
+        """Whether its settings were chosen fold by fold."""
+        return any(row.trials for row in self.rows)
+
+    @property
     def label(self) -> str:
         """The model with the hyperparameters that tell it from its sister lines."""
         return f"{self.model} ({self.variant})" if self.variant else self.model

@@ -68,7 +68,20 @@ def evidence(ranking: Ranking, predictions: Predictions, published: PublishedEvi
             f"{_list([names[place] for place in sorted(apart)])}: published without patients, apart from the "
             "leader, so that the difference is not known"
         )
-    return Evidence(resamples, resampling.intervals(), tuple(found), detectable, verdict, tuple(left_out))
+    tuned = tuple(resampling.pairs(tuned_pairs(ranking)))
+    return Evidence(resamples, resampling.intervals(), tuple(found), detectable, verdict, tuple(left_out), tuned)
+
+
+def tuned_pairs(ranking: Ranking) -> list[tuple[int, int]]:
+    """The places of every tuned line and of the same without tuning, where that was run with the same seeds."""
+    place = {experiment: number for number, line in enumerate(ranking.lines) for experiment in line.experiments}
+    found = []
+    for number, line in enumerate(ranking.lines):
+        untuned = {row.untuned_experiment for row in line.rows}
+        places = {place[one] for one in untuned if one in place}
+        if None not in untuned and untuned <= place.keys() and len(places) == 1:
+            found.append((number, places.pop()))
+    return found
 
 
 class Resampling:

@@ -43,7 +43,8 @@ class Evidence:
     intervals: by line, the interval of the C-index at each reading that has one. pairs: the leader against every other
     line, adjusted for all pairs of lines, since the leader was chosen among all. detectable: the median of what the
     comparisons with models could detect (with baselines, where there are no models). verdict: all of it in words.
-    left_out: lines without intervals, and why.
+    left_out: lines without intervals, and why. tuned: every tuned line against the same without tuning, where that was
+    run, adjusted for their number.
     """
 
     resamples: int
@@ -52,6 +53,7 @@ class Evidence:
     detectable: float | None
     verdict: str
     left_out: tuple[str, ...]
+    tuned: tuple[Pair, ...] = ()
 
     @property
     def lead_shown(self) -> str:

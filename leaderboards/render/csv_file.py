@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 
 from ..ranking.board import Board, Ranking
@@ -15,7 +16,8 @@ _EVIDENCE = (
     *(f"c_index_{reading}_{end}" for reading in READINGS for end in ("low", "high")), "resamples", "sd_between_folds",
     "sd_between_seeds", "below_baseline", "behind_leader", "behind_leader_low", "behind_leader_high",
     "behind_leader_p_bootstrap_holm", "behind_leader_p_t_test_holm", "behind_leader_detectable",
-    "behind_leader_verdict",
+    "behind_leader_verdict", "over_untuned", "over_untuned_low", "over_untuned_high", "over_untuned_p_bootstrap_holm",
+    "over_untuned_p_t_test_holm", "over_untuned_verdict", "tuned_settings",
 )  # fmt: skip
 
 
@@ -33,7 +35,9 @@ def table_csv(boards: Sequence[Board]) -> str:
     unranked).
 
     `<metric>_mean` and `_sd` are over folds, `_folds` says how many folds have a value; `_low` and `_high` bound the
-    95 % interval; `behind_leader` is the leader's C-index minus this line's. Nothing is rounded.
+    95 % interval; `behind_leader` is the leader's C-index minus this line's; `over_untuned` is a tuned line's
+    minus that of the same without tuning; `tuned_settings` is the JSON text of what was chosen for its folds. Nothing
+    is rounded.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, columns(), restval="", lineterminator="\n")
@@ -56,8 +60,20 @@ def _evidence(ranking: Ranking, number: int) -> dict[str, object]:
     record: dict[str, object] = {"below_baseline": number in ranking.below_baseline if ranking.baseline else ""}
     if line.split is not None:
         record["sd_between_folds"], record["sd_between_seeds"] = line.split
+    if line.tuned:
+        record["tuned_settings"] = json.dumps([row.chosen for row in line.rows])
     if evidence is None:
         return record
+    for pair in evidence.tuned:
+        if pair.first == number:
+            record |= {
+                "over_untuned": pair.difference.value,
+                "over_untuned_low": pair.difference.low,
+                "over_untuned_high": pair.difference.high,
+                "over_untuned_p_bootstrap_holm": pair.p_bootstrap,
+                "over_untuned_p_t_test_holm": pair.p_t,
+                "over_untuned_verdict": pair.verdict,
+            }
     record["resamples"] = evidence.resamples or ""
     for reading, found in evidence.intervals[number].items():
         record |= {f"c_index_{reading}_low": found.low, f"c_index_{reading}_high": found.high}

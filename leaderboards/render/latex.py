@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ..ranking.board import Board
-from .text_tables import TextTable, incomplete_table, ranking_table
+from .text_tables import NONE, TextTable, incomplete_table, ranking_table
 
 # What a paper's table shows; the rest is in the CSV.
 _COLUMNS = (
@@ -51,7 +51,9 @@ def latex(boards: Sequence[Board]) -> str:
 
 def table(found: TextTable) -> str:
     """One text table as a `table` with a booktabs `tabular`."""
-    shown = [index for index, column in enumerate(found.columns) if column in _COLUMNS]
+    recipes = {row[found.columns.index("Recipe")] for row in found.rows} - {NONE}
+    columns = (*_COLUMNS, "Recipe") if len(recipes) > 1 else _COLUMNS
+    shown = [index for index, column in enumerate(found.columns) if column in columns]
     patients, events = (found.rows[0][found.columns.index(name)] for name in ("Patients", "Events"))
     caption = (
         f"{escape(found.title)} ({patients} patients, {events} events). C-index, mean $\\pm$ standard deviation "

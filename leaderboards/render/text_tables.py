@@ -1,12 +1,13 @@
 """A board as plain text cells: what the terminal, Markdown and LaTeX print."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...survival.comparisons import IntervalEstimate
 from ..ranking.across import Across, across
 from ..ranking.board import BASELINE, IMPORTED, Board, Line, Ranking, Spread, names_of
 from ..ranking.evidence import Evidence, Pair, how
+from ..result_row import ResultRow
 
 NONE = "\N{EN DASH}"
 
@@ -47,13 +48,15 @@ def tables(boards: Sequence[Board]) -> tuple[TextTable, ...]:
 
 def board_tables(board: Board, wide: bool = False) -> tuple[TextTable, ...]:
     """One table per ranking of the board, each followed by its comparisons where they were computed, then one of the
-    incomplete experiments where there are any. `wide` tables show the intervals of all readings,
-    and calibration."""
+    incomplete experiments where there are any; where lines were tuned, what that brought. `wide` tables show the
+    intervals of all readings, calibration, and the settings that were chosen."""
     found = []
     for number, ranking in enumerate(board.rankings):
         found.append(ranking_table(board, ranking, board.notes if number == 0 else (), wide))
         if ranking.evidence is not None and (ranking.evidence.pairs or ranking.evidence.left_out):
             found.append(comparison_table(board, ranking, ranking.evidence))
+        if any(line.tuned for line in ranking.lines):
+            found += [tuning_table(board, ranking), *[settings_table(board, ranking)] * wide]
     if board.incomplete:
         found.append(incomplete_table(board, notes=() if found else board.notes))
     return tuple(found)
@@ -140,6 +143,71 @@ def comparison_table(board: Board, ranking: Ranking, evidence: Evidence) -> Text
     title = f"{board.title}: {ranking.lines[0].label} against the other lines"
     found = pairs_table(title, names_of(ranking.lines), evidence.pairs, tuple(notes), leader=True)
     return replace(found, first=("Against", "Difference", "95 % interval", "Verdict"))
+
+
+TUNING = (
+    "Difference: the tuned line minus the same without tuning, on the same patients and folds. Inner: C-index on "
+    "held-out patients of the training sets, by which settings were chosen: a chosen one looks better there than it is."
+)
+
+
+def tuning_table(board: Board, ranking: Ranking) -> TextTable:
+    """What tuning brought: every tuned line, beside the same without tuning where that was run."""
+    lines, names, evidence = ranking.lines, names_of(ranking.lines), ranking.evidence
+    places = [place for place, line in enumerate(lines) if line.tuned]
+    pairs = {pair.first: pair for pair in evidence.tuned} if evidence else {}
+    found = [pairs.get(place) for place in places]
+
+    def inner(place: int, field: str) -> str:
+        values = [getattr(row, field) for row in lines[place].rows]
+        return NONE if None in values else f"{sum(values) / len(values):.3f}"
+
+    columns = [
+        ("Tuned line", False, [names[place] for place in places]),
+        ("C-index", True, [mean(lines[place].selected) for place in places]),
+        ("Without tuning", True, [NONE if pair is None else mean(lines[pair.second].selected) for pair in found]),
+        ("Difference", True, [NONE if pair is None else signed(pair.difference.value) for pair in found]),
+        ("95 % interval", True, [NONE if p is None else interval(p.difference, sign=True) for p in found]),
+        ("p bootstrap", True, [NONE if pair is None else p_value(pair.p_bootstrap) for pair in found]),
+        ("p t-test", True, [NONE if p is None or p.p_t is None else p_value(p.p_t) for p in found]),
+        ("Verdict", False, [NONE if pair is None else pair.verdict for pair in found]),
+        ("Inner, default", True, [inner(place, "untuned_c_index") for place in places]),
+        ("Inner, chosen", True, [inner(place, "tuned_c_index") for place in places]),
+    ]
+    notes = (TUNING, *([how(evidence.resamples)] if evidence and pairs else []))
+    shown = _text_table(f"{board.title}: what tuning brought, folds {ranking.folds_name}", columns, notes)
+    return replace(shown, first=("Tuned line", "Difference", "95 % interval", "Verdict"))
+
+
+def settings_table(board: Board, ranking: Ranking) -> TextTable:
+    """The settings that tuning chose for every fold of every tuned line."""
+    rows = [
+        (name, row)
+        for name, line in zip(names_of(ranking.lines), ranking.lines, strict=True)
+        for row in line.rows
+        if line.tuned
+    ]
+    columns = [
+        ("Tuned line", False, [name for name, _ in rows]),
+        ("Seed", True, [str(row.seed) for _, row in rows]),
+        ("Fold", True, [str(row.fold) for _, row in rows]),
+        ("Trials", True, [trials(row) for _, row in rows]),
+        ("Chosen", False, [settings(row.chosen) for _, row in rows]),
+        ("Inner C-index", True, [NONE if row.tuned_c_index is None else f"{row.tuned_c_index:.3f}" for _, row in rows]),
+    ]
+    return _text_table(f"{board.title}: settings chosen by fold, folds {ranking.folds_name}", columns, ())
+
+
+def trials(row: ResultRow) -> str:
+    """How many settings were tried, and how many of them failed."""
+    return f"{row.trials}" + f" ({row.trials_failed} failed)" * bool(row.trials_failed)
+
+
+def settings(chosen: Mapping[str, object]) -> str:
+    """Settings as `batch=16, learning_rate=0.00051`."""
+    return ", ".join(
+        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in chosen.items()
+    )
 
 
 def pairs_table(

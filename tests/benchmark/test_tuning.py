@@ -25,7 +25,7 @@ from milsurv.benchmark.tuning import tune as tuner
 from milsurv.benchmark.tuning.inner import HeldOut, inner_splits, without_test_fold
 from milsurv.benchmark.tuning.spaces import start_of, with_settings
 from milsurv.benchmark.tuning.study import JOURNAL, best_of
-from milsurv.benchmark.tuning.tune import NothingTrained, tune
+from milsurv.benchmark.tuning.tune import NothingTrained, study_of, tune
 from milsurv.errors import UsageError
 from milsurv.leaderboards.ranking.board import boards
 from milsurv.leaderboards.rows import read_row
@@ -151,6 +151,17 @@ def test_with_seconds_the_setting_without_tuning_is_always_tried(loaded, tmp_pat
     experiment, data = loaded
     experiment = replace(experiment, tuning=replace(experiment.tuning, trials=None, seconds=0))
     assert tuned_by(invented, experiment, data, tmp_path).fields["trials"] == 1
+
+
+def test_of_two_workers_none_takes_the_trial_of_the_other_and_together_they_keep_to_the_budget(loaded, tmp_path):
+    experiment, data = loaded
+    one, other = (study_of(experiment, data.folds.splits[0], tmp_path) for _ in range(2))
+    taken = [study.next() for study in (one, other, one, other, one, other)]
+    assert [trial.number for trial in taken if trial] == list(range(6)) and one.next() is None is other.next()
+    assert len({json.dumps(trial.settings) for trial in taken if trial}) == 6
+    one.restore()  # as after both were killed
+    again = [one.next() for _ in range(6)]
+    assert [(trial.number, trial.settings) for trial in again] == [(trial.number, trial.settings) for trial in taken]
 
 
 # --- whom it is tried on
@@ -358,3 +369,18 @@ def test_a_run_that_was_killed_ends_with_the_numbers_of_one_that_was_not(cohort_
         timed = {"created", "seconds", "tuning_seconds", "command"}
         assert {key: one[key] for key in one.keys() - timed} == {key: other[key] for key in other.keys() - timed}
     shutil.rmtree(tmp_path / "killed")
+
+
+@pytest.mark.slow
+def test_several_workers_share_the_trials_of_a_fold_and_the_row_says_so(cohort_folder, tmp_path, recwarn):
+    found = run(request(cohort_folder, tmp_path, tune=6, tune_workers=2), Quiet(), "none")
+    assert found.complete and {row.recipe for row in found.rows} == {"tuned (6, shared, epochs=2)"}
+    assert not [str(one.message) for one in recwarn if "died" in str(one.message)]
+    for fold in range(3):
+        folder = tmp_path / "experiments" / found.experiment.id / f"fold-{fold}"
+        lines = [json.loads(line) for line in (folder / JOURNAL).read_text().splitlines()]
+        assert len({line["worker_id"] for line in lines}) == 2
+        records = read_trials(folder)
+        assert [record.number for record in records] == list(range(6))
+        assert all(record.state in ("finished", "stopped") for record in records)
+    assert found.experiment.id != load(request(cohort_folder, tmp_path, tune=6))[0].id

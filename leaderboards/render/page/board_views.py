@@ -15,7 +15,7 @@ from .ablation_views import AblationView, ablation_view
 from .evidence_views import EvidenceView, evidence_view
 from .group_curve_plots import SIZE, Plot
 from .inline_svg import inline_svg, opening
-from .line_details import facts, folds_table, missing
+from .line_details import facts, folds_table, missing, tuned_table
 from .overview import OverviewRow, overview_row
 from .row_bars import Axis, Bar, axis, bar
 
@@ -62,6 +62,7 @@ class LineView:
     cells: tuple[Cell, ...]
     readings: tuple[Reading, ...]
     folds: text_tables.TextTable
+    tuned: text_tables.TextTable
     missing: tuple[str, ...]
     plot: Plot | None
     curve: Markup | None
@@ -85,6 +86,7 @@ class RankingView:
     baseline_note: str
     forest: Markup
     evidence: EvidenceView | None
+    tuning: text_tables.TextTable | None
     ablation: AblationView | None
 
 
@@ -134,6 +136,7 @@ def _ranking(
         baseline_note=" ".join(text_tables.baseline_notes(ranking)),
         forest=_forest(lines[:FOREST], f"{key}f", board.title, cache),
         evidence=None if ranking.evidence is None else evidence_view(board, ranking, ranking.evidence),
+        tuning=text_tables.tuning_table(board, ranking) if any(line.tuned for line in lines) else None,
         ablation=ablation_view(ranking, links),
     )
 
@@ -185,6 +188,7 @@ def _line(
             for name in READINGS
         ),
         folds=folds_table(line),
+        tuned=tuned_table(line),
         missing=missing(line),
         plot=shown,
         curve=None if shown is None else _curve(shown, f"{line.label} on {board.title}"),

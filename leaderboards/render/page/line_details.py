@@ -44,6 +44,25 @@ def folds_table(line: Line) -> text_tables.TextTable:
     return text_tables.TextTable("Folds", names, (True,) * len(names), tuple(rows))
 
 
+def tuned_table(line: Line) -> text_tables.TextTable:
+    """The settings that tuning chose for every fold of every seed."""
+    names = ("Seed", "Fold", "Trials", "Inner C: default", "chosen", "Settings", "s")
+    rows = tuple(
+        (
+            str(row.seed),
+            str(row.fold),
+            text_tables.trials(row),
+            _number("c_index", row.untuned_c_index),
+            _number("c_index", row.tuned_c_index),
+            text_tables.settings(row.chosen),
+            text_tables.seconds(row.tuning_seconds),
+        )
+        for row in line.rows
+        if row.trials
+    )
+    return text_tables.TextTable("Tuned settings", names, (True,) * len(names), rows)
+
+
 def missing(line: Line) -> tuple[str, ...]:
     """Which metrics have no value on which fold, and why; what all folds lack is said once."""
     found: list[str] = []
