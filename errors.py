@@ -25,6 +25,10 @@ class RowError(ValueError):
     """Results that cannot be read or used; the message names the file, the key and the remedy."""
 
 
+class Remark(UserWarning):
+    """Something that a user should read though nothing failed; the command line prints its message alone."""
+
+
 class CannotWrite(DataError):
     """A folder does not take what is written to it; the message names the path, the reason and the remedy."""
 

@@ -20,6 +20,7 @@ from .planning.grid import by_seed
 from .planning.request import Request, option_name
 from .results.finished import Finished
 from .run import Display, Quiet, run_requests
+from .training.fold_model import FoldModel, load_fold
 
 _FIELDS = {option_name(field.name).replace("-", "_"): field.name for field in fields(Request)}
 _FIRST = ("model", "cohort", "backbone", "seed", "fold", "c_index_selected", "c_index_last", "c_index_best")
@@ -192,6 +193,53 @@ def compare(results: str | Path | Sequence[str | Path], cohort: str, models: Seq
     found = _gathered(results, evidence=False)
     tables = pairwise(found.boards, found.predictions, cohort, tuple(models), found.published)
     return pd.json_normalize([{"folds": t.folds_name, **pair} for t in tables for pair in t.as_json()["pairs"]])  # type: ignore[attr-defined]
+
+
+def load_model(
+    experiment: str | Path, fold: int, reading: str = "selected", model: str | None = None, device: str = "cpu"
+) -> FoldModel:
+    """The trained model of a fold, ready to score bags that it has never seen.
+
+    Parameters
+    ----------
+    experiment
+        Folder of the experiment, `results/experiments/ID`.
+    fold
+        Its number, from 0.
+    reading
+        `selected`, or `last` and `best` where `keep_weights` kept them.
+    model
+        Its name, to be given for models of other people's code alone (`package.module:Class`): their code is run, and
+        only where you name it yourself.
+    device
+        `cpu` or `cuda`.
+
+    Returns
+    -------
+    FoldModel
+        With `risk(bag)`, `survival(bag, times)`, `high_risk(bag)`, the torch module as `.module`, and in `.about` what
+        it reads and was trained on.
+
+    Raises
+    ------
+    milsurv.errors.RowError
+        There is no finished result of this fold.
+    milsurv.errors.DataError
+        Its weights are not kept, or damaged; the model is no longer there; or another version of the protocol computed
+        them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> results = run("meanpool", "brca", features="synthetic", patients=60, folds=2, settings={"epochs": 2},
+    ...               progress=False)
+    >>> model = load_model(results.folders[results["experiment"][0]], fold=0)
+    >>> patches = {20: np.zeros((500, model.about.dim))}
+    >>> year, five_years = model.survival(patches, [12, 60])
+    >>> bool(0 <= five_years <= year <= 1)
+    True
+    """
+    return load_fold(experiment, fold, reading, model, device)
 
 
 def _results(finished: Sequence[Finished], out: Path) -> Results:

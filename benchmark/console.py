@@ -49,6 +49,11 @@ def warn(text: str) -> None:
     ERR.print(f"{_MARKS['warning']} {escape(text)}")
 
 
+def note(text: str) -> None:
+    """A line that may be read, on standard error."""
+    ERR.print(f"{_MARKS['info']} {escape(text)}")
+
+
 def fail(text: str) -> None:
     """Why the command ends, on standard error."""
     ERR.print(f"{_MARKS['error']} {escape(text)}")

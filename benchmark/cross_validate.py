@@ -31,10 +31,12 @@ from .recipe import epochs_of, loss_of
 from .recipe import title as recipe_title
 from .results.fold_predictions import FoldOutcome, c_index_or_none
 from .results.folder import ResultFolder
+from .results.keeping import Keeping
 from .results.lease import all_held
 from .results.provenance import code_version, hardware, libraries
 from .training.fit import Diverged, FollowedBags
 from .training.fold import FoldParts, train_fold
+from .training.interruption import STOP
 from .tuning.inner import HeldOut, Watch, held_out, judged
 from .tuning.spaces import with_settings
 from .tuning.tune import Judge, NothingTrained, study_of, tune, work
@@ -62,6 +64,7 @@ class Work:
     command: the command line that gives these numbers again; every row carries it.
     fit_fold: how a fold is computed; by the experiment's own model or baseline when None.
     facts: further fields of every row.
+    keeping: which weights and checkpoints are kept; those of `Keeping()` when None.
     beside: other processes that tune a fold together with this one, while the context lasts.
     """
 
@@ -71,12 +74,13 @@ class Work:
     command: str
     fit_fold: FitFold | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    keeping: Keeping | None = None
     beside: Beside | None = None
 
     @property
     def folder(self) -> ResultFolder:
         """Where its results lie."""
-        return ResultFolder(self.out, self.experiment)
+        return ResultFolder(self.out, self.experiment, self.keeping)
 
     @cached_property
     def shared(self) -> ResultRow:
@@ -206,6 +210,7 @@ class Course:
     def _summarise(self) -> None:
         experiment, data, folder = self.work.experiment, self.work.data, self.work.folder
         learned = {split.fold: validation_split(experiment, data, split)[0] for split in data.folds.splits}
+        folder.remark_missing_weights([row.fold for row in self.rows if row.finished])
         folder.summarise({fold: followup(data.scored(train)) for fold, train in learned.items()})
         for fold, lease in all_held(folder.path).items():  # of processes that died after their last word
             if fold in self.by_fold and (lease.holder is None or lease.holder.dead):
@@ -256,6 +261,7 @@ def cross_validate(
     only: Sequence[int] = (),
     fit_fold: FitFold | None = None,
     facts: Mapping[str, Any] | None = None,
+    keeping: Keeping | None = None,
     beside: Beside | None = None,
 ) -> list[ResultRow]:
     """Compute every fold of an experiment that is loaded, in this process, and return all rows, failed ones included.
@@ -274,6 +280,8 @@ def cross_validate(
         How a fold is computed; by the experiment's own model or baseline when None.
     facts
         Further fields of every row.
+    keeping
+        Which weights and checkpoints are kept; those of `Keeping()` when None.
     beside
         Processes that help to tune a fold, by its number; none where this one computes all trials.
 
@@ -282,7 +290,7 @@ def cross_validate(
     CannotWrite
         The output folder does not take the results; what was written before is kept.
     """
-    work = Work(experiment, data, out, command, fit_fold, facts or {}, beside)
+    work = Work(experiment, data, out, command, fit_fold, facts or {}, keeping, beside)
     course = Course(_Here(work), work, recorder, only)
     course.begin()
     conduct([course], Serial(Desk()), _OneExperiment(watcher))
@@ -420,7 +428,7 @@ def _fit_fold(
     fit = _fit_baseline if experiment.recipe is None else _fit_model
 
     def as_it_is(split: Split) -> FoldOutcome:
-        return fit(experiment, data, split, watcher)
+        return fit(experiment, data, split, watcher, folder)
 
     def tuned(split: Split) -> FoldOutcome:
         def watch(number: int, of: int | None, best: float | None) -> None:
@@ -428,13 +436,19 @@ def _fit_fold(
 
         place, workers = folder.fold(split.fold), None if beside is None else beside(split.fold)
         found = tune(experiment, data, split, place, _judge(experiment), watch, epochs_at_most, workers)
-        outcome = fit(with_settings(experiment, found.settings), data, split, watcher)
+        outcome = fit(with_settings(experiment, found.settings), data, split, watcher, folder)
         return replace(outcome, fields={**outcome.fields, **found.fields})
 
     return as_it_is if experiment.tuning is None else tuned
 
 
-def _fit_baseline(experiment: Experiment, data: CohortData, split: Split, watcher: Watcher | None) -> FoldOutcome:
+def _fit_baseline(
+    experiment: Experiment,
+    data: CohortData,
+    split: Split,
+    watcher: Watcher | None = None,
+    folder: ResultFolder | None = None,
+) -> FoldOutcome:
     return fit_baseline(
         experiment.model,
         data.scored((*split.train, *split.val)),
@@ -448,8 +462,14 @@ def _fit_baseline(experiment: Experiment, data: CohortData, split: Split, watche
     )
 
 
-def _fit_model(experiment: Experiment, data: CohortData, split: Split, watcher: Watcher) -> FoldOutcome:
+def _fit_model(
+    experiment: Experiment, data: CohortData, split: Split, watcher: Watcher, folder: ResultFolder | None = None
+) -> FoldOutcome:
     assert data.bags is not None
+    kept = {}
+    if folder is not None:
+        kept = {"keeping": folder.keeping, "checkpoint_path": folder.checkpoint(split.fold)}
+        kept |= {"name": folder.experiment.id, "patch_px": data.bags.patch_px()}
     return train_fold(
         experiment,
         fold_parts(experiment, data, split),
@@ -457,6 +477,7 @@ def _fit_model(experiment: Experiment, data: CohortData, split: Split, watcher: 
         registry.get(experiment.model).build,
         data.dim,
         lambda epoch, line: watcher.epoch(split.fold, epoch, line),
+        **kept,
     )
 
 
@@ -484,7 +505,7 @@ def judge_model(experiment: Experiment, data: CohortData, split: Split, watch: W
 
 def judge_baseline(experiment: Experiment, data: CohortData, split: Split, watch: Watch) -> HeldOut:
     """A setting of a baseline on an inner fold, see `tuning.tune.Judge`."""
-    outcome = _fit_baseline(experiment, data, split, None)
+    outcome = _fit_baseline(experiment, data, split)
     risk = np.array([float(str(line["risk"])) for line in outcome.predictions])
     return judged(followup(data.scored(split.test)), risk, 0)
 
@@ -498,17 +519,18 @@ def epochs_at_most(experiment: Experiment, data: CohortData, split: Split) -> in
 
 def _compute(data: CohortData, split: Split, folder: ResultFolder, shared: ResultRow, fit_fold: FitFold) -> ResultRow:
     row = replace(shared, fold=split.fold, created=_now(), oracle_c_index=oracle_c_index(data, split))
-    try:
-        outcome = fit_fold(split)
-    except Exception as error:
-        # Bad data, diverged training, or a fault of ours or of a model: the fold is recorded as failed, the others
-        # still run, and the exit status says so.
-        explained = isinstance(error, DataError | Diverged | NothingTrained | torch.OutOfMemoryError)
-        row = replace(row, status="failed", error=str(error) if explained else f"{type(error).__name__}: {error}")
-        folder.write_failure(row, traceback.format_exc())
-    else:
-        row = outcome.complete(row)
-        folder.write_fold(row, outcome)
+    with STOP.heard():
+        try:
+            outcome = fit_fold(split)
+        except Exception as error:
+            # Bad data, diverged training, or a fault of ours or of a model: the fold is recorded as failed, the others
+            # still run, and the exit status says so.
+            explained = isinstance(error, DataError | Diverged | NothingTrained | torch.OutOfMemoryError)
+            row = replace(row, status="failed", error=str(error) if explained else f"{type(error).__name__}: {error}")
+            folder.write_failure(row, traceback.format_exc())
+        else:
+            row = outcome.complete(row)
+            folder.write_fold(row, outcome)
     return row
 
 

@@ -23,6 +23,7 @@ from .recipe import loss_of, title
 from .results.finished import Finished
 from .results.tracking.runs import Tracker, parameters_of, sources_of
 from .results.tracking.store import Store, open_store
+from .training.interruption import STOP
 from .tuning.workers import workers
 
 _LOADER = "loader"
@@ -196,7 +197,7 @@ class Asked:
         def beside(fold: int) -> AbstractContextManager[None]:
             return workers(request.tune_workers - 1, help_with, request, fold)
 
-        return Work(*loader.load(request), request.out, request.command, beside=beside)
+        return Work(*loader.load(request), request.out, request.command, keeping=request.keeping, beside=beside)
 
 
 def _course(request: Request, loader: Loader, display: Display, store: Store | None) -> Course:
@@ -208,7 +209,8 @@ def _course(request: Request, loader: Loader, display: Display, store: Store | N
         experiment, data = loader.load(request, simulating, checking)
     display.findings(data.findings)
     # The patches stay with whoever computes.
-    work = Work(experiment, replace(data, bags=None), request.out, request.command)
+    slim = replace(data, bags=None)
+    work = Work(experiment, slim, request.out, request.command, keeping=request.keeping)
     sources = sources_of(experiment, data, request.features_path)
     return Course(Asked(request), work, Tracker(store, work.shared, parameters_of(experiment), sources, display.warn))
 
@@ -223,8 +225,10 @@ def _conduct(courses: Sequence[Course], loader: Loader, display: Display, option
     with display.computing(one, cells) as watcher:
         try:
             conduct(courses, engine, watcher)
-        except KeyboardInterrupt:
-            display.warn(f"interrupted; {watcher.done} of {cells} folds are kept. The same command goes on from there")
+        except KeyboardInterrupt as end:
+            why = f"interrupted by {STOP.reason}" if STOP.reason else "interrupted"
+            more = f", and {end}" if str(end) else ""
+            display.warn(f"{why}; {watcher.done} of {cells} folds are kept{more}. The same command goes on from there")
             raise
     for course in courses:
         versions = sorted({str(row.code_version) for row in course.rows})

@@ -112,6 +112,11 @@ class Bags:
                 "the features again with coordinates, or choose a model that needs none (`bench list models`)."
             )
 
+    def patch_px(self) -> dict[str, float]:
+        """The side of the patches in pixels by magnification, where the file of the first slide says it."""
+        facts = self.reader.facts(self.slides[0])
+        return {str(m): px for m in self.magnifications if m in facts and (px := facts[m].geometry.patch_px)}
+
     @property
     def slides(self) -> tuple[str, ...]:
         """The slides that the bags are made of, as their files are called."""

@@ -119,6 +119,8 @@ class ResultRow:
         Trained parameters.
     seconds
         Time of training this fold.
+    weights_fingerprint
+        SHA-256 of the file that holds the weights of the reading `selected`; null where no weights are kept.
     ibs_km
         Integrated Brier score of the Kaplan-Meier curve of the training set, which knows nothing about a patient.
     oracle_c_index
@@ -205,6 +207,7 @@ class ResultRow:
     bin_edges: str | None = None
     parameters: Count | None = None
     seconds: Seconds | None = None
+    weights_fingerprint: str | None = None
     ibs_km: Share | None = None
     oracle_c_index: Share | None = None
     source: str | None = None

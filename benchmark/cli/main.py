@@ -1,15 +1,20 @@
 """The `bench` command line. Heavy imports stay inside the commands, so that `bench --help` is quick.
 
-Exit status: 0 done, 1 something failed, 2 the request or its input cannot be used as given.
+Exit status: 0 done, 1 something failed, 2 the request or its input cannot be used as given, 128 and the number of the
+signal where one ended it (130 after Ctrl-C, 143 after SIGTERM).
 """
 
 import os
-import signal
 import sys
-from typing import NoReturn
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import typer
 
+from ...errors import Remark
+from ..training.interruption import STOP
 from .ablate import ablate
 from .checkpoint import import_checkpoint
 from .compare import compare
@@ -46,23 +51,39 @@ app.command("compare")(compare)
 app.command("figures")(figures)
 
 
-def _stop(signum: int, frame: object) -> NoReturn:
-    """A scheduler's SIGTERM ends a run as Ctrl-C does: what is finished stays, and MLflow is informed."""
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """Entry point of `bench`."""
     # Set before torch starts: reproducible matrix products on a GPU need it.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        app()
-    except Failure as failure:
-        from ..console import fail
+    with STOP.listening(), remarks_shown():
+        try:
+            app()
+        except Failure as failure:
+            from ..console import fail
 
-        fail(str(failure))
-        sys.exit(failure.status)
+            fail(str(failure))
+            sys.exit(failure.status)
+        except SystemExit as end:
+            if end.code and STOP.reason:
+                sys.exit(STOP.status)
+            raise
+
+
+@contextmanager
+def remarks_shown() -> Iterator[None]:
+    """While the block runs, a `Remark` is a line for people, and other warnings stay as Python shows them."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if not issubclass(category, Remark):
+            return plain(message, category, *where, **more)
+        from ..console import note
+
+        return note(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Remark)
+        plain, warnings.showwarning = warnings.showwarning, show
+        yield
 
 
 if __name__ == "__main__":

@@ -79,6 +79,18 @@ Strength = Annotated[
 ]
 Patients = Annotated[int | None, typer.Option("--patients", help="Number of patients of a simulated cohort.", min=20)]
 CohortSeed = Annotated[int, typer.Option("--cohort-seed", help="Seed of a simulated cohort.", min=0)]
+KeepWeights = Annotated[
+    str,
+    typer.Option("--keep-weights", help="Weights to keep of every fold: some of selected,last,best, or none."),
+]
+Retrain = Annotated[
+    bool, typer.Option("--retrain", help="Train finished folds again whose weights are not there (same results).")
+]
+CheckpointEvery = Annotated[
+    str,
+    typer.Option("--checkpoint-every", help="Time of training between two checkpoints: 90s, 10min, 2h, or never."),
+]
+NoWeights = Annotated[bool, typer.Option("--no-weights", help="The same as --keep-weights none.")]
 Engine = Annotated[
     str | None,
     typer.Option(

@@ -36,6 +36,9 @@ OPTIONS: dict[str, Any] = {
     "strength": o.Strength,
     "patients": o.Patients,
     "cohort_seed": o.CohortSeed,
+    "keep_weights": o.KeepWeights,
+    "retrain": o.Retrain,
+    "checkpoint_every": o.CheckpointEvery,
     "tune": o.Tune,
     "tune_seconds": o.TuneSeconds,
     "inner": o.Inner,
@@ -58,6 +61,7 @@ def with_request_options(command: Command) -> Command:
         for field in fields(Request)
         if (option := OPTIONS.get(field.name)) and field.name not in named
     ]
+    shared.append(Parameter("no_weights", Parameter.KEYWORD_ONLY, default=False, annotation=o.NoWeights))
     for field in fields(Options):
         name, option = ENGINE_OPTIONS[field.name]
         shared.append(Parameter(name, Parameter.KEYWORD_ONLY, default=field.default, annotation=option))
@@ -77,6 +81,8 @@ def request_from(
     Errors: `UsageError` for a setting that is no `KEY=VALUE`.
     """
     values = {field: shared[field] for field in OPTIONS if field in shared}
+    if shared.get("no_weights"):
+        values["keep_weights"] = "none"
     return Request(model, cohort, settings=parse_settings(settings, **short), **values)
 
 

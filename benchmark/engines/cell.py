@@ -91,6 +91,14 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Remarked:
+    """Something that a user should read."""
+
+    cell: Cell
+    text: str
+
+
+@dataclass(frozen=True)
 class Done:
     """The cell is over and its files are written; `computed` is False where they were there already."""
 
@@ -132,7 +140,7 @@ class Unwritable:
     error: str
 
 
-Event = Started | Epoch | Trial | Done | Taken | Lost | Failed | Unwritable
+Event = Started | Epoch | Trial | Remarked | Done | Taken | Lost | Failed | Unwritable
 Tell = Callable[[Event], None]
 
 

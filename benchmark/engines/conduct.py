@@ -6,17 +6,18 @@ died is handed out again, a few times; one that another process computes is awai
 
 import time
 import uuid
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from ...errors import CannotWrite, RowError
+from ...errors import CannotWrite, Remark, RowError
 from ...leaderboards.result_row import ResultRow
 from ...leaderboards.rows import read_row
 from ..results.folder import ResultFolder
 from ..results.lease import Watch, all_held, held
-from .cell import Cell, Done, Epoch, Event, Failed, Lost, Started, Taken, Trial, Unwritable, Watcher
+from .cell import Cell, Done, Epoch, Event, Failed, Lost, Remarked, Started, Taken, Trial, Unwritable, Watcher
 from .engine import Engine
 
 ATTEMPTS = 3
@@ -131,6 +132,8 @@ class _Conductor:
                 self.watcher.epoch(cell, epoch, line)
             case Trial(cell, trial, of, best):
                 self.watcher.trial(cell, trial, of, best)
+            case Remarked(_, text):
+                warnings.warn(text, Remark, stacklevel=2)
             case Done(_, row, computed):
                 self._over(key, row, computed)
             case Taken():

@@ -105,7 +105,8 @@ class Loader:
 
 def _data_key(request: Request, resolved: Resolved) -> Hashable:
     """What decides which data is read."""
-    of_training = ("model", "recipe", "settings", "covariates", "seed", "device")
+    of_training = ("model", "recipe", "settings", "covariates", "seed", "device", "keep_weights", "retrain")
+    of_training += ("checkpoint_every", "tune", "tune_seconds", "inner", "tune_workers")
     given = tuple(getattr(request, field.name) for field in fields(request) if field.name not in of_training)
     baseline = resolved.baseline
     counts = baseline is not None and baseline.counts_patches

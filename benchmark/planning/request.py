@@ -9,9 +9,11 @@ from typing import get_args
 from ...datasets import cohorts
 from ...errors import UsageError
 from ...names import check_choice
+from ..results.keeping import Keeping, readings_of, seconds_of
 
 SIMULATED = "synthetic"
 """The word that `--features` takes for a simulated cohort."""
+_CHANGE_NO_NUMBER = ("out", "keep_weights", "retrain", "checkpoint_every")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class Request:
         Of a simulated cohort: the hazard (a word or a number), how many patients, and which draw.
     seed
         Of weights, batches and the validation split, see `Experiment`.
+    keep_weights, retrain
+        Readings whose weights are kept, joined by commas, or `none`; whether finished folds without them are trained
+        again.
+    checkpoint_every
+        Time of training between two checkpoints, such as `10min`, or `never`.
     tune, tune_seconds
         How many settings are tried by fold, or for how many seconds; None for what the recipe says.
     inner
@@ -92,10 +99,18 @@ class Request:
     patients: int | None = None
     cohort_seed: int = 0
     seed: int = 0
+    keep_weights: str = "selected"
+    retrain: bool = False
+    checkpoint_every: str = "5min"
     tune: int | None = None
     tune_seconds: int | None = None
     inner: str = "3"
     tune_workers: int = 1
+
+    @property
+    def keeping(self) -> Keeping:
+        """What is kept beside the numbers. Errors: `UsageError`."""
+        return Keeping(readings_of(self.keep_weights), self.retrain, seconds_of(self.checkpoint_every))
 
     @property
     def tuned(self) -> bool:
@@ -110,11 +125,11 @@ class Request:
 
     @property
     def command(self) -> str:
-        """The `bench run` command that gives these numbers again; defaults are left out, and so is `--out`."""
+        """The `bench run` command that gives these numbers again; left out are defaults, and what changes no number."""
         words = ["bench", "run", "--model", self.model, "--cohort", self.cohort]
         for option in fields(self):
             value = getattr(self, option.name)
-            if option.name in ("model", "cohort", "settings", "out") or value == option.default:
+            if option.name in ("model", "cohort", "settings", *_CHANGE_NO_NUMBER) or value == option.default:
                 continue
             words += [f"--{option_name(option.name)}", str(value)]
         for key, value in sorted(self.settings.items()):

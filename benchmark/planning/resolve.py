@@ -219,6 +219,7 @@ def _check_options(request: Request) -> None:
     check_choice("split-by", request.split_by, ("event", "site"))
     if request.splits_path and (request.split_by != "event" or request.repeats > 1):
         raise UsageError("--splits names the folds, --split-by and --repeats make others: give one of them")
+    _ = request.keeping
     if not request.tuned and (request.inner != "3" or request.tune_workers != 1):
         raise UsageError("--inner and --tune-workers say how settings are tuned: add --tune N, or leave them out")
     strength_of(request)

@@ -3,6 +3,7 @@
 A trained model, a baseline and another group's table all end here, so that all are scored by the same code.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -80,16 +81,20 @@ class FoldOutcome:
         One line a patient and reading.
     curve
         One line an epoch; none where nothing is trained by epochs.
+    weights
+        By reading, the file that `results.weights` makes of them; none where none are kept.
     """
 
     fields: Mapping[str, Any]
     scores: Mapping[str, Mapping[str, float | str | None]]
     predictions: list[dict[str, object]]
     curve: list[dict[str, float | int | None]] = field(default_factory=list)
+    weights: Mapping[str, bytes] = field(default_factory=dict)
 
     def complete(self, row: ResultRow) -> ResultRow:
         """The row of the fold, with what came of it."""
-        row = replace(row, status="finished", error=None, **self.fields)
+        kept = hashlib.sha256(self.weights["selected"]).hexdigest() if "selected" in self.weights else None
+        row = replace(row, status="finished", error=None, weights_fingerprint=kept, **self.fields)
         for reading, scores in self.scores.items():
             row = row.with_scores(reading, scores)
         return row

@@ -5,6 +5,9 @@ OUT/experiments/<id>/remarks.json                what was noticed in the data, a
 OUT/experiments/<id>/fold-<k>/result.json        one flat row; written last, so that it marks the fold as done
 OUT/experiments/<id>/fold-<k>/predictions.csv    the test set at every reading
 OUT/experiments/<id>/fold-<k>/curves.csv         one line per epoch
+OUT/experiments/<id>/fold-<k>/weights-<reading>.safetensors   where weights are kept, see weights.py
+OUT/experiments/<id>/fold-<k>/files.json         bytes, rows and SHA-256 of these files
+OUT/experiments/<id>/checkpoints/fold-<k>.pt     a fold that is being trained, see training/checkpointing.py
 OUT/experiments/<id>/predictions.csv             all finished folds
 OUT/experiments/<id>/clinical-curves.csv         see clinical_curves.py
 OUT/experiments/<id>/kaplan-meier.svg
@@ -13,18 +16,22 @@ OUT/experiments/<id>/kaplan-meier.svg
 import csv
 import io
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ...errors import CannotWrite
-from ...files import write_whole
-from ...leaderboards.result_row import ResultRow, RowError
+from ...errors import CannotWrite, Remark, some
+from ...files import UNFINISHED, write_whole
+from ...leaderboards.result_row import READINGS, ResultRow, RowError
 from ...leaderboards.rows import read_row
 from ...survival.clinical_curves import clinical_curves
 from ...survival.followup import FollowUp
 from ..experiment import Experiment
 from .fold_predictions import FoldOutcome
+from .keeping import Keeping
+from .manifest import MANIFEST, fault_of, manifest
 from .scored_fold import read_fold
+from .weights import weights_name
 
 
 def write(path: Path, data: str | bytes) -> None:
@@ -49,10 +56,11 @@ def table(rows: Sequence[Mapping[str, object]]) -> str:
 
 
 class ResultFolder:
-    """The files of one experiment."""
+    """The files of one experiment, and what is kept beside its numbers."""
 
-    def __init__(self, out: Path, experiment: Experiment) -> None:
+    def __init__(self, out: Path, experiment: Experiment, keeping: Keeping | None = None) -> None:
         self.experiment = experiment
+        self.keeping = keeping or Keeping()
         self.path = out / "experiments" / experiment.id
 
     def begin(self) -> None:
@@ -77,8 +85,16 @@ class ResultFolder:
         """Where a fold's files lie."""
         return self.path / f"fold-{fold}"
 
+    def checkpoint(self, fold: int) -> Path:
+        """Where a fold that is being trained keeps its state."""
+        return self.path / "checkpoints" / f"fold-{fold}.pt"
+
     def finished(self, fold: int) -> ResultRow | None:
-        """The row of a fold that is done, or None. A damaged row counts as not done, and is computed again."""
+        """The row of a fold that is done, or None. A damaged row counts as not done, and is computed again.
+
+        So do files that are not as they were written, with a `Remark`, and a fold without its weights where they are to
+        be had by training again.
+        """
         folder = self.fold(fold)
         try:
             row = read_row(folder / "result.json")
@@ -87,16 +103,43 @@ class ResultFolder:
         trained = self.experiment.recipe is not None
         whole = all((folder / name).is_file() for name in ("predictions.csv", *["curves.csv"] * trained))
         mine = (row.experiment, row.fold) == (self.experiment.id, fold)
-        return row if whole and mine and row.finished else None
+        if not (whole and mine and row.finished):
+            return None
+        if fault := fault_of(folder, (row.n_test or 0) * (len(READINGS) if trained else 1)):
+            warnings.warn(f"{folder}: {fault}; this fold is computed again", Remark, stacklevel=2)
+            return None
+        return None if self.keeping.retrain and self.lacks_weights(fold) else row
+
+    def lacks_weights(self, fold: int) -> bool:
+        """Whether weights that are to be kept of a fold are not there."""
+        if self.experiment.recipe is None:
+            return False
+        return not all((self.fold(fold) / weights_name(reading)).is_file() for reading in self.keeping.weights)
+
+    def remark_missing_weights(self, folds: Sequence[int]) -> None:
+        """Say which of these finished folds lack the weights that are to be kept, and how to get them."""
+        if without := [fold for fold in folds if self.lacks_weights(fold)]:
+            warnings.warn(
+                f"{self.path}: no weights ({', '.join(self.keeping.weights)}) are kept of fold {some(without, 20)}, "
+                "finished before. Add --retrain to train it again and keep them; the results stay the same",
+                Remark,
+                stacklevel=2,
+            )
 
     def write_fold(self, row: ResultRow, outcome: FoldOutcome) -> None:
-        """A finished fold."""
+        """A finished fold. Its row comes last, and says that all others are there."""
         folder = self.fold(row.fold)
-        if outcome.curve:
-            write(folder / "curves.csv", table(outcome.curve))
-        write(folder / "predictions.csv", table(outcome.predictions))
-        (folder / "error.txt").unlink(missing_ok=True)
+        weights = {weights_name(reading): data for reading, data in outcome.weights.items()}
+        tables = {"curves.csv": table(outcome.curve)} if outcome.curve else {}
+        files: dict[str, str | bytes] = {**weights, **tables, "predictions.csv": table(outcome.predictions)}
+        for old in (*folder.glob(UNFINISHED), *folder.glob(weights_name("*")), folder / "error.txt"):
+            if old.name not in files:
+                old.unlink(missing_ok=True)
+        for name, data in files.items():
+            write(folder / name, data)
+        write(folder / MANIFEST, manifest(files))
         write(folder / "result.json", json.dumps(row.to_json(), indent=2, allow_nan=False) + "\n")
+        self.checkpoint(row.fold).unlink(missing_ok=True)
 
     def write_failure(self, row: ResultRow, details: str) -> None:
         """A fold that failed: its row, and the details a developer wants to see."""

@@ -1,14 +1,16 @@
 """The training loop: one, visible, for every model, loss and recipe.
 
 It is given a training set and a validation split and nothing else. What happens on the test fold is watched from
-outside through `watch`, which is shown the model and cannot answer.
+outside through `watch`, which is shown the model and cannot answer. It may end after any step and go on from there in
+another process: all that this needs is in `Training`.
 """
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from ...survival.followup import FollowUp, NotComputable
 from ...survival.time_bins import TimeBins
 from ..recipe import Recipe, epochs_of
 from .batches import BagSource, Packed, epoch_batches, pack, pieces, prefetched
+from .checkpointing import Between, Checkpoint, nothing
 from .loss import SurvivalLoss
 
 
@@ -75,12 +78,21 @@ class Precision:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, bags: BagSource, patients: Sequence[str], tokens: int, precision: Precision) -> Tensor:
-    """Raw scores of these patients in evaluation mode, `(n, n_out)` on the CPU."""
+def predict(
+    model: nn.Module,
+    bags: BagSource,
+    patients: Sequence[str],
+    tokens: int,
+    precision: Precision,
+    between: Between = nothing,
+) -> Tensor:
+    """Raw scores of these patients in evaluation mode, `(n, n_out)` on the CPU; `between` is called piece by piece."""
     was_training = model.training
     model.eval()
-    packed = prefetched(lambda piece: pack(bags, piece), pieces(bags, patients, tokens))
-    scores = [precision.scores(model, batch.to(precision.device)).cpu() for batch in packed]
+    scores = []
+    for batch in prefetched(lambda piece: pack(bags, piece), pieces(bags, patients, tokens)):
+        scores.append(precision.scores(model, batch.to(precision.device)).cpu())
+        between()
     model.train(was_training)
     return torch.cat(scores)
 
@@ -102,6 +114,57 @@ def _set_random_state(state: tuple[Tensor, Tensor | None]) -> None:
     torch.set_rng_state(state[0])
     if state[1] is not None:
         torch.cuda.set_rng_state(state[1])
+
+
+@dataclass
+class Training:
+    """All that must survive for a training to go on as if it had never stopped.
+
+    model, optimizer, scaler, batches: with their states; `batches` draws the patients of each step. Gradients that are
+        carried over to the next step count, and so does torch's random state.
+    fitted, best: what is found so far, and how much the validation split likes it.
+    epoch, step, losses: the epoch and its step that come next, from 0, and the losses of the steps before it. After its
+        last step an epoch is evaluated.
+    drawn: the state of `batches` when the epoch began.
+    random: torch's random state where it is not that of this moment: an evaluation that stops begins again.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: "torch.amp.GradScaler"  # type: ignore[name-defined]
+    batches: np.random.Generator
+    cuda: bool
+    fitted: Fitted = field(default_factory=Fitted)
+    best: float = -math.inf
+    epoch: int = 0
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    over: bool = False
+    drawn: Mapping[str, Any] | None = None
+    random: tuple[Tensor, Tensor | None] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state as it is now, as plain values and tensors."""
+        carried = {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None}
+        return {
+            "modules": [part.state_dict() for part in (self.model, self.optimizer, self.scaler)],
+            "carried": carried,
+            "random": self.random or _random_state(self.cuda),
+            "batches": self.drawn or self.batches.bit_generator.state,
+            "fitted": dict(vars(self.fitted)),
+            "position": (self.best, self.epoch, self.step, self.losses, self.over),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over a state."""
+        for part, value in zip((self.model, self.optimizer, self.scaler), state["modules"], strict=True):
+            part.load_state_dict(value)
+        for name, p in self.model.named_parameters():
+            p.grad = state["carried"][name].to(p.device) if name in state["carried"] else None
+        _set_random_state(state["random"])
+        self.batches.bit_generator.state = state["batches"]
+        self.fitted = Fitted(**state["fitted"])
+        self.best, self.epoch, self.step, self.losses, self.over = state["position"]
 
 
 class Targets:
@@ -228,41 +291,51 @@ def fit(
     rng: np.random.Generator,
     device: torch.device,
     watch: Callable[[int, dict[str, float | int | None]], None],
+    checkpoint: Checkpoint | None = None,
 ) -> Fitted:
     """Train `model` in place and choose an epoch on `val`.
 
     val may be empty: then nothing is held out and `selected` is the last epoch.
     rng: draws the batches. Dropout uses torch's global generator, which the caller seeds.
     watch: called after every epoch with its number and its line of the curve.
-    Errors: `Diverged` when a loss or a score is not finite.
+    checkpoint: where training goes on from, and where it is kept; nowhere by default.
+    Errors: `Diverged` when a loss or a score is not finite; `Stopped` when the process is asked to stop.
     """
     precision = Precision(recipe.precision, device)
     kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
     optimizer = kind(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     targets, val_targets = Targets(train, bins, device), Targets(val, bins, torch.device("cpu"))
     train_bin = bins.assign(train.followup.time)
-    fitted, best = Fitted(), -math.inf
     carried = "carried-gradients" in recipe.faults
     optimizer.zero_grad()
+    checkpoint = checkpoint or Checkpoint()
+    training = Training(model, optimizer, precision.scaler, rng, device.type == "cuda")
+    checkpoint.holds(training=training)
+    fitted = training.fitted
 
     epochs = epochs_of(recipe, len(train.patients))
-    for epoch in range(epochs):
+    for epoch in range(training.epoch, 0 if training.over else epochs):
         model.train()
+        training.drawn = rng.bit_generator.state
         batches = epoch_batches(recipe.sampling, train.patients, train_bin, train.followup.event, recipe.batch, rng)
-        losses, rate = [], 0.0
         cuts = [list(pieces(bags, batch, recipe.tokens)) for batch in batches]
         # The first piece of a step is packed while the step before it is computed.
-        ready = prefetched(lambda cut: pack(bags, cut[0]), cuts)
-        for step, (batch, cut, first) in enumerate(zip(batches, cuts, ready, strict=True)):
-            rate = learning_rate(recipe, epoch + step / len(batches), epochs)
+        ready = prefetched(lambda cut: pack(bags, cut[0]), cuts[training.step :])
+        rate = learning_rate(recipe, epoch + (len(batches) - 1) / len(batches), epochs)
+        for step, first in enumerate(ready, training.step):
+            batch = batches[step]
             for group in optimizer.param_groups:
-                group["lr"] = rate
-            value = backward(model, loss, recipe.alpha, cut, bags, targets, precision, first)
-            losses.append(value * len(batch))
+                group["lr"] = learning_rate(recipe, epoch + step / len(batches), epochs)
+            value = backward(model, loss, recipe.alpha, cuts[step], bags, targets, precision, first)
             if not math.isfinite(value):
                 raise Diverged(f"the loss became {value} in epoch {epoch + 1}; a lower learning_rate may help")
+            training.losses.append(value * len(batch))
+            training.step += 1
             if carried and len(batch) < recipe.batch:
-                continue  # the reference never steps on its last, partial accumulation
+                # The reference never steps on its last, partial accumulation. What a model has put by for `after_step`
+                # is in no state dict, so there is no checkpoint until then.
+                checkpoint.open = not isinstance(model, Steps)
+                continue
             if recipe.max_norm:
                 precision.scaler.unscale_(optimizer)
                 nn.utils.clip_grad_norm_(model.parameters(), recipe.max_norm)
@@ -271,32 +344,39 @@ def fit(
             optimizer.zero_grad()
             if isinstance(model, Steps):
                 model.after_step()
+            checkpoint.open = True
+            checkpoint.pause()
 
+        training.random = _random_state(training.cuda)
         line: dict[str, float | int | None] = {
             "epoch": epoch + 1,
             "learning_rate": rate,
-            "train_loss": sum(losses) / sum(len(batch) for batch in batches),
+            "train_loss": sum(training.losses) / sum(len(batch) for batch in batches),
             "val_loss": None,
             "val_c_index": None,
         }
         if val.patients:
-            scores = predict(model, bags, val.patients, recipe.tokens, precision)
+            scores = predict(model, bags, val.patients, recipe.tokens, precision, checkpoint.pause)
             if not scores.isfinite().all():
                 raise Diverged(f"scores are not finite after epoch {epoch + 1}; a lower learning_rate may help")
             line["val_loss"] = loss.loss(scores, *val_targets.of(val.patients), 0.0).item()
             with suppress(NotComputable):  # stays None where no pair of the validation split can be compared
                 line["val_c_index"] = c_index(val.followup.time, val.followup.event, loss.risk(scores).numpy())
-        fitted.curve.append(line)
         watch(epoch + 1, line)
+        fitted.curve.append(line)
 
         if val.patients:
             score = _preference(recipe, line)
-            if score > best:
-                best, fitted.selected, fitted.weights = score, epoch + 1, copy.deepcopy(model.state_dict())
+            if score > training.best:
+                training.best, fitted.selected = score, epoch + 1
+                fitted.weights = copy.deepcopy(model.state_dict())
             if recipe.patience and epoch + 1 - fitted.selected >= recipe.patience:
                 break
+        training.epoch, training.step, training.losses, training.random = epoch + 1, 0, [], None
     if not val.patients:
         fitted.selected, fitted.weights = len(fitted.curve), copy.deepcopy(model.state_dict())
+    training.over, training.random = True, None
+    checkpoint.freeze()
     return fitted
 
 

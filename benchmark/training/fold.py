@@ -1,15 +1,17 @@
 """One fold: train on its training set, choose on its validation split, read its test fold three times."""
 
 import copy
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ...errors import UsageError
 from ...leaderboards.result_row import READINGS
 from ...models.contract import Prepares
 from ...survival.concordance import c_index
@@ -18,9 +20,16 @@ from ...survival.time_bins import fit_bins
 from ..experiment import Experiment, seed_for
 from ..recipe import Recipe, epochs_of
 from ..results.fold_predictions import FoldOutcome, FoldPredictions, fields_of_test_set
+from ..results.keeping import Keeping
+from ..results.provenance import code_version, libraries
+from ..results.weights import TrainedFold, weights_file
 from .batches import BagSource
+from .checkpointing import Checkpoint
 from .fit import Diverged, FollowedBags, Precision, fit, predict
 from .losses import LOSSES
+
+NOTHING = Keeping(weights=(), every=None)
+"""Keep neither weights nor checkpoints."""
 
 
 class Aggregation(Protocol):
@@ -61,14 +70,16 @@ def new_model(
     bags: BagSource,
     train: Sequence[str],
     seed: Callable[[str], int],
+    found: bool = False,
 ) -> nn.Module:
     """A model before its first step, and torch's generator as its training finds it.
 
-    train: the patients that it may look at before it is trained. seed: of a purpose, see `seed_for`.
+    train: the patients that it may look at before it is trained. seed: of a purpose, see `seed_for`. found: whether its
+    state comes from a checkpoint, so that it need not look.
     """
     torch.manual_seed(seed("weights"))
     model = build(dim, n_out, **experiment.hyperparameters).to(torch.device(experiment.device))
-    if isinstance(model, Prepares):
+    if isinstance(model, Prepares) and not found:
         model.prepare(bags, train, np.random.default_rng(seed("prepare")))
     torch.manual_seed(seed("dropout"))
     return model
@@ -90,6 +101,14 @@ class _BestOnTest:
         if late_enough and not self.closed and value is not None and value > self.value:
             self.epoch, self.value, self.weights = epoch, value, copy.deepcopy(self.model.state_dict())
 
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"epoch": self.epoch, "value": self.value, "weights": self.weights, "closed": self.closed}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """From a checkpoint."""
+        vars(self).update(state)
+
 
 def train_fold(
     experiment: Experiment,
@@ -98,15 +117,24 @@ def train_fold(
     build: Callable[..., nn.Module],
     dim: int,
     progress: Callable[[int, Mapping[str, float | int | None]], None] = lambda epoch, line: None,
+    keeping: Keeping = NOTHING,
+    checkpoint_path: Path | None = None,
+    name: str | None = None,
+    patch_px: Mapping[str, float] = MappingProxyType({}),
 ) -> FoldOutcome:
     """Train and score one fold. The same experiment, fold and machine give the same numbers.
+
+    So does a training that stopped anywhere and goes on from its checkpoint.
 
     build: (dim, n_out, **hyperparameters) -> module, of the model registry.
     dim: width of the patch features.
     progress: called after every epoch with its number and its line of the curve.
-    Errors: `Diverged` when training leaves the finite numbers; `ValueError` when nobody in the training set died.
+    keeping: the weights to be kept, and how often the checkpoint is saved; checkpoint_path: where it lies.
+    name: the experiment that the weights name, where this one is what its tuning chose for the fold; patch_px: the side
+    of the patches in pixels by magnification, where the files say it.
+    Errors: `Diverged` when training leaves the finite numbers; `ValueError` when nobody in the training set died;
+    `Stopped` when the process is asked to stop.
     """
-    started = time.perf_counter()
     recipe = experiment.recipe
     assert recipe is not None, "a baseline is not trained"
     loss = LOSSES[recipe.loss]
@@ -119,15 +147,19 @@ def train_fold(
     def seed(purpose: str) -> int:
         return seed_for(experiment.seed, parts.fold, purpose)
 
+    bound = {"experiment": experiment.id, "fold": str(parts.fold), "version of milsurv": code_version()}
+    bound |= {f"version of {name}": libraries()[name] for name in ("torch", "numpy")}
+    checkpoint = Checkpoint(checkpoint_path, bound, keeping.every)
     if device.type == "cuda":
         # Sums by atomic additions come in any order; where a deterministic kernel exists, it is used.
         torch.use_deterministic_algorithms(True, warn_only=True)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        model = new_model(build, dim, loss.width(bins.count), experiment, bags, train.patients, seed)
+        model = new_model(build, dim, loss.width(bins.count), experiment, bags, train.patients, seed, checkpoint.found)
+        _check_keepable(model, keeping)
         precision = Precision(recipe.precision, device)
 
         def scores(patients: Sequence[str]) -> torch.Tensor:
-            return predict(model, bags, patients, recipe.tokens, precision)
+            return predict(model, bags, patients, recipe.tokens, precision, checkpoint.pause)
 
         def by_patient(part: FollowedBags, values: torch.Tensor) -> np.ndarray:
             return parts.units.aggregate(part.patients, values.double().numpy())[1]
@@ -140,6 +172,7 @@ def train_fold(
                 return None
 
         best = _BestOnTest(model, recipe, epochs_of(recipe, len(train.patients)), test_c_index)
+        checkpoint.holds(best=best)
 
         def watch(epoch: int, line: dict[str, float | int | None]) -> None:
             # What evaluation draws (the dropout-in-eval fault does) must not shift what training draws next.
@@ -148,8 +181,8 @@ def train_fold(
             progress(epoch, line)
 
         rng = np.random.default_rng(seed("batches"))
-        fitted = fit(model, loss, recipe, bags, train, parts.val, bins, rng, device, watch)
-        trained = time.perf_counter() - started
+        fitted = fit(model, loss, recipe, bags, train, parts.val, bins, rng, device, watch, checkpoint)
+        trained = checkpoint.seconds
 
         last = len(fitted.curve)
         epochs = {"selected": fitted.selected, "last": last, "best": best.epoch or last}
@@ -160,6 +193,8 @@ def train_fold(
         lines: list[dict[str, object]] = []
         found: dict[str, Mapping[str, float | str | None]] = {}
         read: dict[int, tuple[FoldPredictions, dict[str, float | str | None]]] = {}
+        learnt: dict[int, dict[str, Any]] = {}
+        kept: dict[str, bytes] = {}
         for reading in READINGS:
             epoch = epochs[reading]
             if epoch not in read:
@@ -167,20 +202,46 @@ def train_fold(
                 on_train, on_test = scores(train.patients), scores(test.patients)
                 if not (on_train.isfinite().all() and on_test.isfinite().all()):
                     raise Diverged(f"scores are not finite after epoch {epoch}; a lower learning_rate may help")
-                alive = loss.survival(on_test, bins, on_train, train.followup.time, train.followup.event)
+                baseline = loss.baseline(bins, on_train, train.followup.time, train.followup.event)
+                alive = loss.survival(on_test, bins, baseline)
                 risk = by_patient(test, loss.risk(on_test))
+                median = float(np.median(by_patient(train, loss.risk(on_train))))
                 prediction = Prediction(
-                    risk=risk,
-                    survival=by_patient(test, alive),
-                    edges=np.asarray(bins.upper),
-                    high=risk > np.median(by_patient(train, loss.risk(on_train))),
+                    risk=risk, survival=by_patient(test, alive), edges=np.asarray(bins.upper), high=risk > median
                 )
                 predictions = FoldPredictions(
                     parts.fold, scored.patients, train_followup, scored.followup, prediction, parts.owner
                 )
                 read[epoch] = predictions, predictions.score()
+                learnt[epoch] = {"baseline": tuple(baseline.tolist()), "median_risk": median}
             predictions, found[reading] = read[epoch]
             lines += predictions.lines(reading)
+            if reading in keeping.weights:
+                about = TrainedFold(
+                    experiment=name or experiment.id,
+                    fold=parts.fold,
+                    reading=reading,
+                    epoch=epoch,
+                    protocol=experiment.protocol,
+                    model=experiment.model,
+                    hyperparameters=dict(experiment.hyperparameters),
+                    dim=dim,
+                    n_out=loss.width(bins.count),
+                    magnifications=experiment.magnifications,
+                    backbone=experiment.backbone,
+                    patch_px=dict(patch_px),
+                    loss=recipe.loss,
+                    inner_edges=bins.edges[1:-1],
+                    end=bins.end,
+                    cohort=experiment.cohort,
+                    cohort_version=experiment.cohort_version,
+                    endpoint=experiment.endpoint,
+                    slides=experiment.slides,
+                    synthetic=experiment.synthetic,
+                    precision=recipe.precision,
+                    **learnt[epoch],
+                )
+                kept[reading] = weights_file(weights[epoch], about)
 
     fields = {
         "n_train": len(train.patients),
@@ -194,4 +255,11 @@ def train_fold(
         "seconds": round(trained, 2),
         **fields_of_test_set(read[last][0]),
     }
-    return FoldOutcome(fields, found, lines, fitted.curve)
+    return FoldOutcome(fields, found, lines, fitted.curve, kept)
+
+
+def _check_keepable(model: nn.Module, keeping: Keeping) -> None:
+    """Errors: `UsageError` where the weights of a model cannot be kept: found before training, not after it."""
+    other = [name for name, value in model.state_dict().items() if not isinstance(value, Tensor)]
+    if keeping.weights and other:
+        raise UsageError(f"the model's state has what is no tensor ({', '.join(other[:5])}): add --keep-weights none")

@@ -22,10 +22,12 @@ class SurvivalLoss:
     width: number of scores per patient, from the number of time bins.
     loss: (scores (b, width), bin (b,), time (b,), event (b,), alpha) -> scalar, a mean over patients.
     risk: scores (n, width) -> (n,).
-    survival: (scores (n, width), bins, training scores, training time, training event) -> (n, n_bins), the
-        probability of being alive at the end of every bin.
+    survival: (scores (n, width), bins, baseline) -> (n, n_bins), the probability of being alive at the end of every
+        bin.
     separable: True when the loss of a batch is the mean of its patients' losses, so that pieces may simply be added.
     reference: where it comes from.
+    baseline: (bins, scores (m, width), time (m,), event (m,)) of the training set -> numbers, all that `survival` needs
+        of it: they are kept with the weights, so that curves need no patient of the training set. Nothing by default.
     """
 
     name: str
@@ -33,6 +35,7 @@ class SurvivalLoss:
     width: Callable[[int], int]
     loss: Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
     risk: Callable[[Tensor], Tensor]
-    survival: Callable[[Tensor, TimeBins, Tensor, np.ndarray, np.ndarray], Tensor]
+    survival: Callable[[Tensor, TimeBins, np.ndarray], Tensor]
     separable: bool
     reference: str
+    baseline: Callable[[TimeBins, Tensor, np.ndarray, np.ndarray], np.ndarray] = lambda *_: np.zeros(0)

@@ -32,24 +32,27 @@ def rank(scores: Tensor, bin: Tensor, time: Tensor, event: Tensor, alpha: float)
     return (softplus(risk[None, :] - risk[:, None]) * pairs).sum() / pairs.sum().clamp(min=1)
 
 
-def breslow_survival(
-    scores: Tensor, bins: TimeBins, train_scores: Tensor, train_time: np.ndarray, train_event: np.ndarray
-) -> Tensor:
-    """Survival at the end of every bin from Cox scores, with Breslow's baseline hazard of the training set.
+def breslow_baseline(bins: TimeBins, scores: Tensor, time: np.ndarray, event: np.ndarray) -> np.ndarray:
+    """Breslow's baseline of a training set: a score that counts as 0, then the cumulative hazard of who has it.
 
-    Breslow 1972. (n, 1) -> (n, bins).
+    Breslow 1972. (1 + bins,): the highest score, without which exp() would overflow, and the hazard at the end of every
+    bin.
     """
-    risk = train_scores[:, 0].double()
-    shift = risk.max()  # the baseline absorbs it; exp() would overflow without it
+    risk = scores[:, 0].double()
+    shift = risk.max()
     weight = (risk - shift).exp().numpy()  # (m,)
-    order = np.argsort(-train_time, kind="stable")
+    order = np.argsort(-time, kind="stable")
     at_risk = np.cumsum(weight[order])  # everyone with a time at least as long
     # Tied times share the largest risk set.
-    last = np.searchsorted(-train_time[order], -train_time[order], side="right") - 1
-    step = train_event[order] / at_risk[last]
-    hazard = [float(step[train_time[order] <= edge].sum()) for edge in bins.upper]  # (bins,)
-    relative = (scores[:, 0].double() - shift).exp()  # (n,)
-    return torch.exp(-relative[:, None] * torch.tensor(hazard, dtype=torch.float64)).float()
+    last = np.searchsorted(-time[order], -time[order], side="right") - 1
+    step = event[order] / at_risk[last]
+    return np.array([float(shift), *(float(step[time[order] <= edge].sum()) for edge in bins.upper)])
+
+
+def breslow_survival(scores: Tensor, bins: TimeBins, baseline: np.ndarray) -> Tensor:
+    """Survival at the end of every bin from Cox scores and a `breslow_baseline`. (n, 1) -> (n, bins)."""
+    relative = (scores[:, 0].double() - baseline[0]).exp()  # (n,)
+    return torch.exp(-relative[:, None] * torch.from_numpy(baseline[1:])).float()
 
 
 COX = SurvivalLoss(
@@ -61,6 +64,7 @@ COX = SurvivalLoss(
     breslow_survival,
     False,
     "Cox 1972",
+    breslow_baseline,
 )
 RANK = SurvivalLoss(
     "rank",
@@ -71,4 +75,5 @@ RANK = SurvivalLoss(
     breslow_survival,
     False,
     "Steck et al. 2007",
+    breslow_baseline,
 )

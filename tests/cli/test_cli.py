@@ -159,7 +159,7 @@ def files_no_larger_than(size: int):
 
 def test_a_full_disk_keeps_what_was_finished(bench, cohort_folder, tmp_path):
     """12 kB are enough for every fold, and too little for all folds in one file."""
-    words = ["run", "--model", "meanpool", *on(cohort_folder, tmp_path)]
+    words = ["run", "--model", "meanpool", "--no-weights", *on(cohort_folder, tmp_path)]
     with files_no_larger_than(12_000):
         status, _, err = bench(*words)
     assert status == 1, err
