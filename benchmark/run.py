@@ -102,8 +102,7 @@ def plan(request: Request) -> dict[str, object]:
         "backbone": (request.backbone or "as found") if recipe else None,
         "scales": ", ".join(map(str, resolved.magnifications)) or None,
         "loss": loss_of(recipe, resolved.tuning),
-        "recipe": title(None if resolved.tuning is None else recipe, resolved.tuning)
-        or (recipe.name if recipe else None),
+        "recipe": title(recipe, resolved.tuning) if resolved.tuning else recipe.name if recipe else None,
         "epochs": (recipe.epochs or f"{recipe.steps} steps") if recipe else None,
         "seed": resolved.seed,
         "device": resolved.device,
@@ -112,6 +111,7 @@ def plan(request: Request) -> dict[str, object]:
         return planned | {"folds": request.folds, "experiment": "known once the cohort is simulated"}
     experiment, data = load(request)
     return planned | {
+        "cohort": experiment.cohort,
         "backbone": experiment.backbone,
         "folds": experiment.n_folds,
         "patients": len(data.labels.patients),
