@@ -22,7 +22,7 @@ from .planning.resolve import resolve
 from .recipe import loss_of, title
 from .results.finished import Finished
 from .results.tracking.runs import Tracker, parameters_of, sources_of
-from .results.tracking.store import Store, open_store
+from .results.tracking.store import Store, Tracking, open_store
 from .training.interruption import STOP
 from .tuning.workers import workers
 
@@ -119,7 +119,9 @@ def plan(request: Request) -> dict[str, object]:
     }
 
 
-def run(request: Request, display: Display, tracking: str | None = None, options: Options = SERIAL) -> Finished:
+def run(
+    request: Request, display: Display, tracking: Tracking | str | None = None, options: Options = SERIAL
+) -> Finished:
     """Load and cross-validate one experiment into `request.out`.
 
     Parameters
@@ -127,7 +129,7 @@ def run(request: Request, display: Display, tracking: str | None = None, options
     display
         Shows progress, and what was noticed on the way.
     tracking
-        Address of the MLflow store; None for one in `request.out`, `none` for no record.
+        Address of the MLflow store, or what else is recorded; None for one in `request.out`, `none` for no record.
     options
         How folds are computed: one after another, or several at once.
 
@@ -140,7 +142,7 @@ def run(request: Request, display: Display, tracking: str | None = None, options
 
 
 def run_requests(
-    requests: Sequence[Request], display: Display, tracking: str | None = None, options: Options = SERIAL
+    requests: Sequence[Request], display: Display, tracking: Tracking | str | None = None, options: Options = SERIAL
 ) -> list[Finished]:
     """Run several experiments as one: what is wrong with any of them is raised before the first is computed."""
     loader, store = Loader(), open_store(tracking, requests[0].out)
@@ -154,7 +156,7 @@ def help_with(request: Request, fold: int) -> None:
 
 
 def run_all(
-    requests: Sequence[Request], display: Display, tracking: str | None = None, options: Options = SERIAL
+    requests: Sequence[Request], display: Display, tracking: Tracking | str | None = None, options: Options = SERIAL
 ) -> tuple[list[Finished], list[dict[str, str]]]:
     """Run a grid: everything is read and checked first, then the folds of all experiments are computed.
 

@@ -6,7 +6,7 @@ import typer
 
 from . import options as o
 from .mistakes import explained
-from .request_options import engine_from, request_from, with_request_options
+from .request_options import engine_from, request_from, tracking_from, with_request_options
 
 
 @with_request_options
@@ -29,7 +29,6 @@ def ablate(
             show_default="the first of the board",
         ),
     ] = None,
-    tracking: o.Tracking = None,
     as_json: o.AsJson = False,
     dry_run: o.DryRun = False,
     **shared: Any,
@@ -50,4 +49,4 @@ def ablate(
         first = request_from("", "", shared, settings, epochs=epochs)
         requests = grid(first, model, cohort, backbone, loss, scale, seeds)
         engine = engine_from(shared)
-        run_and_show(requests, tracking, as_json, dry_run, one=False, baseline=baseline, engine=engine)
+        run_and_show(requests, tracking_from(shared), as_json, dry_run, one=False, baseline=baseline, engine=engine)

@@ -21,14 +21,14 @@ from ...leaderboards.render.text_tables import TextTable
 from .. import console
 from ..engines.options import SERIAL, Options
 from ..planning.request import Request
-from ..results.tracking.store import local_store
+from ..results.tracking.store import Tracking, local_store
 from ..run import Finished, plan, run, run_all
 from .output import print_json
 
 
 def run_and_show(
     requests: Sequence[Request],
-    tracking: str | None,
+    tracking: Tracking,
     as_json: bool,
     dry_run: bool,
     one: bool | None = None,
@@ -59,7 +59,7 @@ def run_and_show(
             show_folds(finished[0], out)
         elif published:
             console.text_tables((*published.tables, *tables))
-        show_places(published, out, tracking)
+        show_places(published, out, tracking.address)
     if failures or not published or not all(result.complete for result in finished):
         raise typer.Exit(1)
 

@@ -143,5 +143,12 @@ Tracking = Annotated[
     str | None,
     typer.Option("--tracking", help="MLflow address; by default a local file in --out; `none` = off."),
 ]
+Register = Annotated[
+    str | None,
+    typer.Option("--register", help="Register every fold's trained model in MLflow, as a version of this name."),
+]
+SystemMetrics = Annotated[
+    bool, typer.Option("--system-metrics", help="Record the use of processor, memory, disk and GPU in MLflow, too.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")]

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from ..engines.options import Options
 from ..planning.request import Request
+from ..results.tracking.store import Tracking
 from . import options as o
 from .label_options import LABEL_OPTIONS
 
@@ -48,6 +49,13 @@ OPTIONS: dict[str, Any] = {
 ENGINE_OPTIONS: dict[str, Any] = {"name": ("engine", o.Engine), "jobs": ("jobs", o.Jobs)}
 """What the command line calls every field of the engine's `Options`, and its option."""
 
+TRACKING_OPTIONS: dict[str, Any] = {
+    "address": ("tracking", o.Tracking),
+    "register": ("register", o.Register),
+    "system_metrics": ("system_metrics", o.SystemMetrics),
+}
+"""What the command line calls every field of `Tracking`, and its option."""
+
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
@@ -61,9 +69,10 @@ def with_request_options(command: Command) -> Command:
         if (option := OPTIONS.get(field.name)) and field.name not in named
     ]
     shared.append(Parameter("no_weights", Parameter.KEYWORD_ONLY, default=False, annotation=o.NoWeights))
-    for field in fields(Options):
-        name, option = ENGINE_OPTIONS[field.name]
-        shared.append(Parameter(name, Parameter.KEYWORD_ONLY, default=field.default, annotation=option))
+    for kind, named_options in ((Options, ENGINE_OPTIONS), (Tracking, TRACKING_OPTIONS)):
+        for field in fields(kind):
+            name, option = named_options[field.name]
+            shared.append(Parameter(name, Parameter.KEYWORD_ONLY, default=field.default, annotation=option))
     needed = [parameter for parameter in own if parameter.default is Parameter.empty]
     rest = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in own if p.default is not Parameter.empty]
     everything = [*needed, *shared, *rest]
@@ -88,6 +97,11 @@ def request_from(
 def engine_from(shared: Mapping[str, Any]) -> Options:
     """The engine of these options."""
     return Options(**{field: shared[name] for field, (name, _) in ENGINE_OPTIONS.items()})
+
+
+def tracking_from(shared: Mapping[str, Any]) -> Tracking:
+    """What these options say of MLflow."""
+    return Tracking(**{field: shared[name] for field, (name, _) in TRACKING_OPTIONS.items()})
 
 
 def parse_settings(pairs: Sequence[str] | None, **short: object) -> dict[str, str]:

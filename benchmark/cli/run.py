@@ -4,7 +4,7 @@ from typing import Any
 
 from . import options as o
 from .mistakes import explained
-from .request_options import engine_from, request_from, with_request_options
+from .request_options import engine_from, request_from, tracking_from, with_request_options
 
 
 @with_request_options
@@ -16,7 +16,6 @@ def run(
     scale: o.Scale = None,
     settings: o.Settings = None,
     seeds: o.Seeds = "0",
-    tracking: o.Tracking = None,
     as_json: o.AsJson = False,
     dry_run: o.DryRun = False,
     **shared: Any,
@@ -33,4 +32,4 @@ def run(
 
         adopt([model])
         request = request_from(model, cohort, shared, settings, loss=loss, epochs=epochs, scale=scale)
-        run_and_show(by_seed(request, seeds), tracking, as_json, dry_run, engine=engine_from(shared))
+        run_and_show(by_seed(request, seeds), tracking_from(shared), as_json, dry_run, engine=engine_from(shared))

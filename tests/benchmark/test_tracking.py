@@ -1,5 +1,6 @@
 """MLflow as a second record: complete when it works, harmless when it does not."""
 
+import csv
 import dataclasses
 import json
 import socket
@@ -8,12 +9,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import leaderboard_rows as make
+import numpy as np
 import pytest
 from filelock import FileLock
 from milsurv.benchmark.planning.request import Request
 from milsurv.benchmark.results.tracking.fetch import fetch
 from milsurv.benchmark.results.tracking.runs import Tracker
-from milsurv.benchmark.results.tracking.store import Store, StoreAway, experiment_name, local_store, make_usable
+from milsurv.benchmark.results.tracking.store import (
+    Store,
+    StoreAway,
+    Tracking,
+    experiment_name,
+    local_store,
+    make_usable,
+)
 from milsurv.benchmark.run import Quiet, run
 
 
@@ -240,3 +249,38 @@ def test_trials_of_tuning_are_children_of_their_fold(cohort_folder, tmp_path):
     )
     assert fold.data.metrics["tuned_c_index"] == best
     assert fetch(local_store(tmp_path), tmp_path / "fetched") == 2
+
+
+@pytest.mark.parametrize("model", ["abmil", "patchgcn"])
+def test_a_registered_model_gives_the_risks_of_its_fold(model, cohort_folder, tmp_path):
+    """`patchgcn` needs to know where patches lie."""
+    import mlflow
+    from milsurv.benchmark.planning.load import load
+
+    asked = dataclasses.replace(request(cohort_folder, out=tmp_path, epochs=1), model=model, folds=2)
+    run(asked, Quiet(), Tracking(register="hospital"))
+    run(asked, Quiet(), Tracking(register="hospital"))
+    client, _ = runs(tmp_path, "fold")
+    versions = client.search_model_versions("name = 'hospital'")
+    assert sorted(version.tags["milsurv.fold"] for version in versions) == ["0", "1"]
+    mlflow.set_tracking_uri(local_store(tmp_path))
+    served = mlflow.pyfunc.load_model("models:/hospital/1")
+    fold = next(version for version in versions if version.version == 1).tags["milsurv.fold"]
+    _, data = load(asked)
+    (predictions,) = tmp_path.glob(f"experiments/*/fold-{fold}/predictions.csv")
+    with predictions.open(newline="") as file:
+        line = next(line for line in csv.DictReader(file) if line["reading"] == "selected")
+    bag = data.bags[line["patient"]]
+    reads = [spec.name for spec in served.metadata.signature.inputs]
+    given = {str(m): bag.features[m].astype(np.float32) for m in bag.features if str(m) in reads}
+    given |= {f"cells_{m}": bag.cells[m].astype(np.int64) for m in bag.features if f"cells_{m}" in reads}
+    found = served.predict(given)
+    assert found["risk"][0] == pytest.approx(float(line["risk"]), rel=1e-5)
+    assert found["survival"][0, 0] == pytest.approx(float(line["survival_1"]), rel=1e-5)
+
+
+def test_system_metrics_are_recorded_on_request(cohort_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    run(request(cohort_folder, out=tmp_path, epochs=20), Quiet(), Tracking(system_metrics=True))
+    _, (parent,) = runs(tmp_path, "experiment")
+    assert 0 < parent.data.metrics["system/system_memory_usage_percentage"] < 100

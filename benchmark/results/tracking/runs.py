@@ -23,11 +23,13 @@ from ...experiment import Experiment
 from ..provenance import libraries
 from ..reason import reason
 from ..trials import TrialRecord, read_trials
+from .models import register
 from .store import Store, StoreAway, experiment_name
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+_REGISTERED = "milsurv.registered"
 _ID, _KIND, _FOLD = "milsurv.experiment", "milsurv.kind", "milsurv.fold"
 _TAGS = (
     "model", "family", "cohort", "cohort_version", "synthetic", "backbone", "scales", "loss", "recipe", "slides",
@@ -68,8 +70,6 @@ class Tracker:
         The data that were read.
     warn
         Told, in the caller's thread, what did not work.
-    monitor
-        Whether to log use of processor, memory, disk, network and GPU of this machine, too.
     """
 
     def __init__(
@@ -79,14 +79,13 @@ class Tracker:
         parameters: Mapping[str, object],
         sources: Sequence[DataSource],
         warn: Callable[[str], None],
-        monitor: bool = False,
     ) -> None:
         self.store, self.row, self.parameters, self.sources = store, row, parameters, sources
-        self._warn, self._monitor = warn, monitor
+        self._warn = warn
         self._place = self._parent = ""
         self._waiting: list[Future[None]] = []
         self._problem, self._warned = "", False
-        self._stop_monitor: Callable[[], object] = lambda: None
+        self._stop_monitor: Callable[[], object] | None = None
 
     def begin(self) -> None:
         """Open the parent run, so that even a run that is killed has left its mark."""
@@ -119,7 +118,8 @@ class Tracker:
         self._submit(close, again=True)
         for one in self._waiting:
             one.result()
-        self._stop_monitor()
+        if self._stop_monitor is not None:
+            self._stop_monitor()
         self._tell()
 
     def _submit(self, log: "Callable[[MlflowClient], None]", again: bool = False) -> None:
@@ -168,9 +168,8 @@ class Tracker:
             _log(client, run.info.run_id, {}, self.parameters)
             client.log_inputs(run.info.run_id, _inputs(self.sources))
             self._parent = str(run.info.run_id)
-        if self._monitor:
+        if self.store.wanted.system_metrics and self._stop_monitor is None:
             self._stop_monitor = _start_monitor(self._parent, self.store.uri)
-            self._monitor = False
 
     def _tags(self) -> dict[str, str]:
         values = {name: getattr(self.row, name) for name in _TAGS}
@@ -196,6 +195,7 @@ class Tracker:
             if run.data.tags.get(_FOLD) != str(row.fold):
                 continue
             if run.info.status == "FINISHED":
+                self._register(client, row, run.info.run_id, run.data.tags, folder)
                 return
             if run.info.status == "RUNNING":  # a process that logged this fold was killed half-way
                 client.set_terminated(run.info.run_id, "KILLED")
@@ -212,6 +212,18 @@ class Tracker:
         if not row.finished:
             client.set_tag(child, "error", str(row.error)[:5000])
         client.set_terminated(child, "FINISHED" if row.finished else "FAILED")
+        self._register(client, row, child, {}, folder)
+
+    def _register(
+        self, client: "MlflowClient", row: ResultRow, run: str, tags: Mapping[str, str], folder: Path
+    ) -> None:
+        """Register the model of a finished fold, unless it was."""
+        name = self.store.wanted.register if self.store is not None else None
+        if name is None or not row.finished or tags.get(_REGISTERED) == name:
+            return
+        facts = {"milsurv.experiment": row.experiment, "milsurv.fold": str(row.fold), "cohort": row.cohort}
+        if register(client, name, self._place, run, folder, facts):
+            client.set_tag(run, _REGISTERED, name)
 
     def _log_trial(self, client: "MlflowClient", trial: TrialRecord, fold: str, number: int, started: int) -> None:
         """A trial, under the run of its `fold`. Its C-index is of patients that were held out of the training set."""

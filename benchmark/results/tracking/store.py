@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,9 +39,27 @@ def local_store(out: Path) -> str:
     return f"sqlite:///{(out / 'mlflow.db').resolve()}"
 
 
-def open_store(tracking: str | None, out: Path) -> "Store | None":
-    """The store that a user means: an address, None for the one in `out`, `none` for no record."""
-    return None if tracking == "none" else Store(tracking or local_store(out), out)
+@dataclass(frozen=True)
+class Tracking:
+    """What is recorded, and where.
+
+    address
+        Of the MLflow store; None for the one in the output folder, `none` for no record.
+    register
+        Registers the trained model of every fold as a version of the registered model of this name.
+    system_metrics
+        Whether the use of processor, memory, disk, network and GPU is recorded too.
+    """
+
+    address: str | None = None
+    register: str | None = None
+    system_metrics: bool = False
+
+
+def open_store(tracking: Tracking | str | None, out: Path) -> "Store | None":
+    """The store that a user means: `Tracking`, or its address alone."""
+    wanted = tracking if isinstance(tracking, Tracking) else Tracking(tracking)
+    return None if wanted.address == "none" else Store(wanted.address or local_store(out), out, wanted)
 
 
 def experiment_name(cohort: str, synthetic: bool) -> str:
@@ -67,10 +86,12 @@ class Store:
         Address of the store.
     out
         The output folder; its lock keeps two processes from logging the same fold twice.
+    wanted
+        What else is recorded than results.
     """
 
-    def __init__(self, uri: str, out: Path) -> None:
-        self.uri, self.out = uri, out
+    def __init__(self, uri: str, out: Path, wanted: Tracking = Tracking()) -> None:
+        self.uri, self.out, self.wanted = uri, out, wanted
         self.set_aside: Path | None = None
         """Where a database lies now that could not be used."""
         self._client: MlflowClient | None = None
