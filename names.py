@@ -36,8 +36,8 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f" Did you mean {near}?" if near else ""
 
 
-def closest(name: str, names: Iterable[str]) -> str | None:
-    """The one of `names` that `name` most likely stands for, or None.
+def closest(name: str, names: Iterable[str], cutoff: float = 0.5) -> str | None:
+    """The one of `names` that `name` most likely stands for, or None where none is as alike as `cutoff` (0 to 1).
 
     Case, dashes and underscores do not matter; `lr` stands for `learning_rate` (see `ALIASES`).
     """
@@ -45,7 +45,7 @@ def closest(name: str, names: Iterable[str]) -> str | None:
     alias = ALIASES.get(_form(name).replace("-", "_"))
     if alias and _form(alias) in by_form:
         return by_form[_form(alias)]
-    near = get_close_matches(_form(name), by_form, n=1, cutoff=0.5)
+    near = get_close_matches(_form(name), by_form, n=1, cutoff=cutoff)
     return by_form[near[0]] if near else None
 
 

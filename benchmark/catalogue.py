@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from ..datasets.backbones import BACKBONES
-from ..datasets.cohorts import COHORTS, SIMULATED
+from ..datasets.cohorts import CDR, COHORTS, SIMULATED
 from ..models.registry import MODELS
 from .recipe import RECIPES
 from .training.losses import LOSSES
@@ -52,13 +52,13 @@ def cohorts() -> Rows:
             "title": cohort.title,
             "projects": ", ".join(cohort.projects),
             "patients": cohort.patients,
-            "slides": cohort.slides,
+            "slides": "" if cohort.slides is None else cohort.slides,
             "events": cohort.events,
             "endpoint": cohort.endpoint,
             "labels": cohort.labels_source,
             "folds": cohort.folds_source,
         }
-        for cohort in (*COHORTS.values(), *SIMULATED.values())
+        for cohort in (*COHORTS.values(), *CDR.values(), *SIMULATED.values())
     ]
 
 

@@ -48,6 +48,18 @@ def warn(text: str) -> None:
     ERR.print(f"{_MARKS['warning']} {escape(text)}")
 
 
+def ask(question: str, answers: Sequence[str] = ()) -> str | None:
+    """What the user answers, one of `answers` where there are any; None where nobody sits at the terminal."""
+    if not (sys.stdin.isatty() and ERR.is_terminal):
+        return None
+    from rich.prompt import Prompt
+
+    try:
+        return Prompt.ask(escape(question), console=ERR, choices=list(answers) or None).strip() or None
+    except (EOFError, KeyboardInterrupt):
+        return None
+
+
 def note(text: str) -> None:
     """A line that may be read, on standard error."""
     ERR.print(f"{_MARKS['info']} {escape(text)}")

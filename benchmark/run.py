@@ -101,6 +101,7 @@ def plan(request: Request) -> dict[str, object]:
         return planned | {"folds": request.folds, "experiment": "known once the cohort is simulated"}
     experiment, data = load(request)
     return planned | {
+        "cohort": experiment.cohort,
         "backbone": experiment.backbone,
         "folds": experiment.n_folds,
         "patients": len(data.labels.patients),

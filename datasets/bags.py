@@ -45,13 +45,17 @@ class Bag:
         return sum(array.nbytes for array in arrays)
 
 
+_DAMAGED = "slides hold numbers that cannot be used (NaN, infinite, damaged)"
+
+
 class Bags:
     """The bags of some patients at some magnifications.
 
     `check()` looks at every header and refuses faults before any training. With `missing="drop"`, slides
-    without a file, without one of the scales, or with an empty one are left out and listed by `check()`, and
-    `absent` then names the patients of whom nothing is left: take them out of the folds. Up to `cache_bytes`
-    of bags are kept in memory. With `places`, bags have cells, and slides without coordinates are refused.
+    without a file, without one of the scales, with an empty one or with numbers that cannot be used (all are
+    read for that) are left out and listed by `check()`, and `absent` then names the patients of whom nothing is
+    left: take them out of the folds. Up to `cache_bytes` of bags are kept in memory. With `places`, bags have
+    cells, and slides without coordinates are refused.
     """
 
     def __init__(
@@ -77,12 +81,15 @@ class Bags:
         for patient in known:
             self._slides[patient.id] = tuple(self._matched.names.get(slide, slide) for slide in patient.slides)
 
-    def check(self, progress: Callable[[int, int], None] | None = None) -> tuple[Finding, ...]:
+    def check(
+        self, progress: Callable[[int, int], None] | None = None, headers_only: bool = False
+    ) -> tuple[Finding, ...]:
         """Look at the header of every slide and return what was noticed; one DataError lists all faults
         found.
 
         Faults: files that are missing or damaged, slides that lack a scale or have an empty one, widths that
-        differ between slides or scales. `progress(done, total)` is called once a slide.
+        differ between slides or scales. `progress(done, total)` is called once a slide. With `headers_only`, numbers
+        are not read where they would be.
         """
         slides = [slide for names in self._slides.values() for slide in names]
         found = survey(self.reader, slides, self.magnifications, progress)
@@ -90,6 +97,10 @@ class Bags:
         findings = [*self.reader.findings, *found.findings(self.reader.folder)]
         for patient, names in self._slides.items():
             self._slides[patient] = tuple(s for s in names if s not in found.unusable)
+        if self.missing == "drop" and not headers_only and (damaged := self.damaged()):
+            findings.append(finding("features_damaged", "warning", f"{_DAMAGED}; left out", damaged.values()))
+            for patient, names in self._slides.items():
+                self._slides[patient] = tuple(s for s in names if s not in damaged)
         if self.places:
             self._check_places()
         self.absent = tuple(sorted(patient for patient, names in self._slides.items() if not names))
@@ -101,6 +112,22 @@ class Bags:
             message = "slides with features belong to no patient of the labels; not used"
             findings.append(finding("features_without_label", "info", message, extra))
         return tuple(findings)
+
+    def damaged(self, progress: Callable[[int, int], None] | None = None) -> dict[str, str]:
+        """Slides whose numbers cannot be used, with the reason, found by reading all of them.
+
+        `progress(done, total)` is called once a slide.
+        """
+        bad = {}
+        for done, slide in enumerate(self.slides, 1):
+            try:
+                for magnification in self.magnifications:
+                    self.reader.read(slide, magnification)
+            except DataError as error:
+                bad[slide] = str(error)
+            if progress:
+                progress(done, len(self.slides))
+        return bad
 
     def _check_places(self) -> None:
         facts = {slide: self.reader.facts(slide) for slide in self.slides}

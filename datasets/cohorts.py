@@ -1,12 +1,14 @@
-"""The cohorts: seven TCGA cohorts that papers on slide-level survival report, with their public counts.
+"""The cohorts: those of TCGA that papers on slide-level survival report, with their public counts, and simulated ones.
 
-Counts, median times and shares were counted in the public label tables named in `labels_source`; a test
-compares them with those tables. Every table gives overall survival, one row a slide, censorship 1 = censored.
+Of seven, counts, median times and shares were counted in the public label tables named in `labels_source`; a test
+compares them with those tables. Every table gives overall survival, one row a slide, censorship 1 = censored. Of ten
+others no such table is public; their patients and deaths were counted in the TCGA-CDR, which names no slides.
 """
 
+import re
 from dataclasses import dataclass
 
-from ..errors import UnknownName
+from ..errors import UnknownName, UsageError
 from ..names import check_choice
 
 
@@ -14,7 +16,9 @@ from ..names import check_choice
 class Cohort:
     """One cohort as its public label table and official folds give it.
 
-    Counts are those of the public table as published, before any row is left out; `zero_time_slides` of them
+    Counts are those of the public table as published, before any row is left out, and None where no public table
+    says them: the slides of cohorts counted in the TCGA-CDR, and everything about a cohort of one's own
+    (`own_cohort`), which is held against nothing. `zero_time_slides` of them
     have a survival time of 0 months and cannot be analysed. `median_months` is the median observed time of
     the patients (event or censored, whichever came first), `female` the share of women where the table says
     (else None). Both shape the simulated cohort. `official_folds` is the fingerprint of the official folds'
@@ -27,17 +31,17 @@ class Cohort:
     title: str
     projects: tuple[str, ...]
     endpoint: str
-    patients: int
-    slides: int
-    events: int
-    multi_slide_patients: int
-    max_slides: int
-    median_months: float
-    female: float | None
-    months: str
-    labels_source: str
-    folds_source: str
-    official_folds: str
+    patients: int | None = None
+    slides: int | None = None
+    events: int | None = None
+    multi_slide_patients: int | None = None
+    max_slides: int | None = None
+    median_months: float | None = None
+    female: float | None = None
+    months: str = ""
+    labels_source: str = ""
+    folds_source: str = ""
+    official_folds: str = ""
     zero_time_slides: int = 0
     planted: str | None = None
     version: str = "1"
@@ -107,6 +111,31 @@ COHORTS: dict[str, Cohort] = {
 }  # fmt: skip
 
 
+def _counted(name: str, title: str, patients: int, events: int, median_months: float, female: float) -> Cohort:
+    return Cohort(
+        name=name, title=title, projects=(f"TCGA-{name.upper()}",), endpoint="OS", patients=patients, events=events,
+        median_months=median_months, female=female, months=_DAYS, labels_source="TCGA-CDR (Liu et al. 2018)",
+    )  # fmt: skip
+
+
+CDR: dict[str, Cohort] = {
+    cohort.name: cohort
+    for cohort in (
+        _counted("gbm", "Glioblastoma multiforme", 596, 491, 12.09, 0.39),
+        _counted("hnsc", "Head and neck squamous cell carcinoma", 528, 223, 21.16, 0.27),
+        _counted("kirc", "Kidney renal clear cell carcinoma", 537, 177, 39.13, 0.36),
+        _counted("kirp", "Kidney renal papillary cell carcinoma", 291, 44, 25.3, 0.26),
+        _counted("lgg", "Brain lower grade glioma", 515, 125, 22.27, 0.45),
+        _counted("lihc", "Liver hepatocellular carcinoma", 377, 132, 19.78, 0.32),
+        _counted("lusc", "Lung squamous cell carcinoma", 504, 219, 21.91, 0.26),
+        _counted("paad", "Pancreatic adenocarcinoma", 185, 100, 15.34, 0.45),
+        _counted("skcm", "Skin cutaneous melanoma", 470, 216, 36.07, 0.38),
+        _counted("stad", "Stomach adenocarcinoma", 443, 172, 14.65, 0.36),
+    )
+}
+"""Cohorts whose patients and deaths the TCGA-CDR counts; it names no slides, so these counts are not known."""
+
+
 def _planted(kind: str, title: str) -> Cohort:
     return Cohort(
         name=f"planted-{kind}", title=title, projects=(), endpoint="OS", patients=600, slides=660, events=360,
@@ -136,6 +165,16 @@ SIMULATED: dict[str, Cohort] = {
 def get(name: str) -> Cohort:
     """The cohort called `name` ("brca", "BRCA" or "tcga_brca"); UnknownName lists the known and the nearest."""
     wanted = name.strip().lower().removeprefix("tcga").lstrip("-_")
-    known = COHORTS | SIMULATED
+    known = COHORTS | CDR | SIMULATED
     check_choice("cohort", wanted, known, UnknownName)
     return known[wanted]
+
+
+def own_cohort(name: str, title: str = "") -> Cohort:
+    """A cohort of one's own: no public count, project or endpoint is held against it.
+
+    UsageError for a name that cannot be one: letters, digits, dots, dashes and underscores.
+    """
+    if not re.fullmatch(r"\w[\w.-]{0,79}", name):
+        raise UsageError(f"{name!r} cannot name a cohort: use letters, digits, dots, dashes and underscores")
+    return Cohort(name=name, title=title or name, projects=(), endpoint="")

@@ -1,6 +1,6 @@
 """The data folder: one convention that finds the labels, folds and features of a cohort.
 
-    DATA/<cohort>/labels.csv  or labels.csv.zip            or DATA/tcga_<cohort>_all_clean.csv[.zip]
+    DATA/<cohort>/labels.csv  or .csv.zip, .tsv, .xlsx, …  or DATA/tcga_<cohort>_all_clean.csv[.zip]
     DATA/<cohort>/splits/splits_0.csv ...  (optional)       or DATA/splits/tcga_<cohort>/
     DATA/<cohort>/features/<backbone>/...                   or any folder given by hand
 
@@ -13,11 +13,13 @@ from pathlib import Path
 
 from ..errors import DataError
 
+LABEL_ENDINGS = (".csv", ".csv.zip", ".csv.gz", ".tsv", ".txt", ".xlsx", ".parquet")
+
 
 def find_labels(data: Path, cohort: str) -> Path:
     """The label table of `cohort`."""
     homes, public = _homes(data, cohort), f"tcga_{cohort}_all_clean"
-    looked = [home / f"labels{end}" for home in homes for end in (".csv", ".csv.zip")]
+    looked = [home / f"labels{end}" for home in homes for end in LABEL_ENDINGS]
     repositories = (data, data / "dataset_csv", data / "datasets_csv")
     looked += [home / f"{public}{end}" for home in (*homes, *repositories) for end in (".csv", ".csv.zip")]
     looked.append(data / "datasets_csv" / "metadata" / f"tcga_{cohort}.csv")

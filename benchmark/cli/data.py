@@ -1,11 +1,12 @@
 """`bench data`: check, fetch, divide and render the data of a cohort."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from . import options as o
+from .label_options import with_label_options
 from .mistakes import explained
 from .output import print_json
 from .render import render
@@ -19,6 +20,7 @@ Manifest = Annotated[
 
 
 @data_app.command("check")
+@with_label_options
 def check(
     cohort: o.CohortName,
     labels_path: o.LabelsFile = None,
@@ -30,20 +32,24 @@ def check(
     coords: o.Coords = None,
     manifest_path: Manifest = None,
     data: o.Data = Path("data"),
-    endpoint: o.Endpoint = "os",
-    columns: o.Columns = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Read only the headers of feature files, not their numbers.")
+    ] = False,
     as_json: o.AsJson = False,
+    **label_words: Any,
 ) -> None:
     """Find everything that is wrong or odd about labels, folds and features. Exit status 1 for errors."""
     with explained():
+        from ...datasets.own_cohorts.label_options import TypedOptions
         from .. import console
         from .data_commands import check_data, fold_rows
 
         user_facts = {"magnification": magnification, "patch_px": patch_px, "coords": coords}
-        report = check_data(
-            cohort, labels_path, splits_path, features_path, backbone, manifest_path, data, endpoint, columns,
-            user_facts,
-        )  # fmt: skip
+        with console.counting("Reading features") as count:
+            report = check_data(
+                cohort, labels_path, splits_path, features_path, backbone, manifest_path, data,
+                TypedOptions(**label_words), user_facts, None if quick else count,
+            )  # fmt: skip
         if as_json:
             print_json(report.as_json())
         else:
@@ -58,7 +64,46 @@ def check(
             raise typer.Exit(1)
 
 
+@data_app.command("init")
+@with_label_options
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of the cohort; cohort.toml is written there.")],
+    labels_path: Annotated[Path, typer.Option("--labels", help="Label table, in any form.")],
+    splits_path: o.SplitsFolder = None,
+    features_paths: Annotated[
+        list[Path] | None, typer.Option("--features", help="Folder of patch features; repeatable, they are joined.")
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="On boards.", show_default="that of the folder")] = "",
+    title: Annotated[str, typer.Option("--title", help="The cohort in words.")] = "",
+    centre: Annotated[str | None, typer.Option("--centre", help="The column of hospitals.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a cohort.toml that is there.")] = False,
+    as_json: o.AsJson = False,
+    **label_words: Any,
+) -> None:
+    """Write the cohort.toml of a cohort of your own by looking at its label table; what is unclear is asked.
+
+    Every command then takes the folder: `bench run --cohort FOLDER`.
+    """
+    with explained():
+        from ...datasets.own_cohorts.label_options import TypedOptions
+        from .. import console
+        from .data_commands import init_cohort
+
+        done = init_cohort(
+            folder, labels_path, TypedOptions(**label_words), console.ask, title=title, name=name, folds=splits_path,
+            features=features_paths or (), centre=centre, overwrite=overwrite,
+        )  # fmt: skip
+        if as_json:
+            print_json({"path": str(done.path), "patients": done.patients, "events": done.events, **done.content})
+            return
+        console.findings(done.findings)
+        console.say(done.path.read_text("utf-8").strip())
+        counts = f"{done.patients} patients, {done.events} deaths"
+        console.say(f"{done.path}: {counts}. Next: bench data check --cohort {folder}")
+
+
 @data_app.command("folds")
+@with_label_options
 def folds_(
     cohort: o.CohortName,
     out: Annotated[Path, typer.Option("--out", help="Folder for the folds.")],
@@ -68,16 +113,17 @@ def folds_(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the division.", min=0)] = 0,
     labels_path: o.LabelsFile = None,
     data: o.Data = Path("data"),
-    endpoint: o.Endpoint = "os",
-    columns: o.Columns = None,
     as_json: o.AsJson = False,
+    **label_words: Any,
 ) -> None:
     """Divide a cohort into folds and save them with the fingerprint of the labels."""
     with explained():
+        from ...datasets.own_cohorts.label_options import TypedOptions
         from .. import console
         from .data_commands import make_folds
 
-        made, path = make_folds(cohort, out, kind, folds, repeats, seed, labels_path, data, endpoint, columns)
+        words = TypedOptions(**label_words)
+        made, path = make_folds(cohort, out, kind, folds, repeats, seed, labels_path, data, words)
         if as_json:
             found = [{"code": f.code, "severity": f.severity, "message": f.message} for f in made.findings]
             print_json({"name": made.name, "folds": len(made.splits), "fingerprint": made.fingerprint,

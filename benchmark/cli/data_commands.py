@@ -1,19 +1,20 @@
 """What `bench data` does, from names and paths as they are typed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ...datasets import cohorts
 from ...datasets.check.check import DataReport, lint
-from ...datasets.cohorts import Cohort
 from ...datasets.folds.read import Folds, site_preserving_folds, stratified_folds
 from ...datasets.folds.write import save_folds
 from ...datasets.gdc.fetch import Fetched, fetch
 from ...datasets.gdc.search import Api
-from ...datasets.labels.columns import parse_columns
 from ...datasets.labels.read import read_labels
 from ...datasets.layout import find_features, find_labels, find_splits
-from ...errors import UsageError
+from ...datasets.own_cohorts.find import Found, find_cohort, unknown_cohort
+from ...datasets.own_cohorts.label_options import TypedOptions, label_options
+from ...datasets.own_cohorts.look import Ask, Looked, init
+from ...errors import UnknownName, UsageError
 from ...names import check_choice
 
 KINDS = {"stratified": stratified_folds, "site-preserving": site_preserving_folds}
@@ -21,35 +22,63 @@ KINDS = {"stratified": stratified_folds, "site-preserving": site_preserving_fold
 
 def check_data(
     cohort: str, labels_path: Path | None, splits_path: Path | None, features_path: Path | None, backbone: str | None,
-    manifest_path: Path | None, data: Path, endpoint: str, columns: str | None,
-    user_facts: Mapping[str, object] | None = None,
+    manifest_path: Path | None, data: Path, words: TypedOptions, user_facts: Mapping[str, object] | None = None,
+    reading: Callable[[int, int], None] | None = None,
 ) -> DataReport:  # fmt: skip
-    """The linter's report on what is given, and on what the data folder holds of the rest.
+    """The linter's report on what is given, and on what the data folder or the cohort.toml holds of the rest.
 
-    Errors: `UsageError` for paths that do not exist, and the registry's for an unknown cohort.
+    `reading` is called with (done, total) while all numbers of the features are read; None: headers alone.
+    Errors: `UsageError` for paths that do not exist.
     """
-    chosen = cohorts.get(cohort)
-    paths = {"labels": labels_path, "splits": splits_path, "features": features_path, "manifest": manifest_path}
+    found = find_cohort(cohort)
+    file, chosen = found.file, found.cohort
+    paths = {"labels": labels_path, "splits": splits_path, "features": features_path, "manifest": manifest_path,
+             "slide-table": words.slide_table}  # fmt: skip
     for option, path in paths.items():
         if path is not None and not path.exists():
             raise UsageError(f"--{option} {path}: there is no such file or folder")
+    features = (features_path,) if features_path else ()
+    facts = {key: value for key, value in (user_facts or {}).items() if value is not None}
     # Folds and features found beside other labels than those given would be the wrong ones.
-    look = data if labels_path is None else None
+    if file is not None and labels_path is None:
+        splits_path = splits_path or file.path(file.folds)
+        if not features:
+            backbone = backbone or file.backbone
+            of_file = {"magnification": file.magnification, "patch_px": file.patch_px, "coords": file.path(file.coords)}
+            facts = {key: value for key, value in of_file.items() if value is not None} | facts
+        features = features or file.feature_folders
+    elif file is None and labels_path is None:
+        splits_path = splits_path or find_splits(data, chosen.name)
+        beside = find_features(data, chosen.name)
+        features = features or ((beside,) if beside else ())
     return lint(
-        chosen, _labels_path(labels_path, data, chosen), splits_path or (look and find_splits(look, chosen.name)),
-        features_path or (look and find_features(look, chosen.name)), manifest_path, backbone, endpoint,
-        _columns(columns), user_facts=user_facts,
+        chosen, _labels_path(labels_path, data, found), splits_path, features, manifest_path, backbone,
+        label_options(words, file), user_facts=facts, reading=reading,
+    )  # fmt: skip
+
+
+def init_cohort(
+    folder: Path, labels: Path, words: TypedOptions, ask: Ask, *, title: str, name: str, folds: Path | None,
+    features: Sequence[Path], centre: str | None, overwrite: bool,
+) -> Looked:  # fmt: skip
+    """Write a cohort.toml. Errors: `UsageError` for paths that do not exist, `DataError` for the table."""
+    for option, path in (("labels", labels), ("splits", folds), *(("features", one) for one in features)):
+        if path is not None and not path.exists():
+            raise UsageError(f"--{option} {path}: there is no such file or folder")
+    return init(
+        folder, labels, label_options(words), ask, title=title, name=name, folds=folds, features=features,
+        centre=centre, overwrite=overwrite,
     )  # fmt: skip
 
 
 def make_folds(
     cohort: str, out: Path, kind: str, k: int, repeats: int, seed: int, labels_path: Path | None, data: Path,
-    endpoint: str, columns: str | None,
+    words: TypedOptions,
 ) -> tuple[Folds, Path]:  # fmt: skip
     """Divide a cohort and save the folds. Errors: `UsageError` for an unknown kind, `DataError` for the data."""
     check_choice("kind of folds", kind, KINDS)
-    chosen = cohorts.get(cohort)
-    labels = read_labels(_labels_path(labels_path, data, chosen), chosen, endpoint=endpoint, columns=_columns(columns))
+    found = find_cohort(cohort)
+    labels = read_labels(_labels_path(labels_path, data, found), found.cohort, label_options(words, found.file))
     folds = KINDS[kind](labels, k, seed, repeats)
     return folds, save_folds(folds, labels, out)
 
@@ -80,13 +109,14 @@ def _around(sd: float | None) -> str:
     return "none" if sd is None else f"0.5 \N{PLUS-MINUS SIGN} {1.96 * sd:.3f}"
 
 
-def _labels_path(given: Path | None, data: Path, cohort: Cohort) -> Path:
+def _labels_path(given: Path | None, data: Path, found: Found) -> Path:
     if given is not None:
         return given
+    if found.file is not None:
+        return found.file.path(found.file.labels) or Path(found.file.labels)
+    name = found.cohort.name
+    if not found.registered and not (data / name).is_dir():
+        raise UnknownName(unknown_cohort(name))
     if not data.is_dir():
-        raise UsageError(f"no data for {cohort.name}: there is no folder {data}/. Give --labels FILE or --data FOLDER")
-    return find_labels(data, cohort.name)
-
-
-def _columns(text: str | None) -> Mapping[str, str] | None:
-    return parse_columns(text) if text else None
+        raise UsageError(f"no data for {name}: there is no folder {data}/. Give --labels FILE or --data FOLDER")
+    return find_labels(data, name)

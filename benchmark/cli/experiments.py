@@ -5,7 +5,8 @@ from pathlib import Path
 
 import typer
 
-from ...datasets import cohorts
+from ...datasets.labels.read import OWN
+from ...datasets.own_cohorts.find import find_cohort
 from ...files import write_whole
 from ...leaderboards.cache.store import user_cache
 from ...leaderboards.publish import Published, publish
@@ -104,7 +105,8 @@ def ablation(requests: Sequence[Request], published: Published, baseline: str | 
     Errors: `RowError` for a baseline that is on no board, `OSError` where the files cannot be written.
     """
     found = published.gathered
-    names = {cohorts.get(request.cohort).name for request in requests}
+    names = {find_cohort(request.cohort).cohort.name for request in requests}
+    names |= {f"{OWN}{name}" for name in names}
     boards = [board for board in found.boards if board.cohort in names]
     tables = ablations(boards, found.predictions, baseline, found.published)
     if tables:

@@ -16,7 +16,7 @@ def extract(
     ],
     cohort: Annotated[
         str | None,
-        typer.Option("--cohort", help="A cohort of `bench list`: features go where `bench run` looks."),
+        typer.Option("--cohort", help="A cohort: features go where `bench run` looks for them."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for features, instead of --cohort.")] = None,
     backbone: Annotated[
@@ -62,21 +62,24 @@ def extract(
     Typed again, it goes on where it stopped. Exit status 1 if a slide could not be used; it is named with the reason.
     """
     with explained():
-        from ...datasets import cohorts
+        from ...datasets.own_cohorts.cohort_file import folder_of
         from ...errors import UsageError
         from .. import console
         from ..extraction.extract import ExtractionOptions, backbone_folder, extract
         from .inspect_features import read_mpp
+        from .predictions import cohort_named
 
         if cohort is None and out is None:
             raise UsageError("give --cohort, or --out for another folder: features must go somewhere")
         if cohort is not None and out is not None:
             raise UsageError(f"--cohort {cohort} and --out {out} both say where features go: give one of them")
+        own = None
         if cohort is not None:
-            cohorts.get(cohort)
+            own = cohort_named(cohort).file
+            out = folder_of(own, backbone) if own is not None else backbone_folder(data, cohort.strip(), backbone)
         options = ExtractionOptions(
             slides=tuple(slides),
-            out=out if out is not None else backbone_folder(data, str(cohort), backbone),
+            out=Path(str(out)),
             backbone=backbone,
             weights=weights,
             magnifications=_numbers("--magnifications", magnifications),
@@ -103,8 +106,10 @@ def extract(
             )
         else:
             found_by = f"--cohort … --labels … --features {options.out}"
-            if cohort is not None:
+            if cohort is not None and own is None:
                 found_by = f"--cohort {cohort} --data {data} --backbone {backbone}"
+            elif own is not None:
+                found_by = f"--cohort {cohort}"
             console.extracted(report.rows, options.out, report.path, found_by)
         if report.failed:
             raise typer.Exit(1)

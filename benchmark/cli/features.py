@@ -1,11 +1,12 @@
 """`bench features`: say what a folder of features holds, and convert it into our store."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from . import options as o
+from .label_options import with_label_options
 from .mistakes import explained
 from .output import print_json
 
@@ -15,6 +16,7 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of features,
 
 
 @features_app.command("inspect")
+@with_label_options
 def inspect(
     folder: Folder,
     backbone: o.Backbone = None,
@@ -27,6 +29,7 @@ def inspect(
         Path | None, typer.Option("--mpp", help="csv with columns slide and mpp, where files do not say it.")
     ] = None,
     as_json: o.AsJson = False,
+    **label_words: Any,
 ) -> None:
     """Say what a folder of features holds, and whether its scales nest. Exit status 1 for errors."""
     with explained():
@@ -34,14 +37,17 @@ def inspect(
         from .. import console
         from . import inspect_features as features
 
-        if (cohort is None) != (labels_path is None):
-            raise UsageError("--cohort and --labels belong together: the labels say whose slides to look for")
         labels = None
-        if cohort is not None and labels_path is not None:
-            from ...datasets import cohorts
+        if cohort is not None or labels_path is not None:
             from ...datasets.labels.read import read_labels
+            from ...datasets.own_cohorts.find import find_cohort
+            from ...datasets.own_cohorts.label_options import TypedOptions, label_options
 
-            labels = read_labels(labels_path, cohorts.get(cohort))
+            found = find_cohort(cohort) if cohort is not None else None
+            path = labels_path or (found and found.file and found.file.path(found.file.labels))
+            if found is None or path is None:
+                raise UsageError("--cohort and --labels belong together: the labels say whose slides to look for")
+            labels = read_labels(path, found.cohort, label_options(TypedOptions(**label_words), found.file))
         user_facts = {"magnification": magnification, "patch_px": patch_px, "coords": coords}
         given = None if mpp is None else features.read_mpp(mpp)
         reports = []

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
-from ...datasets.features.geometry import Facts
+from ...datasets.features.geometry import Facts, nearest
 from ...datasets.features.nesting import check_nesting
 from ...datasets.features.opening import open_all, open_features
 from ...datasets.features.reader import Reader
@@ -41,7 +41,7 @@ def inspect(
     nesting = check_nesting(reader, mpp=mpp, progress=progress)
     complete = {s for s, of in facts.items() if all(m in of and of[m].patches for m in reader.magnifications)}
     empty = sorted(s for s, of in facts.items() if not any(f.patches for f in of.values()))
-    findings: list[Finding] = [*reader.findings, *nesting.findings, *_width_findings(reader, facts)]
+    findings: list[Finding] = [*reader.findings, *nesting.findings, *_width_findings(reader, facts), *_mixed(facts)]
     if empty:
         findings.append(finding("slides_without_tissue", "info", "slides have no patches at all", empty))
     short = [
@@ -147,6 +147,23 @@ def _width_findings(reader: Reader, facts: dict[str, dict[int, Facts]]) -> list[
     ]
     message = f"slides are not {reader.dim} wide like the first: they are of another encoder"
     return [finding("width_mismatch", "error", message, odd)] if odd else []
+
+
+def _mixed(facts: dict[str, dict[int, Facts]]) -> list[Finding]:
+    """Encoders and magnifications that files name themselves, where they differ from each other or from the folder."""
+    every = [(s, m, f) for s, of in facts.items() for m, f in of.items()]
+    encoders = Counter(f.encoder for _, _, f in every if f.encoder)
+    found = []
+    if len(encoders) > 1:
+        common = encoders.most_common(1)[0][0]
+        odd = [f"{s} ({m}x of {f.encoder})" for s, m, f in every if f.encoder and f.encoder != common]
+        message = f"slides are of another encoder than {common}, by their own account"
+        found.append(finding("encoder_mismatch", "error", message, odd))
+    odd = [f"{s} ({c:g}x read as {m}x)" for s, m, f in every if (c := f.geometry.claimed) and nearest(c) != m]
+    if odd:
+        message = "slides are of another magnification by their own account"
+        found.append(finding("magnification_mismatch", "error", message, odd))
+    return found
 
 
 def _coverage(reader: Reader, labels: Labels, complete: set[str], findings: list[Finding]) -> dict[str, object]:

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from . import options as o
+from .label_options import with_label_options
 from .mistakes import Failure, explained
 from .output import print_json
 
@@ -130,12 +131,14 @@ def submit(
 
 
 @leaderboard_app.command("verify")
+@with_label_options
 def verify(
     entries: Annotated[list[Path], typer.Argument(help="Folders of entries, or folders that hold some.")],
     labels_path: o.LabelsFile = None,
     splits_path: o.SplitsFolder = None,
     cohort: Annotated[str | None, typer.Option("--cohort", help="The cohort of --labels.")] = None,
     as_json: o.AsJson = False,
+    **label_words: Any,
 ) -> None:
     """Score an entry again from its predictions, simulate its cohorts again, refuse it if its numbers do not follow.
 
@@ -144,18 +147,22 @@ def verify(
     with explained():
         from ...datasets.folds.read import read_splits
         from ...datasets.labels.read import read_labels
+        from ...datasets.own_cohorts.label_options import TypedOptions, label_options
         from ...errors import UsageError
         from ...leaderboards.entries.entry import HEAD
         from .. import console
         from ..verify.entry import verify as check
         from .predictions import cohort_named
 
-        if (labels_path is None) != (cohort is None) or (splits_path is not None and labels_path is None):
-            raise UsageError("--labels goes with --cohort, and --splits with both")
         labels = folds = None
-        if labels_path is not None and cohort is not None:
-            name, registered = cohort_named(cohort)
-            labels = read_labels(labels_path, registered or name)
+        named = cohort_named(cohort) if cohort is not None else None
+        own = named.file if named is not None else None
+        tables = labels_path or (own and own.path(own.labels))
+        if (tables is None) != (named is None) or (splits_path is not None and tables is None):
+            raise UsageError("--labels goes with --cohort, and --splits with both")
+        if tables is not None and named is not None:
+            labels = read_labels(tables, named.cohort, label_options(TypedOptions(**label_words), own))
+            splits_path = splits_path or (own and labels_path is None and own.path(own.folds)) or None
             folds = read_splits(splits_path, labels) if splits_path else None
         folders = sorted({path.parent for entry in entries for path in entry.rglob(HEAD)})
         if not folders:

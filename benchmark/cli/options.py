@@ -6,7 +6,12 @@ from typing import Annotated
 import typer
 
 Model = Annotated[str, typer.Option("--model", help="A model or a baseline; `bench list models` names them.")]
-CohortName = Annotated[str, typer.Option("--cohort", help="A cohort; `bench list cohorts` names them.")]
+CohortName = Annotated[
+    str,
+    typer.Option(
+        "--cohort", help="A cohort of `bench list cohorts`, a folder with a cohort.toml, or a name of your own."
+    ),
+]
 Backbone = Annotated[
     str | None,
     typer.Option("--backbone", help="The patch encoder; may be left out where the features are of one only."),
@@ -16,8 +21,10 @@ Features = Annotated[
     typer.Option("--features", help="Folder of patch features, or `synthetic` for a simulated cohort."),
 ]
 FeaturesFolder = Annotated[Path | None, typer.Option("--features", help="Folder of patch features.")]
-LabelsFile = Annotated[Path | None, typer.Option("--labels", help="Label table: csv, or zipped csv.")]
-SplitsFolder = Annotated[Path | None, typer.Option("--splits", help="Folder with splits_0.csv, splits_1.csv, …")]
+LabelsFile = Annotated[Path | None, typer.Option("--labels", help="Label table: text, xlsx or parquet, packed or not.")]
+SplitsFolder = Annotated[
+    Path | None, typer.Option("--splits", help="Folder with splits_0.csv, splits_1.csv, …, or folds in another form.")
+]
 Data = Annotated[
     Path,
     typer.Option("--data", help="Folder with COHORT/labels.csv, COHORT/splits/, COHORT/features/BACKBONE/."),
@@ -33,13 +40,22 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a field of the recipe or a hyperparameter."),
 ]
-Endpoint = Annotated[str, typer.Option("--endpoint", help="os, dss, pfi or dfi, where the table has it.")]
+Endpoint = Annotated[str, typer.Option("--endpoint", help="os, dss, pfi, dfi, pfs or dfs, where the table has it.")]
 Columns = Annotated[
     str | None,
     typer.Option(
         "--columns", help="What the columns of another table hold: patient=…,slide=…,time=…,event=…,unit=days."
     ),
 ]
+Sheet = Annotated[str | None, typer.Option("--sheet", help="Which sheet of an Excel workbook.")]
+SlideTable = Annotated[
+    Path | None, typer.Option("--slide-table", help="Slide table: a second table with the slides of each patient.")
+]
+StatusWords = Annotated[
+    str | None,
+    typer.Option("--status-words", help="Words of the outcome: died=word|word; all others mean the other."),
+]
+TableMib = Annotated[int, typer.Option("--table-mib", help="The most MiB that a label table may unpack to.", min=1)]
 Magnification = Annotated[
     int | None,
     typer.Option("--magnification", help="Of the features, where their files do not say it (CLAM).", min=1),

@@ -1,19 +1,21 @@
 """`bench import-predictions`: what others predicted, checked and put on the board."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import options as o
+from .label_options import with_label_options
 from .mistakes import explained
 from .output import print_json
 
 if TYPE_CHECKING:
-    from ...datasets.cohorts import Cohort
+    from ...datasets.own_cohorts.find import Found
     from ..run import Finished
 
 
+@with_label_options
 def import_predictions(
     file: Annotated[Path, typer.Argument(help="A csv or csv.gz table: patient, fold, risk, and optionally more.")],
     model: Annotated[str, typer.Option("--model", help="Its name on the board; picks rows where the file has models.")],
@@ -25,6 +27,7 @@ def import_predictions(
     ] = "error",
     out: o.Out = Path("results"),
     as_json: o.AsJson = False,
+    **label_words: Any,
 ) -> None:
     """Check other people's out-of-fold predictions against labels and folds, and make them rows of the board.
 
@@ -35,6 +38,7 @@ def import_predictions(
 
         from ...datasets.folds.read import read_splits
         from ...datasets.labels.read import read_labels
+        from ...datasets.own_cohorts.label_options import TypedOptions, label_options
         from ...errors import some
         from ...names import check_choice
         from .. import console
@@ -42,14 +46,21 @@ def import_predictions(
         from ..external.predictions import check, folds_of, import_checked, labels_of
 
         check_choice("missing", missing, ("error", "drop"))
-        name, cohort_of_registry = cohort_named(cohort)
-        table = read_foreign(file, model, cohort)
-        labels = read_labels(labels_path, cohort_of_registry or name) if labels_path else labels_of(table, name)
-        folds = read_splits(splits_path, labels) if splits_path else folds_of(table)
+        found = cohort_named(cohort)
+        name, own = found.cohort.name, found.file
+        table = read_foreign(file, model, name)
+        words_of_labels = TypedOptions(**label_words)
+        tables = labels_path or (own and own.path(own.labels))
+        labels = (
+            read_labels(tables, found.cohort, label_options(words_of_labels, own)) if tables else labels_of(table, name)
+        )
+        name = labels.cohort
+        folds_path = splits_path or (own and labels_path is None and own.path(own.folds)) or None
+        folds = read_splits(folds_path, labels) if folds_path else folds_of(table)
         checked = check(table, labels, folds, missing)
         if checked.dropped:
             console.warn(f"{len(checked.dropped)} test patients have no prediction: {some(checked.dropped, 20)}")
-        words = ["bench", "import-predictions", file.name, "--model", model, "--cohort", name]
+        words = ["bench", "import-predictions", file.name, "--model", model, "--cohort", cohort if own else name]
         words += [
             word
             for option, given in (("--labels", labels_path), ("--splits", splits_path))
@@ -57,23 +68,23 @@ def import_predictions(
             for word in (option, str(given))
         ]
         words += ["--missing", missing] if missing != "error" else []
+        words += words_of_labels.command
         with console.Terminal().training(f"{model} on {name}", len(checked.folds.splits), 1) as watcher:
             finished = import_checked(checked, model, out, shlex.join(words), watcher)
         _show(finished, out, as_json)
 
 
-def cohort_named(name: str) -> "tuple[str, Cohort | None]":
-    """The registry's name and entry of a cohort; a name it does not hold is kept as given, with a warning."""
-    from ...datasets import cohorts
-    from ...errors import UnknownName
+def cohort_named(word: str) -> "Found":
+    """The cohort that a word names; a name that is not registered is one's own, with a warning."""
+    from ...datasets.own_cohorts.find import find_cohort, registered_names
+    from ...names import did_you_mean
     from .. import console
 
-    try:
-        found = cohorts.get(name)
-    except UnknownName as error:
-        console.warn(f"{error} It is taken as a cohort of your own.")
-        return name, None
-    return found.name, found
+    found = find_cohort(word)
+    if not found.registered and found.file is None:
+        near = did_you_mean(word, registered_names())
+        console.warn(f"{word!r} is no registered cohort.{near} It is taken as a cohort of your own.")
+    return found
 
 
 def _show(finished: "Finished", out: Path, as_json: bool) -> None:

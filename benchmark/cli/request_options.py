@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from ..planning.request import Request
 from . import options as o
+from .label_options import LABEL_OPTIONS
 
 OPTIONS: dict[str, Any] = {
     "backbone": o.Backbone,
@@ -16,8 +17,7 @@ OPTIONS: dict[str, Any] = {
     "data": o.Data,
     "out": o.Out,
     "recipe": o.RecipeName,
-    "endpoint": o.Endpoint,
-    "columns": o.Columns,
+    **LABEL_OPTIONS,
     "magnification": o.Magnification,
     "patch_px": o.PatchPx,
     "coords": o.Coords,
@@ -28,7 +28,6 @@ OPTIONS: dict[str, Any] = {
     "slides": o.Slides,
     "device": o.Device,
     "missing": o.Missing,
-    "unusable_times": o.UnusableTimes,
     "strength": o.Strength,
     "patients": o.Patients,
     "cohort_seed": o.CohortSeed,

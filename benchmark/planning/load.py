@@ -9,19 +9,23 @@ from pathlib import Path
 
 from ...datasets import backbones
 from ...datasets.bags import Bags
+from ...datasets.check.checks import censoring
 from ...datasets.cohorts import Cohort
+from ...datasets.features.joined import join
 from ...datasets.features.opening import open_features
 from ...datasets.features.reader import Reader
 from ...datasets.folds.read import read_splits, stratified_folds
 from ...datasets.folds.site_preserving import site_preserving_folds
-from ...datasets.labels.columns import parse_columns
 from ...datasets.labels.link_slides import link_slides
 from ...datasets.labels.read import Labels, read_labels
 from ...datasets.labels.several_slides import Units, select_slides
 from ...datasets.layout import find_features, find_labels, find_splits
+from ...datasets.own_cohorts.cohort_file import CohortFile
+from ...datasets.own_cohorts.find import mistyped, unknown_cohort
+from ...datasets.own_cohorts.label_options import label_options, typed
 from ...datasets.simulated.cohort import simulate_cohort
 from ...datasets.split import Folds
-from ...errors import DataError, UsageError
+from ...errors import DataError, UnknownName, UsageError
 from ..baselines.fit import check_baseline, covariates_of
 from ..cohort_data import CohortData
 from ..experiment import Experiment
@@ -40,11 +44,11 @@ Counter = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Locations:
-    """Where the labels, the folds (None: make some) and the features (None: there are none) of a request lie."""
+    """Where the labels, the folds (None: make some) and the features (none: there are none) of a request lie."""
 
     labels: Path
     splits: Path | None
-    features: Path | None
+    features: tuple[Path, ...]
 
 
 def load(
@@ -68,16 +72,15 @@ def load(
     baseline = resolved.baseline
     counts = baseline is not None and baseline.counts_patches
     trained = baseline is None
-    places = _locate(request, resolved.cohort, simulating, needs_features=trained or counts)
-    columns = parse_columns(request.columns) if request.columns else None
-    unusable = "drop" if request.unusable_times == "drop" else "error"
-    labels = read_labels(
-        places.labels, resolved.cohort, unusable_times=unusable, endpoint=request.endpoint, columns=columns
-    )
+    places = _locate(request, resolved, simulating, needs_features=trained or counts)
+    labels = read_labels(places.labels, resolved.cohort, label_options(typed(request), resolved.cohort_file))
+    if not resolved.registered and resolved.cohort_file is None and mistyped(request.cohort, labels.by_id):
+        raise UnknownName(unknown_cohort(request.cohort))
+    refuse_flipped(labels, resolved.cohort)
     # A baseline opens features only to count patches, to leave out whom models leave out, or to learn slides' names.
     reader = None
     if places.features and (trained or counts or request.missing == "drop" or labels.without_slides):
-        reader = _open(request, places.features, labels)
+        reader = _open(request, resolved.cohort_file, places.features, labels)
     if reader is not None and labels.without_slides:
         labels = link_slides(labels, reader.slides)
     folds = _folds(request, places, labels)
@@ -105,12 +108,12 @@ def _experiment(request: Request, resolved: Resolved, data: CohortData, reader: 
     return Experiment(
         model=resolved.method.name,
         hyperparameters=resolved.hyperparameters,
-        cohort=resolved.cohort.name,
+        cohort=data.labels.cohort,
         cohort_version=resolved.cohort.version,
         backbone=reader.backbone if reader is not None and trained else None,
         magnifications=resolved.magnifications,
         recipe=resolved.recipe,
-        endpoint=request.endpoint,
+        endpoint=data.labels.endpoint,
         slides=request.slides,
         folds_name=data.folds.name,
         n_folds=len(data.folds.splits),
@@ -127,14 +130,22 @@ def _experiment(request: Request, resolved: Resolved, data: CohortData, reader: 
     )
 
 
-def _open(request: Request, features: Path, labels: Labels) -> Reader:
+def _open(request: Request, file: CohortFile | None, features: tuple[Path, ...], labels: Labels) -> Reader:
     """The features of these labels. Errors: `UsageError` where one is simulated and the other measured; `DataError`."""
-    reader = open_features(
-        features,
+    backbone, magnification, patch_px, coords = (
         request.backbone,
-        magnification=request.magnification,
-        patch_px=request.patch_px,
-        coords=request.coords,
+        request.magnification,
+        request.patch_px,
+        request.coords,
+    )
+    if file is not None and request.features_path is None:
+        backbone, coords = backbone or file.backbone, coords or file.path(file.coords)
+        magnification, patch_px = magnification or file.magnification, patch_px or file.patch_px
+    reader = join(
+        [
+            open_features(folder, backbone, magnification=magnification, patch_px=patch_px, coords=coords)
+            for folder in features
+        ]
     )
     if labels.synthetic != reader.synthetic:
         raise UsageError("simulated features belong to simulated labels only: measured and simulated data never mix")
@@ -166,32 +177,46 @@ def _count_patches(data: CohortData) -> dict[str, int]:
     return counts
 
 
-def _locate(request: Request, cohort: Cohort, simulating: Counter | None, needs_features: bool) -> Locations:
-    """Where labels, folds and features lie: as given, else by the convention of the data folder."""
+def _locate(request: Request, resolved: Resolved, simulating: Counter | None, needs_features: bool) -> Locations:
+    """Where labels, folds and features lie: as given, else as a cohort.toml or the data folder's convention says."""
     if request.simulated:
-        folder = _simulate(request, cohort, simulating)
-        return Locations(folder / "labels.csv", None, folder / "features")
-    lacks = request.labels_path is None or (needs_features and request.features_path is None)
-    if not request.data.is_dir() and lacks:
-        raise UsageError(
-            f"no data for {cohort.name}: there is no folder {request.data}/. Give --labels FILE and --features FOLDER "
-            f"(and --splits FOLDER), or --data FOLDER that holds {cohort.name}/labels.csv and {cohort.name}/features/, "
-            "or try everything without data with --features synthetic"
-        )
-    given = {"labels": request.labels_path, "splits": request.splits_path, "features": request.features_path}
+        folder = _simulate(request, resolved.cohort, simulating)
+        return Locations(folder / "labels.csv", None, (folder / "features",))
+    given = {"labels": request.labels_path, "splits": request.splits_path, "features": request.features_path,
+             "slide-table": request.slide_table}  # fmt: skip
     for option, path in given.items():
         if path is not None and not Path(path).exists():
             raise UsageError(f"--{option} {path}: there is no such file or folder")
-    labels = request.labels_path or find_labels(request.data, cohort.name)
-    features = Path(request.features_path) if request.features_path else find_features(request.data, cohort.name)
-    if features is None and needs_features:
+    features = (Path(request.features_path),) if request.features_path else ()
+    others = request.split_by != "event" or request.repeats > 1
+    if (file := resolved.cohort_file) is not None:
+        own = request.labels_path is None
+        labels = request.labels_path or file.path(file.labels) or Path(file.labels)
+        features = features or file.feature_folders
+        splits = request.splits_path or (file.path(file.folds) if own and not others else None)
+        if needs_features and not features:
+            raise UsageError(f"{request.cohort} names no features: give --features FOLDER, or name it in cohort.toml")
+        return Locations(labels, splits, features)
+    name = resolved.cohort.name
+    lacks = request.labels_path is None or (needs_features and not features)
+    if not resolved.registered and request.labels_path is None and not (request.data / name).is_dir():
+        raise UnknownName(unknown_cohort(request.cohort))
+    if not request.data.is_dir() and lacks:
         raise UsageError(
-            f"no features of {cohort.name} in {request.data}: looked for {request.data / cohort.name / 'features'}. "
+            f"no data for {name}: there is no folder {request.data}/. Give --labels FILE and --features FOLDER "
+            f"(and --splits FOLDER), or --data FOLDER that holds {name}/labels.csv and {name}/features/, "
+            "or try everything without data with --features synthetic"
+        )
+    labels = request.labels_path or find_labels(request.data, name)
+    if not features and (found := find_features(request.data, name)) is not None:
+        features = (found,)
+    if not features and needs_features:
+        raise UsageError(
+            f"no features of {name} in {request.data}: looked for {request.data / name / 'features'}. "
             "Give --features FOLDER, or try without data with --features synthetic"
         )
     # Folds found beside other labels than those given would be the wrong ones; where others are asked for, any would.
-    others = request.labels_path is not None or request.split_by != "event" or request.repeats > 1
-    splits = request.splits_path or (None if others else find_splits(request.data, cohort.name))
+    splits = request.splits_path or (None if others or request.labels_path else find_splits(request.data, name))
     return Locations(labels, splits, features)
 
 
@@ -213,6 +238,15 @@ def _simulate(request: Request, cohort: Cohort, simulating: Counter | None) -> P
         dim=PLANTED_DIM if of_its_own else None,
         progress=simulating,
     )
+
+
+def refuse_flipped(labels: Labels, cohort: Cohort) -> None:
+    """Errors: `DataError` for what the linter calls an error in the outcomes: constant, or flipped censoring."""
+    if labels.synthetic:
+        return
+    faults = [found for found in censoring(labels, cohort) if found.severity == "error"]
+    if faults:
+        raise DataError(f"{faults[0].message}. If the table is right, run it as a cohort of your own: --cohort NAME")
 
 
 def _check_deaths(data: CohortData) -> None:

@@ -6,7 +6,8 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import get_args
 
-from ...datasets import cohorts
+from ...datasets.own_cohorts.find import find_cohort
+from ...datasets.tables.unwrap import MAX_BYTES
 from ...errors import UsageError
 from ...names import check_choice
 from ..results.keeping import Keeping, readings_of, seconds_of
@@ -23,7 +24,8 @@ class Request:
     Parameters
     ----------
     model, cohort
-        Names of the registries; a baseline counts as a model.
+        Names of the registries; a baseline counts as a model. A cohort may be one's own: any name, or a folder with a
+        cohort.toml.
     backbone
         A name, or None where the features say it.
     features_path
@@ -37,9 +39,10 @@ class Request:
     settings
         `key=value` pairs as text: fields of the recipe, hyperparameters, or the penalty of a baseline.
     endpoint
-        `os`, `dss`, `pfi` or `dfi`, where the table has it.
-    columns
-        What the columns of another table hold.
+        `os`, `dss`, `pfi`, `dfi`, `pfs` or `dfs`, where the table has it.
+    columns, sheet, slide_table, status_words, table_mib
+        Of the label table: what its columns hold, which sheet of a workbook, a second table of slides, words of the
+        outcome that are not known, and how large it may be.
     magnification, patch_px, coords
         Of the features, where their files do not say it.
     covariates
@@ -84,6 +87,10 @@ class Request:
     settings: Mapping[str, str] = field(default_factory=dict)
     endpoint: str = "os"
     columns: str | None = None
+    sheet: str | None = None
+    slide_table: Path | None = None
+    status_words: str | None = None
+    table_mib: int = MAX_BYTES >> 20
     magnification: int | None = None
     patch_px: int | None = None
     coords: Path | None = None
@@ -120,7 +127,7 @@ class Request:
     @property
     def simulated(self) -> bool:
         """Whether the cohort is simulated: by name, or because `--features synthetic` asks for it."""
-        by_name = cohorts.get(self.cohort).planted is not None
+        by_name = find_cohort(self.cohort).cohort.planted is not None
         return self.features_path == SIMULATED or (by_name and self.features_path is None and self.labels_path is None)
 
     @property

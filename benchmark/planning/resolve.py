@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 from ...datasets import backbones, cohorts
 from ...datasets.cohorts import Cohort
 from ...datasets.labels.several_slides import MODES
+from ...datasets.own_cohorts.cohort_file import CohortFile
+from ...datasets.own_cohorts.find import find_cohort
 from ...datasets.simulated.cohort import STRENGTHS
 from ...errors import UsageError
 from ...models import registry
@@ -31,6 +33,7 @@ class Resolved:
     magnifications: the scales that are read; none for a baseline.
     device: `cpu` or `cuda`.
     tuning: how settings are chosen fold by fold; None where those above are used.
+    cohort_file: what describes a cohort of one's own, if anything; registered: whether the registry holds the cohort.
     """
 
     method: ModelSpec | Baseline
@@ -41,6 +44,8 @@ class Resolved:
     device: str
     seed: int
     tuning: Tuning | None = None
+    cohort_file: CohortFile | None = None
+    registered: bool = True
 
     @property
     def baseline(self) -> Baseline | None:
@@ -62,7 +67,10 @@ def resolve(request: Request) -> Resolved:
         A name that no registry holds, a setting that does not fit, or options that exclude each other.
     """
     check_model(request.model)
-    cohort = cohorts.get(request.cohort)
+    found = find_cohort(request.cohort)
+    if request.simulated and not found.registered:
+        cohorts.get(request.cohort)  # raises: only a registered cohort has a size to simulate
+    cohort = found.cohort
     _check_options(request)
     if request.model in BASELINES:
         baseline = BASELINES[request.model]
@@ -70,6 +78,8 @@ def resolve(request: Request) -> Resolved:
         return Resolved(
             method=baseline,
             cohort=cohort,
+            cohort_file=found.file,
+            registered=found.registered,
             hyperparameters=settings,
             recipe=None,
             magnifications=(),
@@ -85,6 +95,8 @@ def resolve(request: Request) -> Resolved:
     return Resolved(
         method=spec,
         cohort=cohort,
+        cohort_file=found.file,
+        registered=found.registered,
         hyperparameters=dict(sorted(hyperparameters.items())),
         recipe=recipe,
         magnifications=spec.reads(hyperparameters),
@@ -233,7 +245,7 @@ def _check_options(request: Request) -> None:
 
 def strength_of(request: Request) -> str | float:
     """The strength of a simulated hazard, a word or a number. Errors: `UsageError`."""
-    crossed = cohorts.get(request.cohort).planted == "cross"
+    crossed = find_cohort(request.cohort).cohort.planted == "cross"
     strength = request.strength or ("stronger" if crossed else "strong")
     if strength in STRENGTHS:
         return strength

@@ -4,7 +4,7 @@ It uses the readers of every experiment, in their collecting form: what they wou
 severity error, and the rest is checked as far as it can be.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ from ...errors import DataError
 from ...survival.concordance import chance_sd, comparable_pairs
 from ..bags import Bags
 from ..cohorts import Cohort
+from ..features.joined import join
 from ..features.nesting import check_nesting
 from ..features.opening import open_features
 from ..features.reader import Reader
-from ..findings import Finding
+from ..findings import Finding, finding
 from ..folds.read import stratified_folds, survey_splits
 from ..gdc.manifest import compare_manifest, read_manifest
 from ..labels.link_slides import link_slides
+from ..labels.options import LabelOptions
 from ..labels.read import Counts, Labels, survey_labels
 from ..patient import Patient
 from .checks import censoring, few_events, gaps, half_width, sites
@@ -73,19 +75,20 @@ def lint(
     cohort: Cohort,
     labels_path: str | Path,
     splits_path: str | Path | None = None,
-    features_path: str | Path | None = None,
+    features_path: str | Path | Sequence[Path] | None = None,
     manifest_path: str | Path | None = None,
     backbone: str | None = None,
-    endpoint: str = "os",
-    columns: Mapping[str, str] | None = None,
+    options: LabelOptions | None = None,
     magnifications: Sequence[int] | None = None,
     user_facts: Mapping[str, Any] | None = None,
+    reading: Callable[[int, int], None] | None = None,
 ) -> DataReport:
     """Check labels, and folds, features and a manifest where they are given; faults are findings, never raised.
 
-    Without `splits_path` the folds that a run would deal out are checked. `magnifications` are those a slide must have;
-    by default all that the features hold. `user_facts` is what feature files do not say, as `open_features` takes it:
-    magnification, patch_px, coords.
+    Without `splits_path` the folds that a run would deal out are checked. Of several folders of features slides and
+    scales are joined. `magnifications` are those a slide must have; by default all that the features hold. `user_facts`
+    is what feature files do not say, as `open_features` takes it: magnification, patch_px, coords. With `reading`, all
+    numbers of the features are read, as a run would, and it is called with (done, total) once a patient.
     """
     findings: list[Finding] = []
     listed: tuple[str, ...] = ()
@@ -96,7 +99,7 @@ def lint(
         except DataError as error:
             findings.append(Finding("manifest_unreadable", "error", 1, str(error), (str(manifest_path),)))
     reader = _open(features_path, backbone, user_facts or {}, findings)
-    labels = _labels(labels_path, cohort, endpoint, columns, findings)
+    labels = _labels(labels_path, cohort, options, findings)
     if labels.patients and labels.without_slides:
         labels = _link(labels, reader, listed, findings)
     elif listed and manifest_path is not None:
@@ -105,19 +108,17 @@ def lint(
     folds, sides = _folds(splits_path, labels, findings)
     findings += [*half_width(folds), *few_events(folds), *sites(sides, labels), *gaps(sides)]
     if reader is not None and labels.patients:
-        _features(reader, labels.patients, magnifications, findings)
+        _features(reader, labels.patients, magnifications, findings, reading)
     counts = labels.table_counts
     return DataReport(
-        cohort.name, counts.patients, counts.slides, counts.events, counts.multi_slide_patients, folds,
+        labels.cohort, counts.patients, counts.slides, counts.events, counts.multi_slide_patients, folds,
         tuple(sorted(findings, key=lambda found: _RANK[found.severity])),
     )  # fmt: skip
 
 
-def _labels(
-    path: str | Path, cohort: Cohort, endpoint: str, columns: Mapping[str, str] | None, findings: list[Finding]
-) -> Labels:
+def _labels(path: str | Path, cohort: Cohort, options: LabelOptions | None, findings: list[Finding]) -> Labels:
     try:
-        labels, faults = survey_labels(path, cohort, endpoint=endpoint, columns=columns)
+        labels, faults = survey_labels(path, cohort, options)
         findings += faults
     except DataError as error:
         findings.append(Finding("labels_unreadable", "error", 1, str(error), (str(path),)))
@@ -164,23 +165,40 @@ def _check(fold: int, by_id: Mapping[str, Patient], train: Sequence[str], test: 
 
 
 def _open(
-    features_path: str | Path | None, backbone: str | None, user_facts: Mapping[str, Any], findings: list[Finding]
+    features_path: str | Path | Sequence[Path] | None,
+    backbone: str | None,
+    user_facts: Mapping[str, Any],
+    findings: list[Finding],
 ) -> Reader | None:
-    if features_path is None:
+    folders = [features_path] if isinstance(features_path, str | Path) else list(features_path or ())
+    if not folders:
         return None
     try:
-        return open_features(features_path, backbone, **user_facts)
+        return join([open_features(folder, backbone, **user_facts) for folder in folders])
     except DataError as error:
         findings.append(Finding("features_unreadable", "error", 1, str(error), (str(features_path),)))
         return None
 
 
 def _features(
-    reader: Reader, patients: Sequence[Patient], magnifications: Sequence[int] | None, findings: list[Finding]
+    reader: Reader,
+    patients: Sequence[Patient],
+    magnifications: Sequence[int] | None,
+    findings: list[Finding],
+    reading: Callable[[int, int], None] | None,
 ) -> None:
     try:
-        bags = Bags(reader, patients, magnifications or reader.magnifications, missing="drop")
-        findings += bags.check()
+        bags = Bags(reader, patients, magnifications or reader.magnifications, missing="drop", cache_bytes=0)
+        findings += bags.check(headers_only=True)
         findings += check_nesting(reader, bags.slides).findings
     except DataError as error:
         findings.append(Finding("features_faulty", "error", 1, str(error), (reader.folder,)))
+        return
+    if len(bags.absent) == len(patients):
+        message = f"{reader.folder}: no patient has a slide with usable features at every scale"
+        findings.append(finding("nobody_has_features", "error", message, bags.absent))
+    elif reading is not None:
+        damaged = bags.damaged(reading)
+        message = "slides hold numbers that cannot be used (NaN, infinite, damaged); --missing drop leaves them out"
+        if damaged:
+            findings.append(finding("features_damaged", "error", message, damaged.values()))

@@ -38,7 +38,7 @@ def censoring(labels: Labels, cohort: Cohort) -> list[Finding]:
             f"{labels.source}: {'nobody' if died == 0 else 'everybody'} of {n} patients died: is the column right?"
         )
         return [Finding("censoring_constant", "error", n, message)]
-    if labels.endpoint != "os":
+    if labels.endpoint != "os" or labels.cohort != cohort.name or cohort.events is None or not cohort.patients:
         return []
     rate, public = died / n, cohort.events / cohort.patients
     off = abs(rate - public) / np.sqrt(public * (1 - public) / n)

@@ -1,18 +1,20 @@
 """Coverage: whether every slide has features at every scale, all of one width, seen from headers before training."""
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ...errors import DataError, some
 from ..findings import Finding, finding
 from ..slide_names import side_by_side
+from .geometry import nearest
 from .reader import Reader
 
 
 @dataclass(frozen=True)
 class Coverage:
     """What a walk over all headers found: slides without a file, without a scale, with an empty scale,
-    damaged files, and the slides and scales of each width.
+    damaged files, the slides and scales of each width and of each encoder that files name, and those whose files
+    name another magnification than they are read at.
     """
 
     without_file: tuple[str, ...]
@@ -21,6 +23,8 @@ class Coverage:
     damaged: dict[str, str]
     widths: dict[int, list[str]]
     looked_at: int = 0
+    encoders: dict[str, list[str]] = field(default_factory=dict)
+    other_scale: list[str] = field(default_factory=list)
 
     @property
     def unusable(self) -> frozenset[str]:
@@ -46,6 +50,11 @@ class Coverage:
             common = max(self.widths, key=lambda width: len(self.widths[width]))
             odd = [f"{s} is {w}" for w, names in sorted(self.widths.items()) if w != common for s in names]
             faults.append((f"slides or scales are not {common} wide like the most", odd))
+        if len(self.encoders) > 1:
+            common = max(self.encoders, key=lambda name: len(self.encoders[name]))
+            odd = [f"{s} is of {e}" for e, names in sorted(self.encoders.items()) if e != common for s in names]
+            faults.append((f"slides are of another encoder than {common}, by their own account", odd))
+        faults.append(("slides are of another magnification by their own account", self.other_scale))
         faults = [(text, names) for text, names in faults if names]
         if not faults:
             return
@@ -85,10 +94,16 @@ def survey(
     for done, slide in enumerate(every):
         if slide in reader.slides:
             try:
-                shapes = reader.shapes(slide)
+                facts = reader.facts(slide)
+                shapes = {m: (fact.patches, fact.dim) for m, fact in facts.items()}
             except DataError as error:
                 found.damaged[slide] = str(error)
-                shapes = None
+                facts, shapes = {}, None
+            for m in magnifications:
+                if m in facts and (said := facts[m].encoder):
+                    found.encoders.setdefault(said, []).append(f"{slide} ({m}x)")
+                if m in facts and (claimed := facts[m].geometry.claimed) and nearest(claimed) != m:
+                    found.other_scale.append(f"{slide} ({claimed:g}x read as {m}x)")
             if shapes is not None:
                 if lacking := tuple(m for m in magnifications if m not in shapes):
                     found.without_scale[slide] = lacking

@@ -45,7 +45,7 @@ class Geometry:
 @dataclass(frozen=True)
 class Facts:
     """One slide at one magnification, from headers alone: patches, width, type of the stored numbers, bytes of its
-    files, geometry, and whether coordinates are there.
+    files, geometry, whether coordinates are there, and the encoder that the file itself names.
     """
 
     patches: int
@@ -54,6 +54,7 @@ class Facts:
     nbytes: int
     geometry: Geometry = Geometry()
     located: bool = False
+    encoder: str | None = None
 
 
 def geometry_from(attributes: Mapping[str, object]) -> Geometry:

@@ -66,7 +66,7 @@ def look(path: Path) -> H5Head:
 
 
 def _look(path: Path) -> H5Head:
-    with _asked(path, {"op": "look", "path": str(path)}):
+    with _asked(path, {"op": "look", "path": str(path.absolute())}):
         header = _WORKER.line()
     found = {
         name: Dataset(_flat(tuple(d["shape"])), d["dtype"], {k: _meant(v) for k, v in d["attrs"].items()})
@@ -90,7 +90,13 @@ def rows(
     """
     n, width = dataset.shape[0], int(np.prod(dataset.shape[1:]))
     wanted = len(range(n)[start:stop:step])
-    request = {"op": "rows", "path": str(path), "name": name, "start": start, "stop": n if stop is None else stop}
+    request = {
+        "op": "rows",
+        "path": str(path.absolute()),
+        "name": name,
+        "start": start,
+        "stop": n if stop is None else stop,
+    }
     room = np.empty((0, width), np.dtype(dataset.dtype).newbyteorder("<"))
     with _asked(path, {**request, "step": step}):
         done = 0

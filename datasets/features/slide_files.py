@@ -172,9 +172,10 @@ class FeatureFiles:
         if head is not None and "coords" in head.datasets and (kept := _rows_of(head.datasets["coords"])) != n:
             path = one.coords or one.features
             raise DataError(f"{path} has {kept} coordinates for {n} patches in {one.features}. {AGAIN}")
+        encoder = _encoder(head)
         located = head is not None and "coords" in head.datasets
         head = h5_file.look(one.attributes) if one.attributes else head
-        return Facts(int(n), int(dim), dtype, nbytes, _geometry(head, by_folder), located)
+        return Facts(int(n), int(dim), dtype, nbytes, _geometry(head, by_folder), located, encoder)
 
     def _coords(self, one: ScaleFiles, head: h5_file.H5Head | None, n: int) -> np.ndarray | None:
         path = one.coords or one.features
@@ -253,6 +254,15 @@ def _features(path: Path) -> tuple[h5_file.H5Head, str]:
     if not empty and (len(matrix.shape) != 2 or np.dtype(matrix.dtype).kind != "f"):
         raise DataError(f"{path} holds {name} {matrix.shape} of {matrix.dtype}, not (N, D) floats. {AGAIN}")
     return head, name
+
+
+def _encoder(head: h5_file.H5Head | None) -> str | None:
+    """The encoder that a file names: TRIDENT beside the features, STAMP for the whole file."""
+    if head is None:
+        return None
+    on = next((head.datasets[name].attrs for name in ("features", "feats") if name in head.datasets), {})
+    said = on.get("encoder") or head.attrs.get("encoder") or head.attrs.get("extractor")
+    return str(said).lower() if isinstance(said, str) and said else None
 
 
 def _geometry(head: h5_file.H5Head | None, by_folder: Geometry) -> Geometry:

@@ -5,13 +5,14 @@ and its entry.
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...errors import DataError, some
 from ...names import check_choice
 from .columns import ENDPOINTS, LabelColumns, changed, columns_named
-from .time_units import units_in
+from .time_units import UNIT_WORDS, units_in
 
 Header = Sequence[str]
 Found = LabelColumns | None
@@ -144,12 +145,15 @@ def _patho_bench(header: Header, endpoint: str) -> Found:
     return LabelColumns(kind, "case_id", slide, time, f"{name}_event", True, unit, _PUBLIC | {"sex": ("sex",)})
 
 
-_PATIENT = ("patient", "patient_id", "patientid", "pid", "case", "case_id", "id", "subject", "subject_id")
-_SLIDE = ("slide", "slide_id", "filename", "file", "image_id", "wsi")
+_PATIENT = ("patient", "patient_id", "patientid", "pid", "case", "case_id", "id", "subject", "subject_id", "paciente")
+_SLIDE = ("slide", "slide_id", "filename", "file", "image_id", "wsi", "praparat", "schnitt", "lame", "lamina")
 _EVENT = ("event", "dead", "died", "death", "deceased", "{e}_event", "{e}_e", "{e}_status", "status", "vital_status")
 _CENSORSHIP = ("censorship", "censored", "{e}_censorship", "{e}_censored", "censor")
 _TIME = r"(?:{e}|{full}|survival|follow_?up|fu|time|t|observed)?(?:_?(?:time|survival))?_?(?:in_)?(?:{unit})?"
-_UNITS = "days?|weeks?|months?|years?"
+_UNITS = "|".join(word for word in UNIT_WORDS if len(word) > 2)
+
+
+_AGE = re.compile("age|alter|edad|eta|birth|geburt")
 
 
 def likely_columns(header: Header, endpoint: str = "os") -> dict[str, list[str]]:
@@ -157,7 +161,7 @@ def likely_columns(header: Header, endpoint: str = "os") -> dict[str, list[str]]
 
     Case, blanks, points and dashes do not matter.
     """
-    plain = {name: re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") for name in header}
+    plain = {name: re.sub(r"[^a-z0-9]+", "_", _plain(name)).strip("_") for name in header}
     full = ENDPOINTS[endpoint].replace(" ", "_").replace("-", "_")
     time = re.compile(_TIME.format(e=endpoint, full=full, unit=_UNITS))
 
@@ -168,7 +172,8 @@ def likely_columns(header: Header, endpoint: str = "os") -> dict[str, list[str]]
     found = {
         "patient": among(_PATIENT),
         "slide": among(_SLIDE),
-        "time": [name for name in header if plain[name] and time.fullmatch(plain[name])],
+        "time": [name for name in header if plain[name] and time.fullmatch(plain[name])]
+        or [name for name in header if len(units_in(name)) == 1 and not _AGE.search(plain[name])],
         "event": among(_EVENT),
         "censorship": among(_CENSORSHIP),
         "age": among(("age", "age_at_diagnosis", "alter")),
@@ -177,6 +182,11 @@ def likely_columns(header: Header, endpoint: str = "os") -> dict[str, list[str]]
         "site": among(("site", "centre", "center", "hospital", "zentrum", "institution")),
     }
     return {key: names for key, names in found.items() if names}
+
+
+def _plain(name: str) -> str:
+    """Lower case, and letters without their accents."""
+    return "".join(c for c in unicodedata.normalize("NFKD", name.lower()) if not unicodedata.combining(c))
 
 
 def _by_names(kind: str, marks: Sequence[str]) -> Callable[[Header, str], Found]:

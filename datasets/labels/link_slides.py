@@ -38,7 +38,8 @@ def link_slides(labels: Labels, slides: Iterable[str], frozen: bool = False) -> 
     if not kept:
         raise DataError(
             f"none of {len(names)} slides belongs to a patient of {labels.source} (first slides: {some(names, 3)}; "
-            f"first patients: {some(sorted(labels.by_id), 3)})."
+            f"first patients: {some(sorted(labels.by_id), 3)}). Where a second table says whose slides these are, give "
+            "it with --slide-table."
         )
     without = [p.id for p in labels.patients if p.id not in own]
     findings: list[Finding] = list(labels.findings)

@@ -33,15 +33,18 @@ def is_frozen(slide: str) -> bool:
 
 def check_quality(
     table: Table, everybody: Sequence[Patient], kept: Sequence[Patient], known: Cohort | None, endpoint: str,
-    counts: _Counts,
+    counts: _Counts, borrowed: bool = False,
 ) -> list[Finding]:  # fmt: skip
-    """What is odd about slides, covariates, sites, units and counts, one Finding each."""
+    """What is odd about slides, covariates, sites, units and counts, one Finding each.
+
+    Counts are not compared where a cohort of one's own has `borrowed` a registered name.
+    """
     return [
         *_slides(everybody, counts.max_slides),
         *_covariates(everybody),
         *_sites(table),
         *_units(table, kept, known, endpoint),
-        *_counts(table, counts, known, endpoint),
+        *_counts(table, counts, None if borrowed else known, endpoint),
     ]
 
 
@@ -97,7 +100,7 @@ def _units(table: Table, kept: Sequence[Patient], known: Cohort | None, endpoint
         factor = "divided by 30.44" if unit == "days" else "times 12"
         found = [Finding("time_unit", "info", 1, f"{column} is in {unit}; months are {unit} {factor}")]
     times = [p.time for p in kept]
-    if known is not None and endpoint == "os":
+    if known is not None and known.median_months is not None and endpoint == "os":
         if likely := looks_like(times, known.median_months):
             middle = sorted(times)[len(times) // 2]
             message = (
@@ -112,11 +115,16 @@ def _units(table: Table, kept: Sequence[Patient], known: Cohort | None, endpoint
 
 
 def _counts(table: Table, counts: _Counts, known: Cohort | None, endpoint: str) -> list[Finding]:
-    """Sizes against the public table; only where the table is of that kind."""
-    if known is None or endpoint != "os" or table.columns.slide is None:
+    """Sizes against the public table; only where the table is of that kind, with slides or without."""
+    if known is None or known.patients is None or endpoint != "os":
         return []
-    public, here = (known.patients, known.slides, known.events), (counts.patients, counts.slides, counts.events)
-    if here == public:
+    if (table.columns.slide is None) != (known.slides is None):
         return []
-    message = "the table has {} patients, {} slides and {} events; the public one has {}, {} and {}"
-    return [Finding("counts_differ", "warning", 1, message.format(*here, *public))]
+    words = ("patients", "slides", "events")
+    public, here = ({word: getattr(of, word) for word in words} for of in (known, counts))
+    differ = [word for word in words if public[word] is not None and here[word] != public[word]]
+    if not differ:
+        return []
+    listed = [word for word in words if public[word] is not None]
+    mine, theirs = (f"{', '.join(f'{of[word]} {word}' for word in listed)}" for of in (here, public))
+    return [Finding("counts_differ", "warning", 1, f"the table has {mine}; the public one has {theirs}")]

@@ -7,9 +7,9 @@ from typing import Any
 
 from ...errors import DataError, some
 from ...files import fingerprint
-from ..cohorts import COHORTS, Cohort
+from ..cohorts import CDR, COHORTS, Cohort
 from ..findings import Finding, finding
-from ..patient import SYNTHETIC_PREFIX, Patient, site_of
+from ..patient import BARCODE, SYNTHETIC_PREFIX, Patient, site_of
 from ..truth import read_truth
 from .options import LabelOptions
 from .panther import is_fold_folder, table_of_folds
@@ -99,13 +99,14 @@ def survey_labels(
     path = Path(path)
     options = replace(options or LabelOptions(), **changes)
     endpoint = options.endpoint
-    known = cohort if isinstance(cohort, Cohort) else COHORTS.get(cohort)
+    known = cohort if isinstance(cohort, Cohort) else (COHORTS | CDR).get(cohort)
     name = cohort.name if isinstance(cohort, Cohort) else cohort
     table = _table(path, name, options)
     if options.slide_table is not None:
         table = with_slide_table(table, options.slide_table, options.max_bytes)
     faults, findings = list(table.faults), list(table.notes)
     rows = by_patient(path, of_cohort(path, table.rows, known, name, findings), table.columns, findings, faults)
+    borrowed = known is not None and _is_borrowed(known, rows)
     excluded = unusable(path, rows, table.columns, known, options.unusable_times, endpoint, findings, faults)
     everybody = [_patient(identifier, rows[identifier]) for identifier in sorted(rows)]
     kept = tuple(patient for patient in everybody if patient.id not in excluded)
@@ -116,13 +117,31 @@ def survey_labels(
         message = f"{path} mixes synthetic patients ({some(synthetic, 3)}) with others: keep them apart."
         faults.append(finding("synthetic_mixed", "error", message, synthetic))
     counts = counts_of(everybody)
-    findings += check_quality(table, everybody, kept, None if synthetic else known, endpoint, counts)
+    if borrowed:
+        message = (
+            f"no patient and no slide has a TCGA barcode: this is a cohort of your own and not the public {name}. It "
+            f"is called {OWN}{name}, and public counts are not held against it"
+        )
+        findings.append(finding("own_cohort", "info", message, [f"{OWN}{name}"]))
+        name = f"{OWN}{name}"
+    findings += check_quality(table, everybody, kept, None if synthetic else known, endpoint, counts, borrowed)
     oracle = _oracle(path, kept, findings) if synthetic else None
     labels = Labels(
         name, kept, tuple(findings), fingerprint_of_patients(kept), str(path), bool(synthetic), oracle, counts,
         excluded, endpoint, table.columns.kind, table.basis,
     )  # fmt: skip
     return labels, tuple(faults)
+
+
+OWN = "own-"
+"""Before the name of a cohort that borrows a registered one: the two never share a board."""
+
+
+def _is_borrowed(known: Cohort, rows: Mapping[str, list[Row]]) -> bool:
+    """Whether the table of a TCGA cohort holds nobody of TCGA (simulated patients have barcodes, too)."""
+    if not known.projects or not rows:
+        return False
+    return not any(BARCODE.match(row.case_id) or BARCODE.match(row.slide_id) for own in rows.values() for row in own)
 
 
 def counts_of(patients: Iterable[Patient]) -> Counts:

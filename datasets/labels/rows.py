@@ -18,11 +18,13 @@ from .table import Row
 def of_cohort(path: Path, rows: list[Row], known: Cohort | None, name: str, notes: list[Finding]) -> list[Row]:
     """The rows of the cohort's projects, where the table says the project; DataError if it holds none of them."""
     projects = {row.project.upper() for row in rows if row.project}
-    wanted = {p.upper() for p in (known.projects if known else (name, f"TCGA-{name}"))}
+    wanted = {p.upper() for p in ((known and known.projects) or (name, f"TCGA-{name}"))}
     wanted |= {p.removeprefix("TCGA-") for p in wanted}
     if not projects or (known is None and len(projects) == 1):
         return rows
-    if known is not None and not known.projects:  # a cohort of one's own may be of any project
+    if known is not None and not known.projects and not projects & wanted:  # a cohort of one's own may be of any
+        message = "projects of the table are all used: the cohort names none"
+        notes.append(finding("all_projects", "info", message, projects))
         return rows
     if not projects & wanted:
         raise DataError(f"{path} holds no patient of {name}: its projects are {some(sorted(projects), 12)}.")

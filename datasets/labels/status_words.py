@@ -5,7 +5,7 @@ is called for": 1 is a death in a column of events and a censored time in a colu
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ...errors import DataError
@@ -50,6 +50,14 @@ class StatusWords:
     died: frozenset[str] = field(default_factory=frozenset)
     censored: frozenset[str] = field(default_factory=frozenset)
 
+    @classmethod
+    def of(cls, died: Iterable[str], censored: Iterable[str]) -> "StatusWords":
+        """From lists of words. DataError where a word is on both sides."""
+        words = cls(frozenset(map(_form, died)), frozenset(map(_form, censored)))
+        if both := words.died & words.censored:
+            raise DataError(f"status words: {', '.join(sorted(both))} cannot mean both died and censored.")
+        return words
+
     def says(self, word: str) -> bool | None:
         """True where the word means died, False for censored, None where nothing is named for it."""
         form = _form(word)
@@ -87,10 +95,7 @@ def parse_status_words(text: str | None) -> StatusWords:
         if key in found:
             raise DataError(f"--status-words: {key} is given twice; divide its words by |.")
         found[key] = named
-    words = StatusWords(found.get("died", frozenset()), found.get("censored", frozenset()))
-    if both := words.died & words.censored:
-        raise DataError(f"--status-words: {', '.join(sorted(both))} cannot mean both died and censored.")
-    return words
+    return StatusWords.of(found.get("died", ()), found.get("censored", ()))
 
 
 class Contradiction(ValueError):

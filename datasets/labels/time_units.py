@@ -11,10 +11,10 @@ PER_MONTH = {"months": 1.0, "days": DAYS, "weeks": DAYS / 7, "years": 1 / 12}
 """How many of a unit make a month."""
 
 _WORDS = {
-    "days": "days day d tage tag jours jour dias dia días día giorni giorno dagen dag",
+    "days": "days day d tage tagen tag jours jour dias dia días día giorni giorno dagen dag",
     "weeks": "weeks week wks wk w wochen woche semaines semanas settimane weken",
-    "months": "months month mos mo mths m monate monat mois meses mes mesi maanden",
-    "years": "years year yrs yr y jahre jahr ans années annees años anos anni jaren a",
+    "months": "months month mos mo mths m monate monaten monat mois meses mes mesi maanden",
+    "years": "years year yrs yr y jahre jahren jahr ans années annees años anos anni jaren a",
 }
 UNIT_WORDS = {word: unit for unit, words in _WORDS.items() for word in words.split()}
 """What units are called, in the languages of the tables that were met."""

@@ -84,6 +84,7 @@ def _draw(
     slides = slides_per_patient(rng, size)
     contents, burden = _contents(rng, cohort, [i[5:7] for i in ids], slides, cells)
     log_hazard = hazard * (burden - burden.mean()) / max(burden.std(), 1e-12)
+    assert cohort.median_months is not None  # size_of refuses cohorts without public counts
     time, event = follow(rng, log_hazard, size.events, cohort.median_months)
     names = [
         [f"{i}-01Z-00-DX{k + 1}.{rng.bytes(6).hex().upper()}" for k in range(n)]

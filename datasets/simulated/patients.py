@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...errors import UsageError
 from ...survival.concordance import c_index
 from ...survival.followup import NotComputable
-from ..cohorts import Cohort
+from ..cohorts import COHORTS, SIMULATED, Cohort
 
 SHAPE = 2.0  # of the Weibull baseline; an increasing hazard
 DAYS = 30.44  # days in a month, as in the public tables
@@ -24,16 +25,27 @@ class Size:
 
 
 def size_of(cohort: Cohort, patients: int | None) -> Size:
-    """The cohort's public counts, or the same shares of fewer (or more) patients."""
-    if patients is None or patients == cohort.patients:
-        return Size(cohort.patients, cohort.slides, cohort.events, cohort.multi_slide_patients, cohort.max_slides)
+    """The cohort's public counts, or the same shares of fewer (or more) patients.
+
+    UsageError for a cohort whose public counts are not known: it has no size to take.
+    """
+    counts = cohort.patients, cohort.slides, cohort.events, cohort.multi_slide_patients, cohort.max_slides
+    public = [count for count in counts if count is not None]
+    if len(public) < len(counts):
+        raise UsageError(
+            f"{cohort.name} cannot be simulated: no public table says how many slides its patients have. Simulate "
+            f"one of {', '.join((*COHORTS, *SIMULATED))}"
+        )
+    full = Size(*public)
+    if patients is None or patients == full.patients:
+        return full
     if patients < 10:
         raise ValueError(f"a simulated cohort needs at least 10 patients, not {patients}")
-    share = patients / cohort.patients
-    multi = max(1, round(cohort.multi_slide_patients * share))
-    extra = max(round((cohort.slides - cohort.patients) * share), multi)
-    most = min(cohort.max_slides, 1 + extra - (multi - 1))
-    return Size(patients, patients + extra, max(2, round(cohort.events * share)), multi, most)
+    share = patients / full.patients
+    multi = max(1, round(full.multi * share))
+    extra = max(round((full.slides - full.patients) * share), multi)
+    most = min(full.most, 1 + extra - (multi - 1))
+    return Size(patients, patients + extra, max(2, round(full.events * share)), multi, most)
 
 
 def slides_per_patient(rng: np.random.Generator, size: Size) -> np.ndarray:

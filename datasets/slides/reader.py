@@ -81,7 +81,7 @@ class SlideReader:
         """
         request = {
             **asdict(options),
-            "path": str(path),
+            "path": str(path.absolute()),
             "user_mpp": user_mpp,
             "for_this_slide": for_this_slide,
             "tiles": tiles,
@@ -97,7 +97,7 @@ class SlideReader:
     def series(self, path: Path) -> str | None:
         """The DICOM series of a file; DataError if it cannot be opened."""
         with _alive():
-            self.worker.ask({"series": str(path)})
+            self.worker.ask({"series": str(path.absolute())})
             return self.worker.line()["series"]
 
     def _batches(self, options: ReadOptions, left: int) -> Iterator[np.ndarray]:

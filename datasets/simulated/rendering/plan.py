@@ -58,6 +58,7 @@ def plan_cohort(cohort: Cohort, patients: int | None, seed: int, strength: float
     counts = slides_per_patient(rng, size)
     fine, coarse = draw_factors(rng, size.patients)
     risk = strength * (weights[0] * fine + weights[1] * coarse)
+    assert cohort.median_months is not None  # size_of refuses cohorts without public counts
     months, event = follow(rng, risk, size.events, cohort.median_months)
     age = np.clip(np.round(62 + 12 * rng.standard_normal(size.patients)), 18, 90).astype(int)
     people = tuple(
