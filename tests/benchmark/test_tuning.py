@@ -219,7 +219,7 @@ def test_with_the_validation_split_a_trial_is_the_training_that_follows(loaded):
     ((inner, of),) = inner_splits(experiment, blind, split)
     setting = with_settings(inner, start_of(experiment))
     found = judge_model(setting, blind, of, lambda epoch, line: curve.append(dict(line)))
-    rows = crossed._fit_model(setting, data, split, Quiet().training("", 1, 1).__enter__()).curve
+    rows = crossed._fit_model(setting, data, split, Quiet().computing("", 1).__enter__()).curve
     assert [line["val_loss"] for line in curve] == [line["val_loss"] for line in rows]
     selected = min(curve, key=lambda line: line["val_loss"])
     assert found.c_index == pytest.approx(selected["val_c_index"], abs=1e-12)
@@ -266,7 +266,7 @@ def moved_by_the_test_fold(experiment, data, out, monkeypatch) -> list[str]:
             weights.append({key: value.clone() for key, value in fitted.weights.items()})
             return fitted
 
-        with monkeypatch.context() as patch, Quiet().training("", 1, 1) as watcher:
+        with monkeypatch.context() as patch, Quiet().computing("", 1) as watcher:
             patch.setattr(training, "fit", kept)
             (row,) = cross_validate(experiment, cohort, out / name, "", watcher, only=[0])
         assert row.finished, row.error
