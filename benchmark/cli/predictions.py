@@ -38,7 +38,8 @@ def import_predictions(
 
         from ...datasets.folds.read import read_splits
         from ...datasets.labels.read import read_labels
-        from ...datasets.own_cohorts.label_options import TypedOptions, label_options
+        from ...datasets.own_cohorts.label_options import label_options
+        from ...datasets.own_cohorts.typed_options import TypedOptions
         from ...errors import some
         from ...names import check_choice
         from .. import console
