@@ -15,11 +15,11 @@ from ..leaderboards.ranking.pairwise import pairwise
 from ..leaderboards.render.csv_file import table_csv
 from ..models.foreign import adopt
 from ..names import check_choice
+from .engines.options import Options
 from .planning.grid import by_seed
 from .planning.request import Request, option_name
 from .results.finished import Finished
-from .run import Display, Quiet
-from .run import run as run_request
+from .run import Display, Quiet, run_requests
 from .training.fold_model import FoldModel, load_fold
 
 _FIELDS = {option_name(field.name).replace("-", "_"): field.name for field in fields(Request)}
@@ -65,6 +65,8 @@ def run(
     settings: Mapping[str, object] | None = None,
     seeds: Sequence[int] = (0,),
     tracking: str = "none",
+    engine: str | None = None,
+    jobs: int | str | None = None,
     progress: bool = True,
     **options: object,
 ) -> Results:
@@ -86,6 +88,10 @@ def run(
         Of weights, batches and the validation split: one experiment a seed.
     tracking
         Address of an MLflow store, `"local"` for one in `out`, or `"none"`.
+    engine
+        `"serial"`, `"local"`, `"ray"` or `"slurm"`; `"local"` for several `jobs` and `"serial"` for one when None.
+    jobs
+        Folds computed at once: a number, or `"auto"` for as many as there are cores or GPUs.
     progress
         Whether to show progress and what was noticed in the data, in a terminal or a notebook.
     **options
@@ -127,7 +133,7 @@ def run(
     display = _display(progress)
     requests = by_seed(first, ",".join(map(str, seeds)))
     return _results(
-        [run_request(request, display, None if tracking == "local" else tracking) for request in requests], Path(out)
+        run_requests(requests, display, None if tracking == "local" else tracking, Options(engine, jobs)), Path(out)
     )
 
 

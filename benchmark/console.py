@@ -1,6 +1,6 @@
 """What a person sees in a terminal: progress, tables, findings. The only importer of rich.
 
-Progress and messages go to standard error, results to standard output; without a terminal there is no progress.
+Progress and messages go to standard error, results to standard output; without a terminal progress is lines.
 """
 
 import sys
@@ -30,6 +30,7 @@ from ..survival.metrics import METRICS
 
 if TYPE_CHECKING:
     from ..leaderboards.render.text_tables import TextTable
+    from .engines.cell import Cell
 
 # Without a terminal there is no width to fit into: tables are written whole.
 OUT = Console(highlight=False, width=None if sys.stdout.isatty() else 220)
@@ -86,30 +87,67 @@ def number(value: object, digits: int = 3) -> str:
     return f"{value:.{digits}f}" if isinstance(value, int | float) else "\N{EN DASH}"
 
 
-class FoldProgress:
-    """Folds, epochs, losses and the time left, for a run of `folds` folds of at most `epochs` epochs."""
+class CellProgress:
+    """The folds of all experiments: running, done, failed, and the time left. Without a terminal, a line a fold."""
 
-    def __init__(self, progress: Progress, title: str, folds: int, epochs: int) -> None:
-        self.progress, self.folds, self.epochs = progress, folds, epochs
-        self.done = 0
-        self.task = progress.add_task(escape(title), total=folds * epochs, status="")
+    def __init__(self, progress: Progress, title: str, cells: int) -> None:
+        self.progress, self.cells = progress, cells
+        self.done, self.failed, self.computed, self.running, self.elsewhere = 0, 0, 0, 0, 0
+        self.start = time.monotonic()
+        self._parts: dict[tuple[str, int], float] = {}  # of the folds that run: how much of each is done
+        self._last = ""
+        self.task = progress.add_task(escape(title), total=cells, status="", left="")
 
-    def epoch(self, fold: int, epoch: int, line: Mapping[str, float | int | None]) -> None:
+    def epoch(self, cell: "Cell", epoch: int, line: Mapping[str, float | int | None]) -> None:
         """Show an epoch."""
-        status = f"fold {self.done + 1}/{self.folds} epoch {epoch}/{self.epochs} loss {number(line['train_loss'])}"
+        self._parts[cell.key] = min(epoch / cell.epochs, 1.0)
+        self._last = f"fold {cell.fold} epoch {epoch}/{cell.epochs} loss {number(line['train_loss'])}"
         if line["val_c_index"] is not None:
-            status += f" val C {number(line['val_c_index'])}"
-        self.progress.update(self.task, completed=self.done * self.epochs + epoch, status=status)
+            self._last += f" val C {number(line['val_c_index'])}"
+        self._show()
 
-    def trial(self, fold: int, trial: int, of: int | None, best: float | None) -> None:
+    def trial(self, cell: "Cell", trial: int, of: int | None, best: float | None) -> None:
         """Show that a trial of a tuned fold begins."""
-        status = f"fold {self.done + 1}/{self.folds} trial {trial + 1}" + (f"/{of}" if of else "")
-        self.progress.update(self.task, status=status + f" best C {number(best)}" * (best is not None))
+        self._last = f"fold {cell.fold} trial {trial + 1}" + (f"/{of}" if of else "")
+        self._last += f" best C {number(best)}" * (best is not None)
+        self._show()
 
     def fold(self, fold: int, row: ResultRow, computed: bool) -> None:
         """Show that a fold is over."""
         self.done += 1
-        self.progress.update(self.task, completed=self.done * self.epochs)
+        self.computed += computed
+        self.failed += not row.finished
+        self._parts.pop((row.experiment, row.fold), None)
+        self._show()
+        if not self.progress.disable or not computed:
+            return
+        seed = f", seed {row.seed}" if row.seed else ""
+        what = f"C {number(row.score('c_index_selected'))} in {number(row.seconds, 0)} s" if row.finished else row.error
+        left = f"; {self._left()} left" if self.done < self.cells else ""
+        say(f"{self.done}/{self.cells} {row.model} on {row.cohort}{seed}, fold {row.fold}: {what}{left}")
+
+    def state(self, running: int, elsewhere: int) -> None:
+        """Show how many folds are being computed, and how many of them by other commands."""
+        self.running, self.elsewhere = running, elsewhere
+        self._show()
+
+    def _left(self) -> str:
+        """The time left, at the speed so far; a dash before there is one."""
+        worked = self.computed + sum(self._parts.values())
+        if not worked:
+            return "\N{EN DASH}"
+        seconds = (time.monotonic() - self.start) / worked * (self.cells - self.done - sum(self._parts.values()))
+        if seconds < 90:
+            return f"{seconds:.0f} s"
+        return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+    def _show(self) -> None:
+        counts = [f"{self.running} running"] * (self.running > 1)
+        counts += [f"{self.elsewhere} of them by another command"] * bool(self.elsewhere)
+        counts += [f"[red]{self.failed} failed[/]"] * bool(self.failed)
+        counts += [escape(self._last)] * bool(self._last)
+        completed = self.done + sum(self._parts.values())
+        self.progress.update(self.task, completed=completed, status=", ".join(counts), left=self._left())
 
 
 @contextmanager
@@ -144,18 +182,18 @@ class Terminal:
         return counting(title)
 
     @contextmanager
-    def training(self, title: str, folds: int, epochs: int):
-        """A display of folds and epochs, which vanishes when it is done and never shows without a terminal."""
+    def computing(self, title: str, cells: int):
+        """A display of folds and epochs, which vanishes when it is done; without a terminal, a line a fold."""
         columns = (
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=24),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TextColumn("{task.fields[status]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]} left"),
         )
         with _display(*columns) as display:
-            yield FoldProgress(display, title, folds, epochs)
+            yield CellProgress(display, title, cells)
 
 
 def _display(*columns: ProgressColumn) -> Progress:

@@ -2,30 +2,37 @@
 
 import json
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 
 from ..datasets.folds.read import cut_validation
 from ..datasets.patient import Patient
 from ..datasets.split import Split
-from ..errors import CannotWrite, DataError
+from ..errors import DataError
 from ..leaderboards.result_row import ResultRow
 from ..models import registry
 from .baselines.fit import fit_baseline, followup
 from .cohort_data import CohortData
+from .engines.cell import Cell, Task
+from .engines.conduct import conduct
+from .engines.desk import Desk
+from .engines.serial import Serial
 from .experiment import FAMILY, IMPORTED, Experiment, seed_for
 from .recipe import epochs_of, loss_of
 from .recipe import title as recipe_title
 from .results.fold_predictions import FoldOutcome, c_index_or_none
 from .results.folder import ResultFolder
 from .results.keeping import Keeping
+from .results.lease import all_held
 from .results.provenance import code_version, hardware, libraries
 from .training.fit import Diverged, FollowedBags
 from .training.fold import FoldParts, train_fold
@@ -39,9 +46,7 @@ Beside = Callable[[int], AbstractContextManager[None]]
 
 
 class Watcher(Protocol):
-    """Whoever wants to see progress; `console.FoldProgress` is one. `done` folds are over."""
-
-    done: int
+    """Whoever wants to see the progress of a fold."""
 
     def epoch(self, fold: int, epoch: int, line: Mapping[str, float | int | None]) -> None:
         """An epoch of a fold is over."""
@@ -51,9 +56,64 @@ class Watcher(Protocol):
         """A trial of a fold that is tuned begins; `of`: how many there will be, `best`: the best C-index so far."""
         ...
 
-    def fold(self, fold: int, row: ResultRow, computed: bool) -> None:
-        """A fold is over; `computed` is False when its result was already there."""
-        ...
+
+@dataclass(frozen=True)
+class Work:
+    """An experiment that is ready to be computed, fold by fold.
+
+    command: the command line that gives these numbers again; every row carries it.
+    fit_fold: how a fold is computed; by the experiment's own model or baseline when None.
+    facts: further fields of every row.
+    keeping: which weights and checkpoints are kept; those of `Keeping()` when None.
+    beside: other processes that tune a fold together with this one, while the context lasts.
+    """
+
+    experiment: Experiment
+    data: CohortData
+    out: Path
+    command: str
+    fit_fold: FitFold | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    keeping: Keeping | None = None
+    beside: Beside | None = None
+
+    @property
+    def folder(self) -> ResultFolder:
+        """Where its results lie."""
+        return ResultFolder(self.out, self.experiment, self.keeping)
+
+    @cached_property
+    def shared(self) -> ResultRow:
+        """What the rows of all folds have in common."""
+        return replace(describe(self.experiment, self.data), command=self.command, **self.facts)
+
+    def compute(self, fold: int, watcher: Watcher) -> ResultRow:
+        """Compute a fold; see `compute_fold`."""
+        return compute_fold(self, fold, watcher)
+
+    def failed(self, fold: int, error: str, details: str) -> ResultRow:
+        """The row of a fold that failed, once its files are written. Errors: `CannotWrite`."""
+        row = replace(self.shared, fold=fold, created=_now(), status="failed", error=error)
+        self.folder.write_failure(row, details)
+        return row
+
+
+def compute_fold(work: Work, fold: int, watcher: Watcher) -> ResultRow:
+    """Compute a fold, write its files and return its row, that of a failure too.
+
+    The same experiment, fold and kind of machine give the same numbers, whatever computes beside it: the number of
+    threads is the experiment's own.
+
+    Raises
+    ------
+    CannotWrite
+        The output folder does not take the results.
+    """
+    experiment, data = work.experiment, work.data
+    (split,) = (split for split in data.folds.splits if split.fold == fold)
+    with threads(threads_for(experiment, data)):
+        fit_fold = work.fit_fold or _fit_fold(experiment, data, watcher, work.folder, work.beside)
+        return _compute(data, split, work.folder, work.shared, fit_fold)
 
 
 class Recorder(Protocol):
@@ -72,12 +132,131 @@ class Recorder(Protocol):
         ...
 
 
+@dataclass
+class Course:
+    """An experiment on its way: its cells and the rows that are there.
+
+    only: fold numbers to compute; all when empty.
+    """
+
+    task: Task
+    work: Work
+    recorder: Recorder | None = None
+    only: Sequence[int] = ()
+    by_fold: dict[int, ResultRow] = field(default_factory=dict)
+    begun: bool = False
+    ended: bool = False
+
+    @property
+    def folder(self) -> ResultFolder:
+        """Where its results lie."""
+        return self.work.folder
+
+    @property
+    def folds(self) -> list[int]:
+        """The folds to compute."""
+        return [split.fold for split in self.work.data.folds.splits if not self.only or split.fold in self.only]
+
+    @property
+    def rows(self) -> list[ResultRow]:
+        """The rows of the folds that are over, in the order of the folds."""
+        return [self.by_fold[fold] for fold in self.folds if fold in self.by_fold]
+
+    @cached_property
+    def epochs(self) -> int:
+        """How many epochs a fold has at most."""
+        experiment, data = self.work.experiment, self.work.data
+        if experiment.recipe is None:
+            return 1
+        return epochs_of(experiment.recipe, len(validation_split(experiment, data, data.folds.splits[0])[0]))
+
+    def cell(self, fold: int, run: str) -> Cell:
+        """The cell of a fold."""
+        return Cell(self.task, self.work.experiment.id, fold, self.epochs, run, str(Path.cwd()))
+
+    def open(self) -> None:
+        """Write what belongs to the whole experiment. Errors: `CannotWrite`."""
+        self.folder.begin()
+        data = self.work.data
+        self.folder.write_remarks([asdict(finding) for finding in data.findings], data.left_out)
+
+    def begin(self) -> None:
+        """Tell the recorder, once."""
+        if self.recorder is not None and not self.begun:
+            self.recorder.begin()
+        self.begun = True
+
+    def take(self, row: ResultRow) -> None:
+        """Keep a row, and end the experiment with its last."""
+        self.begin()
+        self.by_fold[row.fold] = row
+        if self.recorder is not None:
+            self.recorder.fold(row, self.work.folder.fold(row.fold))
+        if len(self.by_fold) == len(self.folds):
+            self._summarise()
+            self.end("FINISHED" if all(row.finished for row in self.rows) else "FAILED")
+
+    def failed(self, fold: int, error: str, details: str) -> ResultRow:
+        """The row of a fold that could not be computed, once its files are written. Errors: `CannotWrite`."""
+        return self.work.failed(fold, error, details)
+
+    def end(self, status: str) -> None:
+        """Close the record, once."""
+        if self.begun and not self.ended:
+            self.ended = True
+            if self.recorder is not None:
+                self.recorder.end(status, self.rows, self.work.folder.path)
+
+    def _summarise(self) -> None:
+        experiment, data, folder = self.work.experiment, self.work.data, self.work.folder
+        learned = {split.fold: validation_split(experiment, data, split)[0] for split in data.folds.splits}
+        folder.remark_missing_weights([row.fold for row in self.rows if row.finished])
+        folder.summarise({fold: followup(data.scored(train)) for fold, train in learned.items()})
+        for fold, lease in all_held(folder.path).items():  # of processes that died after their last word
+            if fold in self.by_fold and (lease.holder is None or lease.holder.dead):
+                with suppress(OSError):
+                    lease.path.unlink()
+
+
+@dataclass(frozen=True, eq=False)
+class _Here:
+    """The task of an experiment that is loaded already."""
+
+    work: Work
+
+    @property
+    def title(self) -> str:
+        return self.work.experiment.title
+
+    def load(self, memory: dict[str, Any]) -> Work:
+        return self.work
+
+
+class _OneExperiment:
+    """Passes on what happens in one experiment to a watcher that knows of folds only."""
+
+    def __init__(self, watcher: Any) -> None:
+        self._watcher, self.done = watcher, 0
+
+    def epoch(self, cell: Cell, epoch: int, line: Mapping[str, float | int | None]) -> None:
+        self._watcher.epoch(cell.fold, epoch, line)
+
+    def trial(self, cell: Cell, trial: int, of: int | None, best: float | None) -> None:
+        self._watcher.trial(cell.fold, trial, of, best)
+
+    def fold(self, fold: int, row: ResultRow, computed: bool) -> None:
+        self._watcher.fold(fold, row, computed)
+
+    def state(self, running: int, elsewhere: int) -> None:
+        pass
+
+
 def cross_validate(
     experiment: Experiment,
     data: CohortData,
     out: Path,
     command: str,
-    watcher: Watcher,
+    watcher: Any,
     recorder: Recorder | None = None,
     only: Sequence[int] = (),
     fit_fold: FitFold | None = None,
@@ -85,12 +264,14 @@ def cross_validate(
     keeping: Keeping | None = None,
     beside: Beside | None = None,
 ) -> list[ResultRow]:
-    """Compute every fold that is not finished yet and return all rows, failed ones included.
+    """Compute every fold of an experiment that is loaded, in this process, and return all rows, failed ones included.
 
     Parameters
     ----------
     command
         The command line that gives these numbers again; every row carries it.
+    watcher
+        Hears `epoch(fold, epoch, line)` and `fold(fold, row, computed)`.
     recorder
         Keeps a second record, of MLflow for instance.
     only
@@ -109,41 +290,11 @@ def cross_validate(
     CannotWrite
         The output folder does not take the results; what was written before is kept.
     """
-    folder = ResultFolder(out, experiment, keeping)
-    splits = [split for split in data.folds.splits if not only or split.fold in only]
-    fit_fold = fit_fold or _fit_fold(experiment, data, watcher, folder, beside)
-    rows: list[ResultRow] = []
-    status = "KILLED"
-    lock = folder.claim()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(threads_for(experiment, data, threads))
-    shared = replace(describe(experiment, data), command=command, **(facts or {}))
-    try:
-        if recorder is not None:
-            recorder.begin()
-        folder.write_remarks([asdict(finding) for finding in data.findings], data.left_out)
-        for split in splits:
-            row = folder.finished(split.fold)
-            computed = row is None
-            if row is None:
-                row = _compute(data, split, folder, shared, fit_fold)
-            rows.append(row)
-            watcher.fold(split.fold, row, computed)
-            if recorder is not None:
-                recorder.fold(row, folder.fold(split.fold))
-        learned = {s.fold: validation_split(experiment, data, s)[0] for s in data.folds.splits}
-        folder.remark_missing_weights([row.fold for row in rows if row.finished])
-        folder.summarise({fold: followup(data.scored(train)) for fold, train in learned.items()})
-        status = "FINISHED" if all(row.finished for row in rows) else "FAILED"
-    except CannotWrite:
-        status = "FAILED"
-        raise
-    finally:
-        if recorder is not None:
-            recorder.end(status, rows, folder.path)
-        torch.set_num_threads(threads)
-        lock.release()
-    return rows
+    work = Work(experiment, data, out, command, fit_fold, facts or {}, keeping, beside)
+    course = Course(_Here(work), work, recorder, only)
+    course.begin()
+    conduct([course], Serial(Desk()), _OneExperiment(watcher))
+    return course.rows
 
 
 def describe(experiment: Experiment, data: CohortData) -> ResultRow:
@@ -235,17 +386,39 @@ def oracle_c_index(data: CohortData, split: Split) -> float | None:
     return c_index_or_none(followup(scored), [truth[patient.id] for patient in scored])
 
 
-def threads_for(experiment: Experiment, data: CohortData, cores: int) -> int:
-    """Threads for one step's arithmetic on a CPU: one where a batch has few patches, all of them where it has many.
+def threads_for(experiment: Experiment, data: CohortData) -> int:
+    """Threads for one step's arithmetic on a CPU: one where a batch has few patches, two where it has many.
 
     A batch of few patches is thousands of small operations, at the end of each of which threads wait for one another:
-    two are a quarter faster than one on an idle machine, and ten times slower on a busy one.
+    two are a quarter faster than one on an idle machine, and ten times slower on a busy one. Sums are split by threads,
+    so that their number moves last digits: it follows from the data, never from the machine, nor from what else runs.
     """
-    if experiment.recipe is None or data.bags is None or experiment.device != "cpu":
-        return cores
+    if experiment.recipe is None or data.bags is None:
+        return 1
+    if experiment.device != "cpu":
+        return 2
     ids = [patient.id for patient in data.units.labels.patients]
     typical = float(np.median([data.bags.tokens(i) for i in ids])) * min(experiment.recipe.batch, len(ids))
-    return cores if typical > 10_000 else 1
+    return 2 if typical > 10_000 else 1
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Compute with so many threads of torch, and one of the linear algebra of numpy and scipy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        with _linear_algebra().limit(limits=1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@cache
+def _linear_algebra() -> ThreadpoolController:
+    import scipy.linalg  # noqa: F401  # its library has to be loaded to be found
+
+    return ThreadpoolController()
 
 
 def _fit_fold(
@@ -310,10 +483,10 @@ def _fit_model(
 
 def help_tuning(experiment: Experiment, data: CohortData, out: Path, fold: int) -> None:
     """Compute trials of a fold that another process tunes, until its budget is spent."""
-    torch.set_num_threads(threads_for(experiment, data, torch.get_num_threads()))
     (split,) = (split for split in data.folds.splits if split.fold == fold)
     study = study_of(experiment, split, ResultFolder(out, experiment).fold(fold))
-    work(experiment, data, split, study, _judge(experiment), epochs=epochs_at_most)
+    with threads(threads_for(experiment, data)):
+        work(experiment, data, split, study, _judge(experiment), epochs=epochs_at_most)
 
 
 def _judge(experiment: Experiment) -> Judge:
@@ -345,8 +518,7 @@ def epochs_at_most(experiment: Experiment, data: CohortData, split: Split) -> in
 
 
 def _compute(data: CohortData, split: Split, folder: ResultFolder, shared: ResultRow, fit_fold: FitFold) -> ResultRow:
-    started = datetime.now(UTC).isoformat(timespec="seconds")
-    row = replace(shared, fold=split.fold, created=started, oracle_c_index=oracle_c_index(data, split))
+    row = replace(shared, fold=split.fold, created=_now(), oracle_c_index=oracle_c_index(data, split))
     with STOP.heard():
         try:
             outcome = fit_fold(split)
@@ -360,3 +532,7 @@ def _compute(data: CohortData, split: Split, folder: ResultFolder, shared: Resul
             row = outcome.complete(row)
             folder.write_fold(row, outcome)
     return row
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,25 +1,32 @@
-"""Requests become results: load, cross-validate, log to MLflow. What `bench run`, `bench ablate` and Python do."""
+"""Requests become results: load, cross-validate on an engine, log. What `bench run`, `bench ablate` and Python do."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from ..datasets.findings import Finding
 from ..errors import CannotWrite, DataError, UsageError
 from ..leaderboards.result_row import ResultRow
 from ..models.foreign import adopt
-from .cross_validate import Watcher, cross_validate, describe, help_tuning, validation_split
-from .planning.load import load
+from .cross_validate import Course, Work, help_tuning
+from .engines.cell import Cell, Watcher
+from .engines.choose import engine_of
+from .engines.conduct import conduct
+from .engines.desk import Desk
+from .engines.options import SERIAL, Options
+from .planning.load import Loader, load
 from .planning.request import Request
 from .planning.resolve import resolve
-from .recipe import epochs_of, loss_of, title
+from .recipe import loss_of, title
 from .results.finished import Finished
 from .results.tracking.runs import Tracker, parameters_of, sources_of
-from .results.tracking.store import open_store
+from .results.tracking.store import Store, open_store
 from .training.interruption import STOP
 from .tuning.workers import workers
+
+_LOADER = "loader"
 
 
 class Display(Protocol):
@@ -41,7 +48,7 @@ class Display(Protocol):
         """Count something up, by calls with (done, total)."""
         ...
 
-    def training(self, title: str, folds: int, epochs: int) -> AbstractContextManager[Watcher]:
+    def computing(self, title: str, cells: int) -> AbstractContextManager[Watcher]:
         """Follow folds and their epochs."""
         ...
 
@@ -64,7 +71,7 @@ class Quiet:
         yield lambda done, total: None
 
     @contextmanager
-    def training(self, title: str, folds: int, epochs: int) -> "Iterator[Watcher]":
+    def computing(self, title: str, cells: int) -> "Iterator[Watcher]":
         """Only count folds."""
         yield _FoldCount()
 
@@ -72,14 +79,17 @@ class Quiet:
 class _FoldCount:
     done = 0
 
-    def epoch(self, fold: int, epoch: int, line: Mapping[str, float | int | None]) -> None:
+    def epoch(self, cell: Cell, epoch: int, line: Mapping[str, float | int | None]) -> None:
         pass
 
-    def trial(self, fold: int, trial: int, of: int | None, best: float | None) -> None:
+    def trial(self, cell: Cell, trial: int, of: int | None, best: float | None) -> None:
         pass
 
     def fold(self, fold: int, row: ResultRow, computed: bool) -> None:
         self.done += 1
+
+    def state(self, running: int, elsewhere: int) -> None:
+        pass
 
 
 def plan(request: Request) -> dict[str, object]:
@@ -92,8 +102,7 @@ def plan(request: Request) -> dict[str, object]:
         "backbone": (request.backbone or "as found") if recipe else None,
         "scales": ", ".join(map(str, resolved.magnifications)) or None,
         "loss": loss_of(recipe, resolved.tuning),
-        "recipe": title(None if resolved.tuning is None else recipe, resolved.tuning)
-        or (recipe.name if recipe else None),
+        "recipe": title(recipe, resolved.tuning) if resolved.tuning else recipe.name if recipe else None,
         "epochs": (recipe.epochs or f"{recipe.steps} steps") if recipe else None,
         "seed": resolved.seed,
         "device": resolved.device,
@@ -110,7 +119,7 @@ def plan(request: Request) -> dict[str, object]:
     }
 
 
-def run(request: Request, display: Display, tracking: str | None = None) -> Finished:
+def run(request: Request, display: Display, tracking: str | None = None, options: Options = SERIAL) -> Finished:
     """Load and cross-validate one experiment into `request.out`.
 
     Parameters
@@ -119,48 +128,23 @@ def run(request: Request, display: Display, tracking: str | None = None) -> Fini
         Shows progress, and what was noticed on the way.
     tracking
         Address of the MLflow store; None for one in `request.out`, `none` for no record.
+    options
+        How folds are computed: one after another, or several at once.
 
     Raises
     ------
     UsageError, DataError, CannotWrite
-        As `load` and `cross_validate` do.
+        As `load` and `conduct` do.
     """
-    with (
-        display.counting(f"simulating {request.cohort}") as simulating,
-        display.counting("looking at slides") as checking,
-    ):
-        experiment, data = load(request, simulating, checking)
-    display.findings(data.findings)
-    tracker = Tracker(
-        open_store(tracking, request.out),
-        replace(describe(experiment, data), command=request.command),
-        parameters_of(experiment),
-        sources_of(experiment, data, request.features_path),
-        display.warn,
-    )
-    splits, epochs = data.folds.splits, 1
-    if experiment.recipe is not None:
-        epochs = epochs_of(experiment.recipe, len(validation_split(experiment, data, splits[0])[0]))
+    return run_requests([request], display, tracking, options)[0]
 
-    def beside(fold: int) -> AbstractContextManager[None]:
-        return workers(request.tune_workers - 1, help_with, request, fold)
 
-    with display.training(f"{experiment.model} on {experiment.cohort}", len(splits), epochs) as watcher:
-        try:
-            rows = cross_validate(
-                experiment, data, request.out, request.command, watcher, tracker, beside=beside, keeping=request.keeping
-            )
-        except KeyboardInterrupt as end:
-            why = f"interrupted by {STOP.reason}" if STOP.reason else "interrupted"
-            more = f", and {end}" if str(end) else ""
-            display.warn(
-                f"{why}; {watcher.done} of {len(splits)} folds are kept{more}. The same command goes on from there"
-            )
-            raise
-    versions = sorted({str(row.code_version) for row in rows})
-    if len(versions) > 1:
-        display.warn(f"folds of {experiment.id} were computed by different versions: {', '.join(versions)}")
-    return Finished(experiment, rows)
+def run_requests(
+    requests: Sequence[Request], display: Display, tracking: str | None = None, options: Options = SERIAL
+) -> list[Finished]:
+    """Run several experiments as one: what is wrong with any of them is raised before the first is computed."""
+    loader, store = Loader(), open_store(tracking, requests[0].out)
+    return _conduct([_course(request, loader, display, store) for request in requests], loader, display, options)
 
 
 def help_with(request: Request, fold: int) -> None:
@@ -170,21 +154,85 @@ def help_with(request: Request, fold: int) -> None:
 
 
 def run_all(
-    requests: Sequence[Request], display: Display, tracking: str | None = None
+    requests: Sequence[Request], display: Display, tracking: str | None = None, options: Options = SERIAL
 ) -> tuple[list[Finished], list[dict[str, str]]]:
-    """Run a grid. A cell that cannot run is reported and listed, and the others still run.
+    """Run a grid: everything is read and checked first, then the folds of all experiments are computed.
 
-    Returns what finished, and for every cell that could not run its `command` and the `error`.
+    An experiment that cannot run is reported and listed, and the others still run. Returns what finished, and for every
+    experiment that could not run its `command` and the `error`.
     """
-    for request in requests:  # a wrong name ends the command before the first hour of computing
+    for request in requests:  # a wrong name ends the command before anything is read
         resolve(request)
-    finished, failures = [], []
+    loader, store = Loader(), open_store(tracking, requests[0].out)
+    courses, failures = [], []
     for request in requests:
         try:
-            finished.append(run(request, display, tracking))
+            courses.append(_course(request, loader, display, store))
         except CannotWrite:
             raise
         except (DataError, UsageError) as error:
             display.fail(f"{request.command}: {error}")
             failures.append({"command": request.command, "error": str(error)})
-    return finished, failures
+    return _conduct(courses, loader, display, options), failures
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as a task: any process on any machine that sees the same files can load it."""
+
+    request: Request
+
+    @property
+    def title(self) -> str:
+        """The experiment, as people look for it."""
+        seed = f", seed {self.request.seed}" if self.request.seed else ""
+        return f"{self.request.model} on {self.request.cohort}{seed}"
+
+    def load(self, memory: dict[str, Any]) -> Work:
+        """Read its data. Errors: those of `load`."""
+        adopt([self.request.model])
+        loader: Loader = memory.setdefault(_LOADER, Loader())
+        request = self.request
+
+        def beside(fold: int) -> AbstractContextManager[None]:
+            return workers(request.tune_workers - 1, help_with, request, fold)
+
+        return Work(*loader.load(request), request.out, request.command, keeping=request.keeping, beside=beside)
+
+
+def _course(request: Request, loader: Loader, display: Display, store: Store | None) -> Course:
+    """A request, loaded. Errors: those of `load`."""
+    with (
+        display.counting(f"simulating {request.cohort}") as simulating,
+        display.counting("looking at slides") as checking,
+    ):
+        experiment, data = loader.load(request, simulating, checking)
+    display.findings(data.findings)
+    # The patches stay with whoever computes.
+    slim = replace(data, bags=None)
+    work = Work(experiment, slim, request.out, request.command, keeping=request.keeping)
+    sources = sources_of(experiment, data, request.features_path)
+    return Course(Asked(request), work, Tracker(store, work.shared, parameters_of(experiment), sources, display.warn))
+
+
+def _conduct(courses: Sequence[Course], loader: Loader, display: Display, options: Options) -> list[Finished]:
+    """Compute what is not finished. Errors: `UsageError` for an engine that cannot be, `CannotWrite`."""
+    cells = sum(len(course.folds) for course in courses)
+    if not courses:
+        return []
+    one = courses[0].work.experiment.title if len(courses) == 1 else f"{len(courses)} experiments"
+    engine = engine_of(options, Desk({_LOADER: loader}), courses[0].work.experiment.device)
+    with display.computing(one, cells) as watcher:
+        try:
+            conduct(courses, engine, watcher)
+        except KeyboardInterrupt as end:
+            why = f"interrupted by {STOP.reason}" if STOP.reason else "interrupted"
+            more = f", and {end}" if str(end) else ""
+            display.warn(f"{why}; {watcher.done} of {cells} folds are kept{more}. The same command goes on from there")
+            raise
+    for course in courses:
+        versions = sorted({str(row.code_version) for row in course.rows})
+        if len(versions) > 1:
+            name = course.work.experiment.id
+            display.warn(f"folds of {name} were computed by different versions: {', '.join(versions)}")
+    return [Finished(course.work.experiment, course.rows) for course in courses]

@@ -165,6 +165,11 @@ class Bags:
         """The bag of a patient; DataError if a file is missing, damaged, or holds NaN or infinite values."""
         return self._read(patient_id)
 
+    def forget(self) -> None:
+        """Free the memory of the bags that are kept; they are read again when asked for."""
+        with self._lock:
+            self._cache.clear()
+
     def __len__(self) -> int:
         """How many patients."""
         return len(self._slides)

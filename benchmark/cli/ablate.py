@@ -6,7 +6,7 @@ import typer
 
 from . import options as o
 from .mistakes import explained
-from .request_options import request_from, with_request_options
+from .request_options import engine_from, request_from, with_request_options
 
 
 @with_request_options
@@ -49,4 +49,5 @@ def ablate(
         adopt(model.split(","))
         first = request_from("", "", shared, settings, epochs=epochs)
         requests = grid(first, model, cohort, backbone, loss, scale, seeds)
-        run_and_show(requests, tracking, as_json, dry_run, one=False, baseline=baseline)
+        engine = engine_from(shared)
+        run_and_show(requests, tracking, as_json, dry_run, one=False, baseline=baseline, engine=engine)

@@ -19,6 +19,7 @@ from ...leaderboards.render.ablation import (
 )
 from ...leaderboards.render.text_tables import TextTable
 from .. import console
+from ..engines.options import SERIAL, Options
 from ..planning.request import Request
 from ..results.tracking.store import local_store
 from ..run import Finished, plan, run, run_all
@@ -32,11 +33,12 @@ def run_and_show(
     dry_run: bool,
     one: bool | None = None,
     baseline: str | None = None,
+    engine: Options = SERIAL,
 ) -> None:
     """Run what was asked for, render the leaderboard and print it; exit status 1 where something failed.
 
     one: whether it is a single experiment, shown fold by fold, or cells of a grid, shown as a board; by their number
-    where None. baseline: what the cells of a grid are compared with.
+    where None. baseline: what the cells of a grid are compared with. engine: how folds are computed.
     """
     if dry_run:
         show_plan(requests, as_json)
@@ -44,9 +46,9 @@ def run_and_show(
     one = len(requests) == 1 if one is None else one
     out, terminal = requests[0].out, console.Terminal()
     if one:
-        finished, failures = [run(requests[0], terminal, tracking)], []
+        finished, failures = [run(requests[0], terminal, tracking, engine)], []
     else:
-        finished, failures = run_all(requests, terminal, tracking)
+        finished, failures = run_all(requests, terminal, tracking, engine)
     published = publish_results(out)
     tables = ablation(requests, published, baseline) if published and not one else ()
     if as_json:

@@ -107,6 +107,24 @@ CheckpointEvery = Annotated[
     typer.Option("--checkpoint-every", help="Time of training between two checkpoints: 90s, 10min, 2h, or never."),
 ]
 NoWeights = Annotated[bool, typer.Option("--no-weights", help="The same as --keep-weights none.")]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        help="serial, local (processes of this machine), ray or slurm.",
+        show_default="serial, or local with --jobs",
+        rich_help_panel="Where it is computed",
+    ),
+]
+Jobs = Annotated[
+    str | None,
+    typer.Option(
+        "--jobs",
+        help="Folds computed at once: a number, or auto for as many as there are cores or GPUs.",
+        show_default="1",
+        rich_help_panel="Where it is computed",
+    ),
+]
 Tune = Annotated[
     int | None,
     typer.Option("--tune", metavar="N", help="Choose the settings of every fold among N, on its training set.", min=2),

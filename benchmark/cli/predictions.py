@@ -70,7 +70,7 @@ def import_predictions(
         ]
         words += ["--missing", missing] if missing != "error" else []
         words += words_of_labels.command
-        with console.Terminal().training(f"{model} on {name}", len(checked.folds.splits), 1) as watcher:
+        with console.Terminal().computing(f"{model} on {name}", len(checked.folds.splits)) as watcher:
             finished = import_checked(checked, model, out, shlex.join(words), watcher)
         _show(finished, out, as_json)
 

@@ -1,10 +1,14 @@
-"""The options that every command with a request shares, each declared once: type and default are those of `Request`."""
+"""The options that every command with a request shares, each declared once.
+
+Types and defaults are those of `Request`, and of the engine's `Options`.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from inspect import Parameter, Signature, signature
 from typing import Any, TypeVar
 
+from ..engines.options import Options
 from ..planning.request import Request
 from . import options as o
 from .label_options import LABEL_OPTIONS
@@ -41,6 +45,9 @@ OPTIONS: dict[str, Any] = {
 }
 """The option of every field of `Request` that is taken as it is; the others (`model`, `settings`, …) are composed."""
 
+ENGINE_OPTIONS: dict[str, Any] = {"name": ("engine", o.Engine), "jobs": ("jobs", o.Jobs)}
+"""What the command line calls every field of the engine's `Options`, and its option."""
+
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
@@ -54,6 +61,9 @@ def with_request_options(command: Command) -> Command:
         if (option := OPTIONS.get(field.name)) and field.name not in named
     ]
     shared.append(Parameter("no_weights", Parameter.KEYWORD_ONLY, default=False, annotation=o.NoWeights))
+    for field in fields(Options):
+        name, option = ENGINE_OPTIONS[field.name]
+        shared.append(Parameter(name, Parameter.KEYWORD_ONLY, default=field.default, annotation=option))
     needed = [parameter for parameter in own if parameter.default is Parameter.empty]
     rest = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in own if p.default is not Parameter.empty]
     everything = [*needed, *shared, *rest]
@@ -73,6 +83,11 @@ def request_from(
     if shared.get("no_weights"):
         values["keep_weights"] = "none"
     return Request(model, cohort, settings=parse_settings(settings, **short), **values)
+
+
+def engine_from(shared: Mapping[str, Any]) -> Options:
+    """The engine of these options."""
+    return Options(**{field: shared[name] for field, (name, _) in ENGINE_OPTIONS.items()})
 
 
 def parse_settings(pairs: Sequence[str] | None, **short: object) -> dict[str, str]:

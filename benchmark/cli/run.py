@@ -4,7 +4,7 @@ from typing import Any
 
 from . import options as o
 from .mistakes import explained
-from .request_options import request_from, with_request_options
+from .request_options import engine_from, request_from, with_request_options
 
 
 @with_request_options
@@ -33,4 +33,4 @@ def run(
 
         adopt([model])
         request = request_from(model, cohort, shared, settings, loss=loss, epochs=epochs, scale=scale)
-        run_and_show(by_seed(request, seeds), tracking, as_json, dry_run)
+        run_and_show(by_seed(request, seeds), tracking, as_json, dry_run, engine=engine_from(shared))

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from ...files import fingerprint
 from ...survival.followup import Prediction
 from ..baselines.fit import followup
 from ..cohort_data import CohortData
-from ..cross_validate import Watcher, cross_validate
+from ..cross_validate import cross_validate
 from ..experiment import Experiment
 from ..results.finished import Finished
 from ..results.fold_predictions import FoldOutcome, FoldPredictions, outcome_of
@@ -147,7 +148,7 @@ def _kept(folds: Folds, gone: set[str]) -> Folds:
     return replace(folds, splits=splits, fingerprint=fingerprint_of(splits))
 
 
-def import_checked(checked: Checked, model: str, out: Path, command: str, watcher: Watcher) -> Finished:
+def import_checked(checked: Checked, model: str, out: Path, command: str, watcher: Any) -> Finished:
     """Score checked predictions and write them as an experiment. Its id is the hash of predictions, labels and folds.
 
     Harrell's C needs nothing but the file; metrics with censoring weights learn them from the training set of the fold,

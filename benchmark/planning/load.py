@@ -3,8 +3,8 @@
 Every mistake in the data is found here, before anything is trained.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ...datasets import backbones
@@ -69,7 +69,59 @@ def load(
     DataError
         A fault in labels, folds or features.
     """
-    resolved = resolve(request)
+    return Loader().load(request, simulating, checking)
+
+
+class Loader:
+    """Loads requests one after another, and reads what several of them have in common once.
+
+    Requests that differ in model, settings, recipe or seed alone share their data; only the patches of the one loaded
+    last stay in memory. What it has read, it takes to be unchanged.
+
+    elsewhere: the device of other machines, `cpu` or `cuda`, where they compute; None where this one does.
+    """
+
+    _KEPT = 8  # cohorts with their tables and headers
+
+    def __init__(self, elsewhere: str | None = None) -> None:
+        self.elsewhere = elsewhere
+        self._read: dict[Hashable, tuple[CohortData, Reader | None]] = {}
+
+    def load(
+        self, request: Request, simulating: Counter | None = None, checking: Counter | None = None
+    ) -> tuple[Experiment, CohortData]:
+        """Read and check everything that a request names, and name its experiment; see `load`."""
+        resolved = resolve(request, self.elsewhere)
+        baseline = resolved.baseline
+        counts = baseline is not None and baseline.counts_patches
+        key = _data_key(request, resolved)
+        for other, (data, _) in self._read.items():
+            if other != key and data.bags is not None:
+                data.bags.forget()
+        if key not in self._read:
+            if len(self._read) == self._KEPT:
+                del self._read[next(iter(self._read))]
+            self._read[key] = _read(request, resolved, simulating, checking)
+        data, reader = self._read[key]
+        if baseline is not None:
+            check_baseline(baseline.name, data, covariates_of(resolved.hyperparameters))
+        return _experiment(request, resolved, data, reader if baseline is None or counts else None), data
+
+
+def _data_key(request: Request, resolved: Resolved) -> Hashable:
+    """What decides which data is read."""
+    of_training = ("model", "recipe", "settings", "covariates", "seed", "device", "keep_weights", "retrain")
+    of_training += ("checkpoint_every", "tune", "tune_seconds", "inner", "tune_workers")
+    given = tuple(repr(getattr(request, field.name)) for field in fields(request) if field.name not in of_training)
+    baseline = resolved.baseline
+    counts = baseline is not None and baseline.counts_patches
+    return (*given, baseline is None, counts, resolved.magnifications, resolved.needs_places)
+
+
+def _read(
+    request: Request, resolved: Resolved, simulating: Counter | None, checking: Counter | None
+) -> tuple[CohortData, Reader | None]:
+    """The data of a request, and the reader of its features, where they are opened."""
     baseline = resolved.baseline
     counts = baseline is not None and baseline.counts_patches
     trained = baseline is None
@@ -98,10 +150,7 @@ def load(
             left_out = {**data.left_out, **dict.fromkeys(bags.absent, "no slide with usable features")}
             data = replace(data.without(bags.absent), left_out=left_out)
             _check_deaths(data)
-    data = replace(data, findings=findings, patches=_count_patches(data) if counts else None)
-    if baseline is not None:
-        check_baseline(baseline.name, data, covariates_of(resolved.hyperparameters))
-    return _experiment(request, resolved, data, reader if trained or counts else None), data
+    return replace(data, findings=findings, patches=_count_patches(data) if counts else None), reader
 
 
 def _experiment(request: Request, resolved: Resolved, data: CohortData, reader: Reader | None) -> Experiment:

@@ -58,8 +58,10 @@ class Resolved:
         return isinstance(self.method, ModelSpec) and self.method.places
 
 
-def resolve(request: Request) -> Resolved:
+def resolve(request: Request, elsewhere: str | None = None) -> Resolved:
     """Look up everything that a request names.
+
+    elsewhere: the device of other machines, `cpu` or `cuda`, where they compute; None where this one does.
 
     Raises
     ------
@@ -100,7 +102,7 @@ def resolve(request: Request) -> Resolved:
         hyperparameters=dict(sorted(hyperparameters.items())),
         recipe=recipe,
         magnifications=spec.reads(hyperparameters),
-        device=device_of(request.device),
+        device=device_of(request.device, elsewhere),
         seed=request.seed,
         tuning=_tuning(request, spec, recipe, hyperparameters),
     )

@@ -20,8 +20,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from ...errors import CannotWrite, Remark, some
 from ...files import UNFINISHED, write_whole
 from ...leaderboards.result_row import READINGS, ResultRow, RowError
@@ -65,19 +63,10 @@ class ResultFolder:
         self.keeping = keeping or Keeping()
         self.path = out / "experiments" / experiment.id
 
-    def claim(self) -> FileLock:
-        """Hold the experiment against a second process; the lock dies with the process that holds it.
-
-        Errors: `CannotWrite` when another process holds it, or when the folder cannot be written.
-        """
+    def begin(self) -> None:
+        """Make the folder, and say in it what the experiment is. Errors: `CannotWrite`."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / ".lock")
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise CannotWrite(
-                f"{self.path} is being computed by another process; wait for it, or use another --out"
-            ) from None
         except OSError as error:
             reason = error.strerror or error
             raise CannotWrite(
@@ -86,7 +75,6 @@ class ResultFolder:
         described = {"id": self.experiment.id, "id_fields": self.experiment.id_fields()}
         text = json.dumps(described, indent=2, sort_keys=True)
         write(self.path / "experiment.json", text + "\n")
-        return lock
 
     def write_remarks(self, findings: Sequence[Mapping[str, object]], left_out: Mapping[str, str]) -> None:
         """What was noticed in the data, and every patient of the label table that is not used, with the reason."""

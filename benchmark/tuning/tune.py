@@ -16,11 +16,13 @@ from ..results.folder import table, write
 from ..results.reason import reason
 from ..results.trials import TRIALS, TrialRecord, trial_lines
 from ..training.fit import Diverged
+from ..training.interruption import STOP, Stopped
 from .inner import HeldOut, Watch, inner_splits, without_test_fold
 from .spaces import start_of, with_settings
 from .study import JOURNAL, OpenTrial, TrialStudy, best_of
 
 _TENTHS = 10
+_KEPT = "the trials of the fold under way are kept"
 
 
 class Judge(Protocol):
@@ -35,7 +37,7 @@ class NothingTrained(Exception):
     """Not one setting of a fold could be trained to its end."""
 
 
-class _Stopped(Exception):
+class _Behind(Exception):
     """A trial is behind."""
 
 
@@ -128,12 +130,17 @@ def work(
     watch: Callable[[int, int | None, float | None], None] = lambda number, of, best: None,
     epochs: Callable[[Experiment, CohortData, Split], int] = lambda *_: 1,
 ) -> None:
-    """Compute trials until the budget is spent; several processes may do so for one study."""
+    """Compute trials until the budget is spent; several processes may do so for one study.
+
+    Errors: `Stopped` when the process is asked to stop; what was found is kept.
+    """
     tuning = experiment.tuning
     assert tuning is not None
     blind = without_test_fold(data, split)
     inner = inner_splits(experiment, blind, split)
     while True:
+        if STOP.reason is not None:
+            raise Stopped(_KEPT)
         records = study.records()
         spent = sum(record.seconds for record in records)
         trial = study.next(more=tuning.seconds is None or not records or spent < tuning.seconds)
@@ -141,7 +148,10 @@ def work(
             return
         best = best_of(records)
         watch(trial.number, tuning.trials, None if best is None else best.value)
-        _compute(trial, inner, blind, study, judge, epochs)
+        try:
+            _compute(trial, inner, blind, study, judge, epochs)
+        except Stopped as why:
+            raise Stopped(_KEPT) from why
 
 
 def _compute(
@@ -188,8 +198,8 @@ def _compute(
             found.append(part)
             last = number + 1 == len(inner)
             if len(inner) > 1 and study.behind(trial.number, number, part["c_index"]) and not last:
-                raise _Stopped
-    except _Stopped:
+                raise _Behind
+    except _Behind:
         study.stop(trial.number, seconds(), trained + seen)
     except CannotWrite:
         raise
@@ -217,7 +227,7 @@ class _Pace:
         if tenth > self.tenth:
             self.tenth = tenth
             if self.study.behind(self.number, tenth, self.best) and tenth < _TENTHS:
-                raise _Stopped
+                raise _Behind
 
 
 def chosen(records: Sequence[TrialRecord], fold: int, folder: Path) -> Tuned:

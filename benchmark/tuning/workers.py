@@ -5,7 +5,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -44,4 +44,5 @@ def _watched(work: Callable[..., None], *given: Any) -> None:
         os._exit(1)
 
     threading.Thread(target=end, daemon=True).start()
-    work(*given)
+    with suppress(KeyboardInterrupt):  # Ctrl-C reaches all processes of a terminal, and one of them says so
+        work(*given)

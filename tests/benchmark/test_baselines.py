@@ -102,7 +102,7 @@ def described(name, labels, folds, covariates=DEFAULT_COVARIATES, penalty=None, 
 
 def fitted(name, labels, folds, out, **options) -> Finished:
     experiment, data = described(name, labels, folds, **options)
-    with Quiet().training("", 0, 0) as watcher:
+    with Quiet().computing("", 0) as watcher:
         return Finished(experiment, cross_validate(experiment, data, out, "", watcher))
 
 

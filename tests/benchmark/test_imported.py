@@ -46,7 +46,7 @@ def write(path, rows, columns=None):
 
 
 def imported(checked, model, out):
-    with Quiet().training("", 0, 0) as watcher:
+    with Quiet().computing("", 0) as watcher:
         return import_checked(checked, model, out, "", watcher)
 
 

@@ -15,7 +15,7 @@ from milsurv.benchmark.cross_validate import cross_validate, fold_parts
 from milsurv.benchmark.experiment import seed_for
 from milsurv.benchmark.planning.load import load
 from milsurv.benchmark.planning.request import Request, parse_command
-from milsurv.benchmark.results.folder import CannotWrite, ResultFolder
+from milsurv.benchmark.results.folder import ResultFolder
 from milsurv.errors import DataError, UsageError
 from milsurv.leaderboards.result_row import parse_row
 from milsurv.models import registry
@@ -254,12 +254,6 @@ def test_a_fold_that_fails_is_recorded_and_the_others_still_run(cohort_folder, t
     assert all(victim in row.error for row in rows)
     assert watcher.ended == ["FAILED"]
     assert "Traceback" in (ResultFolder(tmp_path / "out", experiment).fold(0) / "error.txt").read_text()
-
-
-def test_two_processes_cannot_compute_one_experiment_at_once(cohort_folder, tmp_path):
-    experiment, data = load(request(cohort_folder))
-    with ResultFolder(tmp_path, experiment).claim(), pytest.raises(CannotWrite, match="another process"):
-        cross_validate(experiment, data, tmp_path, "", Silent(), Silent())
 
 
 def test_patients_without_features_are_an_error_until_dropping_them_is_asked_for(cohort_folder, tmp_path):

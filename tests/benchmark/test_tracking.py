@@ -88,8 +88,8 @@ def test_an_interrupted_run_is_marked_and_taken_up_again(cohort_folder, tmp_path
 
     class Interrupting(Quiet):
         @contextmanager
-        def training(self, title, folds, epochs):
-            with super().training(title, folds, epochs) as watcher:
+        def computing(self, title, cells):
+            with super().computing(title, cells) as watcher:
                 monkeypatch.setattr(watcher, "fold", stop)
                 yield watcher
 

@@ -87,8 +87,8 @@ class Disturbed(Quiet):
         self.disturb = disturb
 
     @contextmanager
-    def training(self, title, folds, epochs):
-        with super().training(title, folds, epochs) as watcher:
+    def computing(self, title, cells):
+        with super().computing(title, cells) as watcher:
             count = watcher.fold
 
             def fold(number, row, computed):

@@ -21,6 +21,7 @@ from milsurv.benchmark.results.trials import read_trials
 from milsurv.benchmark.run import Quiet, run
 from milsurv.benchmark.training import fold as training
 from milsurv.benchmark.training.fit import Diverged
+from milsurv.benchmark.training.interruption import STOP, Stopped
 from milsurv.benchmark.tuning import tune as tuner
 from milsurv.benchmark.tuning.inner import HeldOut, inner_splits, without_test_fold
 from milsurv.benchmark.tuning.spaces import start_of, with_settings
@@ -124,6 +125,20 @@ def test_trials_that_are_behind_are_stopped(loaded, tmp_path):
     assert all(len(record.inner) == 2 and record.value is None for record in records[1:])
 
 
+def test_on_a_validation_split_a_trial_below_the_median_is_stopped_while_it_is_trained(loaded, tmp_path):
+    def falling(experiment, data, split, watch) -> HeldOut:
+        falling.value -= 0.05
+        for epoch in range(1, 11):
+            watch(epoch, {"epoch": epoch, "val_c_index": falling.value})
+        return HeldOut(falling.value, 10, 10)
+
+    falling.value = 0.9
+    tuned_by(falling, *loaded, tmp_path, inner=1)
+    records = read_trials(tmp_path)
+    assert [record.state for record in records] == [*["finished"] * 5, "stopped"]
+    assert [record.epochs for record in records] == [*[10] * 5, 3]
+
+
 def test_a_trial_that_fails_is_kept_with_its_reason_and_the_others_go_on(loaded, tmp_path):
     def picky(experiment, data, split, watch) -> HeldOut:
         if experiment.recipe.loss == "nll":
@@ -145,6 +160,22 @@ def test_where_nothing_can_be_trained_the_message_says_why(loaded, tmp_path):
     with pytest.raises(NothingTrained, match=r"none of the 6 trials of fold 0.*MemoryError: 4 GiB are not there"):
         tuned_by(never, *loaded, tmp_path)
     assert (tmp_path / "tuning.csv").read_text().count("4 GiB") == 6
+
+
+def test_a_wish_to_stop_is_answered_between_trials_and_the_study_goes_on_later(loaded, tmp_path):
+    def asked_at_the_third(experiment, data, split, watch) -> HeldOut:
+        asked_at_the_third.calls += 1
+        if asked_at_the_third.calls == 9:
+            STOP.request("SIGTERM")
+        return invented(experiment, data, split, watch)
+
+    asked_at_the_third.calls = 0
+    with pytest.raises(Stopped, match="the trials of the fold under way are kept"):
+        tuned_by(asked_at_the_third, *loaded, tmp_path / "stopped")
+    STOP.clear()
+    found = tuned_by(asked_at_the_third, *loaded, tmp_path / "stopped")
+    assert found.settings == tuned_by(invented, *loaded, tmp_path / "whole").settings
+    assert trials_of(tmp_path / "stopped") == trials_of(tmp_path / "whole")
 
 
 def test_with_seconds_the_setting_without_tuning_is_always_tried(loaded, tmp_path):
@@ -188,7 +219,7 @@ def test_with_the_validation_split_a_trial_is_the_training_that_follows(loaded):
     ((inner, of),) = inner_splits(experiment, blind, split)
     setting = with_settings(inner, start_of(experiment))
     found = judge_model(setting, blind, of, lambda epoch, line: curve.append(dict(line)))
-    rows = crossed._fit_model(setting, data, split, Quiet().training("", 1, 1).__enter__()).curve
+    rows = crossed._fit_model(setting, data, split, Quiet().computing("", 1).__enter__()).curve
     assert [line["val_loss"] for line in curve] == [line["val_loss"] for line in rows]
     selected = min(curve, key=lambda line: line["val_loss"])
     assert found.c_index == pytest.approx(selected["val_c_index"], abs=1e-12)
@@ -235,7 +266,7 @@ def moved_by_the_test_fold(experiment, data, out, monkeypatch) -> list[str]:
             weights.append({key: value.clone() for key, value in fitted.weights.items()})
             return fitted
 
-        with monkeypatch.context() as patch, Quiet().training("", 1, 1) as watcher:
+        with monkeypatch.context() as patch, Quiet().computing("", 1) as watcher:
             patch.setattr(training, "fit", kept)
             (row,) = cross_validate(experiment, cohort, out / name, "", watcher, only=[0])
         assert row.finished, row.error

@@ -1,0 +1,75 @@
+"""The program of a process of the engine `local`: it computes the cells that come through a pipe, until that closes."""
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from typing import Any
+
+from ...errors import Remark
+from ..training.interruption import STOP
+from .cell import Failed, Remarked
+from .local import PATIENCE
+
+
+def main(handle: int) -> None:
+    """Compute cells; the pipe is open under this number."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # set before torch starts, as the command line does
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    connection = Connection(handle)
+    from .desk import Desk
+
+    desk = Desk()
+    with STOP.listening():
+        try:
+            while True:
+                cell = connection.recv()
+                with _remarks(lambda text, cell=cell: connection.send(Remarked(cell, text))):
+                    try:
+                        event = desk.compute(cell, connection.send)
+                    except Exception as error:  # a fault of ours: the other end names it, and the other cells go on
+                        event = Failed(cell, f"{type(error).__name__}: {error}", traceback.format_exc())
+                connection.send(event)
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            return
+
+
+@contextmanager
+def _remarks(say: Callable[[str], None]) -> Iterator[None]:
+    """While the block runs, a `Remark` goes to the other end."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, Remark):
+            say(str(message))
+        else:
+            plain(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Remark)
+        plain, warnings.showwarning = warnings.showwarning, show
+        yield
+
+
+def _end_with(parent: int) -> None:
+    """End when the process that started this one is gone, as if it had asked for it."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(PATIENCE)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    status = 0
+    try:
+        main(int(sys.argv[1]))
+    except KeyboardInterrupt:
+        status = 1
+    sys.stderr.flush()
+    os._exit(status)  # at once: nothing is left to do

@@ -1,0 +1,32 @@
+"""The engine `serial`: one cell after another, in this process."""
+
+import time
+from collections import deque
+
+from .cell import Cell, Tell
+from .desk import Desk
+
+
+class Serial:
+    """Computes in this process."""
+
+    tells = True
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._cells: deque[Cell] = deque()
+
+    def submit(self, cell: Cell) -> None:
+        """Take a cell."""
+        self._cells.append(cell)
+
+    def turn(self, seconds: float, tell: Tell) -> None:
+        """Compute a cell, and tell of it."""
+        if self._cells:
+            tell(self._desk.compute(self._cells.popleft(), tell))
+        else:
+            time.sleep(seconds)
+
+    def close(self) -> None:
+        """Forget what was handed in."""
+        self._cells.clear()
