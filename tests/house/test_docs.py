@@ -127,7 +127,9 @@ def made_codes() -> set[str]:
         if isinstance(node, ast.Call):
             called = getattr(node.func, "id", getattr(node.func, "attr", "")).lower()
             first = node.args[:1] if called in ("finding", "add") and len(node.args) > 1 else []
-        elif isinstance(node, ast.Tuple) and any(" " in str(getattr(word, "value", "")) for word in node.elts[1:]):
+        elif isinstance(node, ast.Tuple) and any(
+            " " in word.value for word in node.elts[1:] if isinstance(getattr(word, "value", None), str)
+        ):
             first = node.elts[:1]
         for word in first:
             if isinstance(word, ast.Constant) and isinstance(word.value, str) and re.fullmatch(CODE, word.value):

@@ -26,7 +26,8 @@ class ServedFold(PythonModel):
         folder = next(Path(context.artifacts["experiment"]).glob("fold-*"))
         self.model = milsurv.load_model(folder.parent, int(folder.name.partition("-")[2]))
 
-    def predict(self, context, model_input, params=None):  # MLflow would take type hints for a signature
+    # MLflow would take type hints for a signature.
+    def predict(self, context, model_input, params=None):  # pyright: ignore[reportIncompatibleMethodOverride]
         """Risk (1,), higher = earlier death, and survival (1, bins) at the `months` (bins,) at which time bins end."""
         features = {int(name): value for name, value in model_input.items() if name.isdecimal()}
         cells = {m: model_input[f"cells_{m}"] for m in features if f"cells_{m}" in model_input}
