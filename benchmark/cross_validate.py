@@ -208,10 +208,9 @@ class Course:
                 self.recorder.end(status, self.rows, self.work.folder.path)
 
     def _summarise(self) -> None:
-        experiment, data, folder = self.work.experiment, self.work.data, self.work.folder
-        learned = {split.fold: validation_split(experiment, data, split)[0] for split in data.folds.splits}
+        data, folder = self.work.data, self.work.folder
         folder.remark_missing_weights([row.fold for row in self.rows if row.finished])
-        folder.summarise({fold: followup(data.scored(train)) for fold, train in learned.items()})
+        folder.summarise({s.fold: followup(data.scored((*s.train, *s.val))) for s in data.folds.splits})
         for fold, lease in all_held(folder.path).items():  # of processes that died after their last word
             if fold in self.by_fold and (lease.holder is None or lease.holder.dead):
                 with suppress(OSError):
@@ -350,7 +349,7 @@ def fold_parts(experiment: Experiment, data: CohortData, split: Split) -> FoldPa
         train=part_of(data.bags_of(train)),
         val=part_of(data.bags_of(val)),
         test=part_of(data.bags_of(split.test)),
-        scored_train=part_of(data.scored(train)),
+        outer_train=followup(data.scored((*split.train, *split.val))),
         scored_test=part_of(data.scored(split.test)),
         units=data.units,
         cohort=followup(data.bags_of([patient.id for patient in data.labels.patients])),

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 from .recipe import Recipe, Tuning
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised whenever a change of ours changes numbers, so that old and new rows can never share an id."""
 FAMILY = "control"
 """What rows call the family of a baseline."""

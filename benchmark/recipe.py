@@ -103,12 +103,14 @@ RECIPES: dict[str, Recipe] = {
         # the `best` reading, chosen after 5 epochs and with a patience of 20.
         Recipe(
             name="reference",
+            loss="nll-mcat",
             alpha=0.2,
             optimizer="adam",
             learning_rate=1e-4,
             weight_decay=4e-6,
             schedule="restarts",
             warmup_epochs=0,
+            batch=32,
             max_norm=0.0,
             sampling="classes",
             epochs=100,

@@ -17,7 +17,7 @@ from milsurv.leaderboards.render.text_tables import interval, mean, signed
 
 DRAW = 4711
 """The draw of the cohorts, and used nowhere else: the default recipe was not chosen on it."""
-COLUMNS = "cohort | model | default | tuned | difference, 95 % interval | inner: default | inner: chosen | oracle"
+COLUMNS = "cohort | model | trials | default | tuned | difference | inner, default | inner, chosen | oracle"
 
 
 def main() -> None:
@@ -64,6 +64,7 @@ def show_line(cohort: str, ranking: Ranking, place: int) -> list[str]:
     cells = [
         cohort,
         f"`{tuned.model}`",
+        str(tuned.rows[0].trials),
         f"{mean(default.selected)} {interval(evidence.intervals[pair.second].get('selected'))}",
         f"{mean(tuned.selected)} {interval(evidence.intervals[place].get('selected'))}",
         f"{signed(pair.difference.value)} {interval(pair.difference, sign=True)}",

@@ -30,7 +30,18 @@ class CompleteExperiment:
         """What experiments of one line share: everything but the seed."""
         row = self.row
         features = tuple(row.features_fingerprint for row in self.rows)
-        settings = (row.model, row.scales, row.backbone, row.loss, row.recipe, row.slides, row.folds_name, row.n_folds)
+        # What another protocol computed is another line: its numbers differ though its settings do not.
+        settings = (
+            row.protocol,
+            row.model,
+            row.scales,
+            row.backbone,
+            row.loss,
+            row.recipe,
+            row.slides,
+            row.folds_name,
+            row.n_folds,
+        )
         return (*settings, json.dumps(row.settings, sort_keys=True), features)
 
 

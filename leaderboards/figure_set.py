@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..files import file_names
+from .predictions import patients_of
 from .publish import Gathered
 from .ranking.across import across
 from .ranking.board import Board, Line, Ranking, names_of
@@ -111,10 +112,11 @@ def _risk_groups(table: pd.DataFrame | None, title: str) -> Figure | str:
     if table is None:
         return "its predictions are not here; it was published without patients, or the file is missing"
     mine = np.asarray(table["reading"] == "selected")
-    time, event, group = (np.asarray(table[column])[mine] for column in ("time", "event", "risk_group"))
+    selected = pd.DataFrame(table[mine])
+    time, event, group, fold = (np.asarray(selected[name]) for name in ("time", "event", "risk_group", "fold"))
     if not mine.any() or not np.isin(group, ("high", "low")).all():
         return "it has no risk groups"
-    return kaplan_meier(time, event, group, title)
+    return kaplan_meier(time, event, group, title, fold=fold, patients=patients_of(selected))
 
 
 def _chosen(ranking: Ranking, models: Sequence[str]) -> dict[str, Line]:

@@ -25,8 +25,14 @@ def numbered_columns(table: pd.DataFrame, kind: str) -> list[str]:
 
 def risk_group_curves(table: pd.DataFrame) -> GroupCurves | None:
     """The Kaplan-Meier curves of the risk groups at `selected`; None where there are no two groups."""
-    selected = table[table["reading"] == "selected"]
-    return group_curves(selected["time"], selected["event"], selected["risk_group"])
+    selected = pd.DataFrame(table[table["reading"] == "selected"])
+    time, event, group, fold = (selected[name] for name in ("time", "event", "risk_group", "fold"))
+    return group_curves(time, event, group, fold, patients_of(selected))
+
+
+def patients_of(table: pd.DataFrame) -> int:
+    """How many patients a table is of: slides have an owner, and repeats test a patient more than once."""
+    return len(set(table["owner" if "owner" in table.columns else "patient"]))
 
 
 def read_predictions(path: Path, name: str | None = None) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from ..plugins import registered
 from .calibration import calibration_index, d_calibration_p
 from .concordance import c_index
 from .followup import FollowUp, NotComputable, Prediction
+from .kaplan_meier import kaplan_meier
 from .metric import Metric
 from .risk_groups import logrank_p
 
@@ -141,11 +142,8 @@ def brier(train: FollowUp, test: FollowUp, prediction: Prediction) -> float:
 
 def brier_null(train: FollowUp, test: FollowUp) -> float:
     """The integrated Brier score of the training set's Kaplan-Meier curve, which knows nothing about a patient."""
-    from sksurv.nonparametric import SurvivalFunctionEstimator
-
     times = brier_times(train, test)
-    # scikit-survival's own null model: `kaplan_meier` differs from it in the last bit, and rows keep their last digit.
-    alive = SurvivalFunctionEstimator().fit(_table(train)).predict_proba(times)
+    alive = kaplan_meier(train.time, train.event).at(times)
     return integrated_brier(train, test, np.tile(alive, (len(test.time), 1)), times)
 
 

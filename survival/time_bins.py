@@ -36,6 +36,12 @@ class TimeBins:
         """The bin of each time (n,) in months: integers in `[0, count)`, (n,)."""
         return np.searchsorted(np.asarray(self.edges[1:-1]), time, side="right")
 
+    def share(self, time: np.ndarray) -> np.ndarray:
+        """How much of its bin lies before each time (n,) in months: from 0 to 1, and 1 beyond the follow-up, (n,)."""
+        bin, upper = self.assign(time), np.asarray(self.upper)
+        lower = np.asarray(self.edges[:-1])
+        return np.clip((time - lower[bin]) / (upper[bin] - lower[bin]), 0.0, 1.0)
+
 
 def fit_bins(time: np.ndarray, event: np.ndarray, count: int) -> TimeBins:
     """Bins between the quantiles of the times at which patients died, as MCAT and the literature after it bin them.

@@ -180,5 +180,7 @@ def summarise(folder: Path, train_followup: Mapping[int, FollowUp], title: str) 
             [row["event"] == "1" for row in chosen],
             [row["risk_group"] for row in chosen],
             title,
+            fold=[row["fold"] for row in chosen],
+            patients=len({row.get("owner") or row["patient"] for row in chosen}),
         )
         write(folder / "kaplan-meier.svg", style.svg(figure))

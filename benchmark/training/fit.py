@@ -23,7 +23,7 @@ from ...survival.time_bins import TimeBins
 from ..recipe import Recipe, epochs_of
 from .batches import BagSource, Packed, epoch_batches, pack, pieces, prefetched
 from .checkpointing import Between, Checkpoint, nothing
-from .loss import SurvivalLoss
+from .loss import SurvivalLoss, Target
 
 
 class Diverged(Exception):
@@ -168,18 +168,19 @@ class Training:
 
 
 class Targets:
-    """Bin, time and event of patients, as tensors."""
+    """What is known of patients, as tensors."""
 
     def __init__(self, part: FollowedBags, bins: TimeBins, device: torch.device) -> None:
         self.row = {patient: i for i, patient in enumerate(part.patients)}
         self.bin = torch.from_numpy(bins.assign(part.followup.time)).to(device)
         self.time = torch.from_numpy(part.followup.time).to(device)
         self.event = torch.from_numpy(part.followup.event).to(device)
+        self.share = torch.from_numpy(bins.share(part.followup.time)).float().to(device)
 
-    def of(self, patients: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
-        """(bin, time, event), `(b,)` each."""
+    def of(self, patients: Sequence[str]) -> Target:
+        """Those of these patients, `(b,)` each."""
         rows = torch.tensor([self.row[patient] for patient in patients], device=self.bin.device)
-        return self.bin[rows], self.time[rows], self.event[rows]
+        return Target(self.bin[rows], self.time[rows], self.event[rows], self.share[rows])
 
 
 def _all_scores(given: Trained) -> Tensor:
@@ -224,12 +225,12 @@ def backward(
 
     def objective(views: Tensor, weight: float, of: Sequence[str]) -> Tensor:
         """The loss of the scores and of the views, (1 + v, b, n_out), of these patients."""
-        losses = [loss.loss(scores, *targets.of(of), alpha) for scores in views]
+        losses = [loss.loss(scores, targets.of(of), alpha) for scores in views]
         return losses[0] + weight * torch.stack(losses[1:]).sum() if len(losses) > 1 else losses[0]
 
     def penalty_of(given: Trained, piece: Sequence[str]) -> Tensor | None:
-        bin, _, event = targets.of(piece)
-        penalty = _penalty(given, bin, event)
+        target = targets.of(piece)
+        penalty = _penalty(given, target.bin, target.event)
         return None if penalty is None else penalty / len(patients)
 
     if loss.separable or len(batch) == 1:
@@ -359,7 +360,7 @@ def fit(
             scores = predict(model, bags, val.patients, recipe.tokens, precision, checkpoint.pause)
             if not scores.isfinite().all():
                 raise Diverged(f"scores are not finite after epoch {epoch + 1}; a lower learning_rate may help")
-            line["val_loss"] = loss.loss(scores, *val_targets.of(val.patients), 0.0).item()
+            line["val_loss"] = loss.loss(scores, val_targets.of(val.patients), 0.0).item()
             with suppress(NotComputable):  # stays None where no pair of the validation split can be compared
                 line["val_c_index"] = c_index(val.followup.time, val.followup.event, loss.risk(scores).numpy())
         watch(epoch + 1, line)

@@ -45,7 +45,9 @@ class FoldParts:
     """One fold.
 
     train, val, test: bags to learn from, to choose with and to score, disjoint by patient.
-    scored_train, scored_test: who is scored: the same, or the patients whose slides are bags of their own.
+    outer_train: follow-up of the whole training set, validation split included, from which the metrics learn about
+        censoring: the same for every model, baseline and seed.
+    scored_test: who is scored: `test`, or the patients whose slides are bags of their own.
     units: turns predictions of the former into predictions of the latter.
     cohort: everyone, for the one fault of the reference that needs it.
     owner: the patient of each slide, where slides are scored; else empty.
@@ -55,7 +57,7 @@ class FoldParts:
     train: FollowedBags
     val: FollowedBags
     test: FollowedBags
-    scored_train: FollowedBags
+    outer_train: FollowUp
     scored_test: FollowedBags
     units: Aggregation
     cohort: FollowUp
@@ -139,7 +141,6 @@ def train_fold(
     assert recipe is not None, "a baseline is not trained"
     loss = LOSSES[recipe.loss]
     train, test, scored = parts.train, parts.test, parts.scored_test
-    train_followup = parts.scored_train.followup
     device = torch.device(experiment.device)
     fitted_on = parts.cohort if "cohort-bins" in recipe.faults else train.followup
     bins = fit_bins(fitted_on.time, fitted_on.event, recipe.bins)
@@ -210,7 +211,7 @@ def train_fold(
                     risk=risk, survival=by_patient(test, alive), edges=np.asarray(bins.upper), high=risk > median
                 )
                 predictions = FoldPredictions(
-                    parts.fold, scored.patients, train_followup, scored.followup, prediction, parts.owner
+                    parts.fold, scored.patients, parts.outer_train, scored.followup, prediction, parts.owner
                 )
                 read[epoch] = predictions, predictions.score()
                 learnt[epoch] = {"baseline": tuple(baseline.tolist()), "median_risk": median}

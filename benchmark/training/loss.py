@@ -14,13 +14,27 @@ from ...survival.time_bins import TimeBins
 
 
 @dataclass(frozen=True)
+class Target:
+    """What is known of b patients, as tensors (b,).
+
+    bin: the time bin of death or of the last follow-up. time: months. event: True = died. share: how much of the bin
+    lies before `time`, from 0 to 1; 1 beyond the follow-up of the training set.
+    """
+
+    bin: Tensor
+    time: Tensor
+    event: Tensor
+    share: Tensor
+
+
+@dataclass(frozen=True)
 class SurvivalLoss:
     """One way to learn survival from raw scores.
 
     name: as given to `--loss`.
     title: as people call it.
     width: number of scores per patient, from the number of time bins.
-    loss: (scores (b, width), bin (b,), time (b,), event (b,), alpha) -> scalar, a mean over patients.
+    loss: (scores (b, width), `Target` of b patients, alpha) -> scalar, a mean over patients.
     risk: scores (n, width) -> (n,).
     survival: (scores (n, width), bins, baseline) -> (n, n_bins), the probability of being alive at the end of every
         bin.
@@ -33,7 +47,7 @@ class SurvivalLoss:
     name: str
     title: str
     width: Callable[[int], int]
-    loss: Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
+    loss: Callable[[Tensor, Target, float], Tensor]
     risk: Callable[[Tensor], Tensor]
     survival: Callable[[Tensor, TimeBins, np.ndarray], Tensor]
     separable: bool

@@ -5,7 +5,7 @@ Times are months, event True = died, and a higher risk means an earlier death.
 
 from ...plugins import registered
 from .binary import BCE
-from .hazards import CE, NLL
+from .hazards import CE, NLL, NLL_MCAT
 from .loss import SurvivalLoss
 from .probability_mass import DEEPHIT, MTLR, PMF
 from .proportional_hazards import COX, RANK
@@ -13,4 +13,6 @@ from .proportional_hazards import COX, RANK
 ENTRY_POINTS = "milsurv.losses"
 """The entry-point group through which other packages add losses."""
 
-LOSSES: dict[str, SurvivalLoss] = registered(SurvivalLoss, ENTRY_POINTS, (NLL, CE, COX, PMF, MTLR, DEEPHIT, RANK, BCE))
+LOSSES: dict[str, SurvivalLoss] = registered(
+    SurvivalLoss, ENTRY_POINTS, (NLL, NLL_MCAT, CE, COX, PMF, MTLR, DEEPHIT, RANK, BCE)
+)

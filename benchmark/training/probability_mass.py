@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ...survival.time_bins import TimeBins
-from .loss import SurvivalLoss
+from .loss import SurvivalLoss, Target
 
 LIKELIHOOD, SIGMA = 0.2, 0.1
 """DeepHit's weight of the likelihood beside the ranking, and the scale of the latter: pycox's defaults."""
@@ -27,30 +27,31 @@ def _regressors(scores: Tensor) -> Tensor:
     return scores.flip(1).cumsum(1).flip(1)
 
 
-def pmf(scores: Tensor, bin: Tensor, time: Tensor, event: Tensor, alpha: float) -> Tensor:
+def pmf(scores: Tensor, target: Target, alpha: float) -> Tensor:
     """Negative log-likelihood of the probability mass function. Kvamme and Borgan 2019. `alpha` is not used."""
     log_mass, log_alive = _log_mass(scores)
-    at = torch.where(event.bool()[:, None], log_mass, log_alive)  # (b, bins)
-    return -at.gather(1, bin[:, None]).mean()
+    at = torch.where(target.event.bool()[:, None], log_mass, log_alive)  # (b, bins)
+    return -at.gather(1, target.bin[:, None]).mean()
 
 
-def mtlr(scores: Tensor, bin: Tensor, time: Tensor, event: Tensor, alpha: float) -> Tensor:
+def mtlr(scores: Tensor, target: Target, alpha: float) -> Tensor:
     """Multi-task logistic regression: `pmf` of the reversed running sums. Yu et al. 2011; Fotso 2018."""
-    return pmf(_regressors(scores), bin, time, event, alpha)
+    return pmf(_regressors(scores), target, alpha)
 
 
-def deephit(scores: Tensor, bin: Tensor, time: Tensor, event: Tensor, alpha: float) -> Tensor:
+def deephit(scores: Tensor, target: Target, alpha: float) -> Tensor:
     """Likelihood and ranking of the probabilities of having died, for one kind of event. Lee et al. 2018.
 
     0.2 times `pmf` plus 0.8 times the mean over all pairs of exp(-(F_i(T_i) - F_j(T_i)) / 0.1), of those where i died
     in an earlier bin than j, or in the bin in which j was last seen alive. `alpha` is not used.
     """
+    bin, event = target.bin, target.event
     dead = _log_mass(scores)[0].exp().cumsum(1)  # F at the end of every bin, (b, bins)
     of_j = dead[:, bin].T  # (b, b): F_j(T_i) in row i, column j
     earlier = (bin[:, None] < bin[None, :]) | ((bin[:, None] == bin[None, :]) & ~event.bool()[None, :])
     pairs = event.bool()[:, None] & earlier
     ranking = torch.exp((of_j - of_j.diagonal()[:, None]) / SIGMA) * pairs
-    return LIKELIHOOD * pmf(scores, bin, time, event, alpha) + (1 - LIKELIHOOD) * ranking.mean()
+    return LIKELIHOOD * pmf(scores, target, alpha) + (1 - LIKELIHOOD) * ranking.mean()
 
 
 def _mass_survival(scores: Tensor, bins: TimeBins, *_: object) -> Tensor:

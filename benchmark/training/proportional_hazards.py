@@ -6,27 +6,27 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from ...survival.time_bins import TimeBins
-from .loss import SurvivalLoss
+from .loss import SurvivalLoss, Target
 
 
-def cox(scores: Tensor, bin: Tensor, time: Tensor, event: Tensor, alpha: float) -> Tensor:
+def cox(scores: Tensor, target: Target, alpha: float) -> Tensor:
     """Cox's negative log partial likelihood with Breslow's handling of ties, per death in the batch.
 
     Cox 1972; DeepSurv (Katzman et al. 2018), equation 4. A batch without a death has loss 0. `alpha` is not used.
     """
-    risk = scores[:, 0]
+    risk, time, event = scores[:, 0], target.time, target.event
     at_risk = time[None, :] >= time[:, None]  # (b, b): column j is at risk when row i dies
     log_sum = torch.logsumexp(risk[None, :].masked_fill(~at_risk, -torch.inf), 1)
     return -((risk - log_sum) * event.float()).sum() / event.sum().clamp(min=1)
 
 
-def rank(scores: Tensor, bin: Tensor, time: Tensor, event: Tensor, alpha: float) -> Tensor:
+def rank(scores: Tensor, target: Target, alpha: float) -> Tensor:
     """Mean over comparable pairs of log(1 + exp(r_j - r_i)), i having died before j died or was last seen alive.
 
     The logistic bound on the concordance index of Steck et al. 2007 (RankNet's loss). It knows the order of the risks
     alone, so the scale of its curves is not fitted. A batch without a comparable pair has loss 0. `alpha` is not used.
     """
-    risk = scores[:, 0]
+    risk, time, event = scores[:, 0], target.time, target.event
     later = (time[None, :] > time[:, None]) | ((time[None, :] == time[:, None]) & ~event[None, :].bool())
     pairs = (event[:, None].bool() & later).float()  # (b, b): row i died before column j
     return (softplus(risk[None, :] - risk[:, None]) * pairs).sum() / pairs.sum().clamp(min=1)

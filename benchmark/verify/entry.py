@@ -17,7 +17,7 @@ from ...leaderboards.ranking.board import boards
 from ...leaderboards.ranking.comparisons import with_evidence
 from ...leaderboards.ranking.published_evidence import NO_EVIDENCE
 from ...leaderboards.result_row import ResultRow
-from ..experiment import id_of
+from ..experiment import PROTOCOL, id_of
 from .ids import as_row_fields, check_ids
 from .numbers import check_numbers, check_patients
 from .truth import CannotSimulate, Simulator, VerifiedTruth, implied
@@ -140,6 +140,8 @@ def _check_simulated(
     other = [key for key, value in truth.id_fields.items() if key in id_fields and id_fields[key] != value]
     if set(other) <= {"features", "protocol"}:
         result.skip(f"{name}: {' and '.join(other) or 'its id'} differ when simulated here; they were made elsewhere")
+    elif other == ["recipe"] and row.protocol != PROTOCOL:
+        result.skip(f"{name}: protocol {row.protocol} had another recipe of that name; its id is checked by itself")
     else:
         result.fault(f"{name}: its command is of another experiment: {', '.join(other)} differ")
 

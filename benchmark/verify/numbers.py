@@ -1,13 +1,14 @@
 """The numbers of the rows, scored again from the predictions: every count and metric that can be."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ...datasets.folds.stratified import cut_validation
+from ...datasets.patient import Patient
 from ...errors import DataError
 from ...leaderboards.predictions import numbered_columns
 from ...leaderboards.ranking.board import IMPORTED
@@ -40,10 +41,10 @@ def check_numbers(
     recipe = id_fields.get("recipe")
     recipe = recipe if isinstance(recipe, Mapping) else {}
     for fold, row in sorted(rows.items()):
-        train = None if truth is None else _training(row, truth, recipe, result)
+        learned, train = (None, None) if truth is None else _training(row, truth, recipe, result)
         parts = {reading: _part(table, fold, reading) for reading in READINGS}
         for reading, part in parts.items():
-            _check_reading(row, reading, part, train, recipe, result)
+            _check_reading(row, reading, part, learned, train, recipe, result)
         selected = parts["selected"]
         test = _followup(selected)
         _check_number(row, "n_test", len(test.time), result)
@@ -138,15 +139,18 @@ def check_patients(
         result.passed(f"lines checked against labels and folds ({truth.source})", len(table))
 
 
-def _training(row: ResultRow, truth: VerifiedTruth, recipe: Mapping[str, Any], result: Verification) -> FollowUp | None:
-    """Follow-up of the training set, from which the metrics of a fold learn censoring: without the validation split."""
+def _training(
+    row: ResultRow, truth: VerifiedTruth, recipe: Mapping[str, Any], result: Verification
+) -> tuple[FollowUp, FollowUp] | tuple[None, None]:
+    """Follow-up of whom a fold's model learned from, and of whom its metrics learned about censoring: the training set,
+    from which protocol 1 left out the validation split."""
     if row.slides == "slide":
         result.skip("where slides are scored by themselves, metrics with censoring weights are not scored again")
-        return None
+        return None, None
     split = next((split for split in truth.splits if split.fold == row.fold), None)
     if split is None:
         result.fault(f"{row_name(row)}: there is no such fold ({truth.source})")
-        return None
+        return None, None
     train, val = split.train, split.val
     try:
         if recipe.get("validation") and not val:
@@ -154,28 +158,34 @@ def _training(row: ResultRow, truth: VerifiedTruth, recipe: Mapping[str, Any], r
             train, val = cut_validation(split.train, truth.labels, float(recipe["validation"]), seed)
     except (DataError, ValueError) as error:
         result.fault(f"{row_name(row)}: its validation split cannot be made: {error}")
-        return None
+        return None, None
     by_id = truth.labels.by_id
     if not recipe:
         train, val = (*train, *val), ()
-    known = FollowUp(np.array([by_id[i].time for i in train]), np.array([by_id[i].event for i in train], dtype=bool))
+    learned = _followup_of(train, by_id)
     for key, value in (
         ("n_train", len(train)),
         ("n_val", len(val)),
-        ("events_train", int(known.event.sum())),
+        ("events_train", int(learned.event.sum())),
         ("events_val", sum(by_id[i].event for i in val)),
         ("patients", len(by_id)),
         ("events", sum(patient.event for patient in by_id.values())),
     ):
         if row.slides != "mean-risk" or not key.startswith(("n_", "events_")):
             _check_number(row, key, value, result)
-    return known
+    return learned, learned if row.protocol == 1 else _followup_of((*train, *val), by_id)
+
+
+def _followup_of(patients: Sequence[str], by_id: Mapping[str, Patient]) -> FollowUp:
+    known = [by_id[patient] for patient in patients]
+    return FollowUp(np.array([patient.time for patient in known]), np.array([patient.event for patient in known]))
 
 
 def _check_reading(
     row: ResultRow,
     reading: str,
     part: pd.DataFrame,
+    learned: FollowUp | None,
     train: FollowUp | None,
     recipe: Mapping[str, Any],
     result: Verification,
@@ -199,8 +209,8 @@ def _check_reading(
         edges[0] if whole else None,
         groups == "high" if grouped else None,
     )
-    if whole and train is not None:
-        _check_edges(row, edges[0], train, recipe, result)
+    if whole and learned is not None:
+        _check_edges(row, edges[0], learned, recipe, result)
     if row.family != IMPORTED:
         check_agreement(row, part, alive if whole else None, result)
     for metric in METRICS.values():
@@ -219,12 +229,12 @@ def _check_reading(
 
 
 def _check_edges(
-    row: ResultRow, edges: np.ndarray, train: FollowUp, recipe: Mapping[str, Any], result: Verification
+    row: ResultRow, edges: np.ndarray, learned: FollowUp, recipe: Mapping[str, Any], result: Verification
 ) -> None:
-    """Bins are fitted on the training set; their edges say at which months survival is predicted."""
+    """Bins are fitted on whom the model learned from; their edges say at which months survival is predicted."""
     if not recipe or "cohort-bins" in recipe.get("faults", ()) or row.slides == "mean-risk":
         return
-    found = np.asarray(fit_bins(train.time, train.event, int(recipe["bins"])).upper)
+    found = np.asarray(fit_bins(learned.time, learned.event, int(recipe["bins"])).upper)
     if len(found) != len(edges) or np.abs(found - edges).max() > 1e-6:
         result.fault(f"{row_name(row)}: its bins end at {_list(edges)}, the training set gives {_list(found)} months")
 

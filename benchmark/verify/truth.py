@@ -58,19 +58,20 @@ class Simulator:
             raise CannotSimulate(
                 f"its command simulates {request.patients} patients, more than are simulated to check an entry"
             )
-        key = request.command
+        key = f"{request.command} # protocol {row.protocol}"
         if key not in self._known:
             try:
-                self._known[key] = _simulated_again(request, row.device or "cpu")
+                self._known[key] = _simulated_again(request, row)
             except (DataError, UsageError, ValueError, TypeError) as error:
                 raise CannotSimulate(f"its command cannot be prepared ({error})") from error
         return self._known[key]
 
 
-def _simulated_again(request: Request, device: str) -> VerifiedTruth:
+def _simulated_again(request: Request, row: ResultRow) -> VerifiedTruth:
     experiment, data = load(request)
+    experiment = replace(experiment, protocol=row.protocol or experiment.protocol)
     if experiment.recipe is not None:
-        experiment = replace(experiment, device=device)
+        experiment = replace(experiment, device=row.device or "cpu")
     labels, splits = data.labels, data.folds.splits
     if data.units.level == "slide" and experiment.recipe is None:
         labels, splits = data.units.labels, tuple(data.units.split(split) for split in splits)

@@ -300,6 +300,9 @@ def _with_variants(lines: Sequence[Line]) -> list[Line]:
         names = sorted({name for other in sisters for name in other} - {"scale"})
         differ = [name for name in names if len({json.dumps(other.get(name)) for other in sisters}) > 1]
         words = [f"{name}={_plain(own[name])}" for name in differ if name in own]
+        protocols = {other.rows[0].protocol or 1 for other in lines if other.model == line.model}
+        if (line.rows[0].protocol or 1) < max(protocols):
+            words.append(f"protocol {line.rows[0].protocol or 1}")
         result.append(replace(line, variant=", ".join(words)))
     shown = Counter(_shown(line) for line in result)
     return [

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from checkout import SHARED
 from milsurv.benchmark.recipe import FAULTS, RECIPES, Recipe, change, epochs_of
 from milsurv.benchmark.training.batches import epoch_batches, pack, pieces, prefetched
 from milsurv.benchmark.training.fit import (
@@ -89,7 +90,7 @@ def test_cox_in_pieces_carries_back_the_gradient_of_the_dropout_that_its_scores_
         model.zero_grad()
         torch.manual_seed(seed)
         scores = [precision.scores(model, pack(bags, piece).to(CPU)) for piece in pieces(bags, part.patients, 60)]
-        LOSSES["cox"].loss(torch.cat(scores), *Targets(part, bins, CPU).of(part.patients), 0.2).backward()
+        LOSSES["cox"].loss(torch.cat(scores), Targets(part, bins, CPU).of(part.patients), 0.2).backward()
         return [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
     for a, b in zip(found, expected(seed=1), strict=True):
@@ -148,7 +149,7 @@ def test_the_chosen_epoch_is_the_best_of_the_validation_part_and_its_weights_are
     bins = fit_bins(part.followup.time[:30], part.followup.event[:30], 4)
     scores = predict(model, bags, val, 10**9, Precision("float32", CPU))
     targets = Targets(FollowedBags(val, FollowUp(part.followup.time[30:], part.followup.event[30:])), bins, CPU)
-    again = LOSSES["nll"].loss(scores, *targets.of(val), 0.0).item()
+    again = LOSSES["nll"].loss(scores, targets.of(val), 0.0).item()
     assert again == pytest.approx(seen[fitted.selected], rel=1e-5)
 
 
@@ -358,8 +359,9 @@ def test_the_objective_is_the_loss_of_all_views_and_the_penalty_of_the_dead(loss
     value = backward(model, LOSSES[loss], 0.2, whole, bags, targets, Precision("float32", CPU))
     batch = pack(bags, part.patients).to(CPU)
     given = model(batch.features, batch.lengths, batch.places)
-    bin, time, event = targets.of(part.patients)
-    losses = [LOSSES[loss].loss(s, bin, time, event, 0.2).item() for s in (given.scores, *given.views)]
+    target = targets.of(part.patients)
+    bin, event = target.bin, target.event
+    losses = [LOSSES[loss].loss(s, target, 0.2).item() for s in (given.scores, *given.views)]
     columns = bin if given.penalty.shape[1] > 1 else torch.zeros_like(bin)
     penalty = sum(given.penalty[i, c].item() for i, c in enumerate(columns) if event[i])
     assert value == pytest.approx(losses[0] + 0.3 * sum(losses[1:]) + penalty / 12, rel=1e-5)
@@ -382,3 +384,37 @@ def test_a_model_that_steps_is_called_after_every_step():
     model, recipe = Viewed(16, bins.count), Recipe(epochs=3, batch=5)
     fit(model, LOSSES["nll"], recipe, bags, part, nobody, bins, np.random.default_rng(0), CPU, lambda epoch, line: None)
     assert model.steps == 3 * 4
+
+
+REFERENCE = {  # field: (value, the words of the description that say so)
+    "name": ("reference", None),
+    "loss": ("nll-mcat", "NLL survival loss with alpha 0.2"),
+    "alpha": (0.2, "NLL survival loss with alpha 0.2"),
+    "bins": (4, "Four time bins"),
+    "optimizer": ("adam", "Adam, lr 1e-4"),
+    "learning_rate": (1e-4, "Adam, lr 1e-4"),
+    "weight_decay": (4e-6, "weight decay 4e-6"),
+    "schedule": ("restarts", "cosine annealing with T_max 10"),
+    "warmup_epochs": (0, "cosine annealing with T_max 10"),  # its warm-up is of the choice of the epoch: best_after
+    "batch": (32, "gradients accumulated over 32 slides"),
+    "max_norm": (0.0, None),
+    "sampling": ("classes", "sampling with replacement, weighted by the inverse size of the (time bin, censoring)"),
+    "epochs": (100, "at most 100 epochs"),
+    "steps": (300, None),  # epochs are given
+    "patience": (0, None),
+    "validation": (0.0, "5 folds of two parts"),
+    "select_by": ("loss", None),
+    "best_after": (5, "best validation C-index after 5 warm-up epochs"),
+    "best_patience": (20, "patience 20"),
+    "tokens": (60_000, None),
+    "precision": ("auto", "Half precision by autocast"),
+    "faults": ((), None),
+}
+
+
+def test_the_reference_recipe_is_that_of_the_public_script():
+    assert dataclasses.asdict(RECIPES["reference"]) == {field: value for field, (value, _) in REFERENCE.items()}
+    described = SHARED / "spec" / "reference-models.md"
+    if described.is_file():
+        text = " ".join(described.read_text(encoding="utf-8").split())
+        assert [words for _, words in REFERENCE.values() if words and words not in text] == []

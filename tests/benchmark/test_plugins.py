@@ -36,7 +36,7 @@ SQUARED = SurvivalLoss(
     name="squared",
     title="squared error of log months",
     width=lambda bins: 1,
-    loss=lambda scores, bin, time, event, alpha: (scores[:, 0] + (time + 1).log().float()).square().mean(),
+    loss=lambda scores, target, alpha: (scores[:, 0] + (target.time + 1).log().float()).square().mean(),
     risk=lambda scores: scores[:, 0],
     survival=lambda scores, bins, *_: (-scores.exp() * np.arange(1, bins.count + 1, dtype=np.float32)).exp(),
     separable=True,

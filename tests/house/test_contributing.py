@@ -6,7 +6,7 @@ from inspect import Parameter, signature
 import numpy as np
 import torch
 from checkout import ROOT
-from milsurv.benchmark.training.loss import SurvivalLoss
+from milsurv.benchmark.training.loss import SurvivalLoss, Target
 from milsurv.models.spec import ModelSpec
 from milsurv.survival import metrics
 from milsurv.survival.followup import FollowUp, Prediction
@@ -46,7 +46,8 @@ def test_the_loss_trains_and_gives_falling_survival_curves():
     assert isinstance(loss, SurvivalLoss)
     bins = fit_bins(TIME, EVENT, 3)
     scores = torch.randn(4, loss.width(bins.count), requires_grad=True)
-    value = loss.loss(scores, torch.zeros(4, dtype=torch.long), torch.tensor(TIME), torch.tensor(EVENT), 0.0)
+    known = torch.zeros(4, dtype=torch.long), torch.tensor(TIME), torch.tensor(EVENT), torch.ones(4)
+    value = loss.loss(scores, Target(*known), 0.0)
     value.backward()
     assert torch.isfinite(scores.grad).all()
     curves = loss.survival(scores, bins, loss.baseline(bins, scores, TIME, EVENT))

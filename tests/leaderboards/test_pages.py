@@ -148,7 +148,14 @@ def test_every_line_opens_to_its_folds_curves_provenance_and_command(tmp_path):
     for row in rows:
         for reading in make.READINGS:
             assert f"{row[f'c_index_{reading}']:.3f}" in found.text
-    for word in ("bench run --model abmil", "f00d", "labels-1f3a9c", "folds-77be02", "2 cores, 24 GiB", "log-rank p"):
+    for word in (
+        "bench run --model abmil",
+        "f00d",
+        "labels-1f3a9c",
+        "folds-77be02",
+        "2 cores, 24 GiB",
+        "log-rank test",
+    ):
         assert word in found.text
     assert any(found_.get("aria-label", "").startswith("Kaplan-Meier curves") for found_ in found.all("svg"))
 
@@ -245,7 +252,11 @@ def test_kaplan_meier_counts_both_groups_and_tests_them():
     text = style.svg(kaplan_meier(time, np.ones(200, dtype=bool), ["high"] * 80 + ["low"] * 120))
     assert "high risk: 80 of 80 died" in text
     assert "low risk: 120 of 120 died" in text
-    assert re.search(r"log-rank p (= \d\.\de-\d\d|&lt; 1e-16)", text)
+    assert re.search(r"log-rank test: p (= \d\.\de-\d\d|&lt; 1e-16)", text)
+    folds = np.arange(200) % 5
+    assert "log-rank test over folds: p" in style.svg(
+        kaplan_meier(time, [True] * 200, ["high"] * 80 + ["low"] * 120, fold=folds)
+    )
 
 
 @pytest.mark.parametrize(

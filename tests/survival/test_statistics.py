@@ -15,7 +15,7 @@ from milsurv.survival.comparisons import (
 )
 from milsurv.survival.concordance import c_index
 from milsurv.survival.kaplan_meier import at_risk, kaplan_meier
-from milsurv.survival.risk_groups import hazard_ratio, logrank_p
+from milsurv.survival.risk_groups import hazard_ratio, logrank_p, p_over_folds
 from scipy import stats
 from sksurv.compare import compare_survival
 from sksurv.metrics import concordance_index_censored
@@ -322,16 +322,60 @@ def test_the_hazard_ratio_is_that_of_lifelines_with_and_without_ties(unit):
     table = pd.DataFrame({"time": time, "event": event, "group": group.astype(float)})
     expected = CoxPHFitter().fit(table, "time", "event")
     found = hazard_ratio(time, event, group)
-    assert found is not None and np.log(found.value) == pytest.approx(expected.params_["group"], abs=1e-4)
-    limits = expected.confidence_intervals_.to_numpy()[0]
-    assert np.log([found.low, found.high]) == pytest.approx(limits, abs=1e-4)
+    assert found is not None and np.log(found) == pytest.approx(expected.params_["group"], abs=1e-4)
+
+
+def test_the_hazard_ratio_of_several_folds_is_that_of_lifelines_with_strata():
+    from lifelines import CoxPHFitter
+
+    truth, time, event, _ = cohort(200)
+    fold = np.arange(200) % 4
+    group = truth + np.random.default_rng(1).normal(size=200) > 0
+    table = pd.DataFrame({"time": time * (1 + fold), "event": event, "group": group.astype(float), "fold": fold})
+    expected = CoxPHFitter(strata=["fold"]).fit(table, "time", "event")
+    found = hazard_ratio(table["time"], event, group, fold)
+    assert found is not None and np.log(found) == pytest.approx(expected.params_["group"], abs=1e-4)
+
+
+def out_of_fold_groups(strength: float, seed: int, patients: int = 150, folds: int = 5):
+    """Patients of five folds, divided by the score of an exponential model of the other folds at its median."""
+    rng = np.random.default_rng(seed)
+    features = rng.standard_normal((patients, 4))
+    died, left = rng.exponential(60, patients) * np.exp(-strength * features[:, 0]), rng.exponential(300, patients)
+    time, event, fold = np.minimum(died, left), died <= left, np.arange(patients) % folds
+    group = np.zeros(patients, dtype=bool)
+    for k in range(folds):
+        train, test = fold != k, fold == k
+        expected = time[train] * event[train].sum() / time[train].sum()
+        weights = features[train].T @ (event[train] - expected)
+        group[test] = features[test] @ weights > np.median(features[train] @ weights)
+    return time, event, group, fold
+
+
+def test_groups_of_noise_differ_over_folds_no_more_often_than_a_test_may_though_the_pooled_test_does():
+    groups = [out_of_fold_groups(0.0, seed) for seed in range(150)]
+    pooled = sum((logrank_p(*one[:3]) or 1.0) < 0.05 for one in groups)
+    over_folds = sum((p_over_folds(*one) or 1.0) < 0.05 for one in groups)
+    assert over_folds <= 13 < pooled  # of 150; a valid test exceeds 13 in 1.5 % of cases
+
+
+def test_groups_that_differ_are_found_over_folds():
+    time, event, group, fold = out_of_fold_groups(1.5, 0)
+    assert p_over_folds(time, event, group, fold) < 0.01
+    assert p_over_folds(time, event, ~group, fold) == pytest.approx(p_over_folds(time, event, group, fold))
+
+
+def test_one_fold_or_one_that_cannot_be_tested_gives_no_test_over_folds():
+    time, event, group, fold = out_of_fold_groups(1.0, 0)
+    assert p_over_folds(time, event, group, np.zeros_like(fold)) is None
+    assert p_over_folds(time, event, group & (fold > 0), fold) is None
 
 
 def test_the_hazard_ratio_turns_over_with_the_groups():
     truth, time, event, _ = cohort(200)
     there, back = (hazard_ratio(time, event, group) for group in (truth > 0, truth <= 0))
     assert there is not None and back is not None
-    assert (there.value, there.low) == pytest.approx((1 / back.value, 1 / back.high), rel=1e-4)
+    assert there == pytest.approx(1 / back, rel=1e-4)
 
 
 @pytest.mark.parametrize(("event", "group"), [([0, 1, 1], [1, 0, 0]), ([1, 1, 1], [1, 1, 1]), ([1, 1, 1], [1, 1, 0])])

@@ -2,14 +2,14 @@
 
 import numpy as np
 import torch
-from milsurv.benchmark.training.loss import SurvivalLoss
+from milsurv.benchmark.training.loss import SurvivalLoss, Target
 from torch import Tensor
 
 
-def log_time(scores: Tensor, bin: Tensor, time: Tensor, event: Tensor, alpha: float) -> Tensor:
+def log_time(scores: Tensor, target: Target, alpha: float) -> Tensor:
     """Exponential model: negative log-likelihood of the rate exp(score - 3). Times are months."""
     rate = (scores[:, 0] - 3).exp()
-    return (rate * time.float() - event.float() * rate.log()).mean()
+    return (rate * target.time.float() - target.event.float() * rate.log()).mean()
 
 
 LOG_TIME = SurvivalLoss(

@@ -8,18 +8,24 @@ from matplotlib.path import Path as Outline
 from numpy.typing import ArrayLike
 
 from ....survival import kaplan_meier as km
-from ....survival.risk_groups import hazard_ratio, logrank_p
+from ....survival.risk_groups import hazard_ratio, logrank_p, p_over_folds
 from . import style
 
 
 def kaplan_meier(
-    time: ArrayLike, event: ArrayLike, group: ArrayLike, title: str = "", size: tuple[float, float] = (5.4, 3.7)
+    time: ArrayLike,
+    event: ArrayLike,
+    group: ArrayLike,
+    title: str = "",
+    size: tuple[float, float] = (5.4, 3.7),
+    fold: ArrayLike | None = None,
+    patients: int | None = None,
 ) -> Figure:
-    """Survival of the high-risk and the low-risk group, with the hazard ratio between them, log-rank p and the
-    numbers at risk.
+    """Survival of the high-risk and the low-risk group, with the hazard ratio between them, a test and the numbers at
+    risk.
 
-    `time` (n,) in months, `event` (n,) True = died, `group` (n,) holds "high" or "low". Raises ValueError for other
-    words.
+    `time` (n,) in months, `event` (n,) True = died, `group` (n,) holds "high" or "low"; `fold` (n,) and `patients` as
+    `p_over_folds` takes them, where the groups are those of a cross-validation. Raises ValueError for other words.
     """
     time, event, group = np.asarray(time, dtype=float), np.asarray(event, dtype=bool), np.asarray(group)
     unknown = sorted(set(group.tolist()) - {"high", "low"})
@@ -39,11 +45,13 @@ def kaplan_meier(
             for moment, count in zip(moments, km.at_risk(time[mine], moments), strict=True):
                 axes.text(moment, height, str(count), transform=axes.get_xaxis_transform(), ha="center", fontsize=8)
         axes.text(-0.045, -0.26, "at risk", transform=axes.transAxes, color=style.SOFT, fontsize=8, ha="right")
-        p = logrank_p(time, event, group == "high")
-        ratio = hazard_ratio(time, event, group == "high")
-        words = "log-rank test: not possible" if p is None else f"log-rank p {p_text(p)}"
-        if ratio is not None:
-            words = f"hazard ratio {ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}], {words}"
+        high = group == "high"
+        if fold is not None and len(np.unique(fold)) > 1:
+            words = logrank_words(p_over_folds(time, event, high, fold, patients))
+        else:
+            words = logrank_words(logrank_p(time, event, high), over_folds=False)
+        if (ratio := hazard_ratio(time, event, high, fold)) is not None:
+            words = f"hazard ratio {ratio:.2f}, {words}"
         axes.text(1.0, -0.26, words, transform=axes.transAxes, ha="right", fontsize=8, weight="bold")
         # Above the axes: inside them no corner is free in every cohort.
         place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.2}
@@ -55,6 +63,13 @@ def kaplan_meier(
         axes.yaxis.grid(True, color=style.LINE, lw=0.6)
         axes.set_axisbelow(True)
     return figure
+
+
+def logrank_words(p: float | None, over_folds: bool = True) -> str:
+    """What the test of two risk groups says, in words."""
+    if p is None:
+        return "log-rank test: not possible"
+    return f"log-rank test{' over folds' * over_folds}: p {p_text(p)}"
 
 
 def p_text(p: float) -> str:

@@ -19,7 +19,7 @@ from ...cache.store import Cache
 from ...ranking.board import Board
 from ...ranking.cached_evidence import cached_curves
 from ..figures import style
-from ..figures.kaplan_meier import p_text
+from ..figures.kaplan_meier import logrank_words
 from .inline_svg import content
 
 SIZE = (5.4, 3.3)
@@ -63,14 +63,15 @@ def plots(
 
 def plot(found: GroupCurves) -> Plot:
     """The curves of both groups, drawn, and counts, hazard ratio and log-rank test in words."""
-    hazard, p = found.hazard_ratio, found.logrank_p
     words = (
         f"high risk: {found.high.died} of {found.high.patients} died",
         f"low risk: {found.low.died} of {found.low.patients} died",
-        "hazard ratio "
-        + ("not estimable" if hazard is None else f"{hazard.value:.2f} [{hazard.low:.2f}, {hazard.high:.2f}]"),
-        "log-rank test not possible" if p is None else f"log-rank p {p_text(p)}",
     )
+    if found.ratio is None and found.p is None:
+        words += ("hazard ratio and test: not known",)  # or of an entry that only has them of all folds together
+    else:
+        ratio = "not estimable" if found.ratio is None else f"{found.ratio:.2f}"
+        words += (f"hazard ratio: {ratio}", logrank_words(found.p))
     longest = found.moments[-1]
     return Plot(_key(longest), _frame(longest), _curves(found), words)
 
