@@ -18,6 +18,7 @@ import io
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ...errors import CannotWrite, Remark, some
@@ -139,7 +140,15 @@ class ResultFolder:
             write(folder / name, data)
         write(folder / MANIFEST, manifest(files))
         write(folder / "result.json", json.dumps(row.to_json(), indent=2, allow_nan=False) + "\n")
-        self.checkpoint(row.fold).unlink(missing_ok=True)
+        self._forget_checkpoint(row.fold)
+
+    def _forget_checkpoint(self, fold: int) -> None:
+        """Remove the checkpoint of a fold that is finished, and what a killed writer of it left."""
+        path = self.checkpoint(fold)
+        for file in (path, *path.parent.glob(f".{path.name}.*.partial")):
+            file.unlink(missing_ok=True)
+        with suppress(OSError):  # another fold has one
+            path.parent.rmdir()
 
     def write_failure(self, row: ResultRow, details: str) -> None:
         """A fold that failed: its row, and the details a developer wants to see."""
@@ -150,6 +159,8 @@ class ResultFolder:
     def summarise(self, train_followup: Mapping[int, FollowUp]) -> None:
         """What all finished folds say together, given the follow-up of each fold's training set."""
         finished = {fold: part for fold, part in train_followup.items() if self.finished(fold)}
+        for fold in finished:
+            self._forget_checkpoint(fold)
         summarise(self.path, finished, self.experiment.title)
 
 

@@ -144,7 +144,7 @@ class Checkpoint:
             left.unlink(missing_ok=True)
         try:
             first, _, body = self.path.read_bytes().partition(b"\n")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             return self._refuse(f"cannot be read ({error.strerror or error})")

@@ -192,7 +192,7 @@ def test_what_cannot_be_built_any_more_is_explained(copied, changes, why):
 
 def test_weights_of_another_protocol_are_refused(copied):
     rewritten(copied / "fold-0" / "weights-selected.safetensors", protocol=protocol.PROTOCOL + 1)
-    with pytest.raises(DataError, match="version 2 of the protocol"):
+    with pytest.raises(DataError, match=f"version {protocol.PROTOCOL + 1} of the protocol"):
         load_model(copied, 0)
 
 
