@@ -37,6 +37,17 @@ def slide_name(text: str) -> str:
     return name
 
 
+def slide_names(texts: Iterable[str]) -> dict[str, str]:
+    """`slide_name` of each text; texts that would share one but differ in their ending keep it: they are two slides."""
+    names = {text: slide_name(text) for text in texts}
+    endings: dict[str, set[str]] = defaultdict(set)
+    for text, name in names.items():
+        last = re.split(r"[\\/]", text.strip())[-1]
+        if last != name:
+            endings[name].add(last.lower())
+    return {text: text.strip() if len(endings[name]) > 1 else name for text, name in names.items()}
+
+
 def slide_key(text: str) -> str:
     """What spellings of one slide have in common, see the rule of this file."""
     return _plain(slide_name(text))

@@ -40,7 +40,7 @@ def check(
 ) -> None:
     """Find everything that is wrong or odd about labels, folds and features. Exit status 1 for errors."""
     with explained():
-        from ...datasets.own_cohorts.label_options import TypedOptions
+        from ...datasets.own_cohorts.typed_options import TypedOptions
         from .. import console
         from .data_commands import check_data, fold_rows
 
@@ -85,7 +85,7 @@ def init(
     Every command then takes the folder: `bench run --cohort FOLDER`.
     """
     with explained():
-        from ...datasets.own_cohorts.label_options import TypedOptions
+        from ...datasets.own_cohorts.typed_options import TypedOptions
         from .. import console
         from .data_commands import init_cohort
 
@@ -118,7 +118,7 @@ def folds_(
 ) -> None:
     """Divide a cohort into folds and save them with the fingerprint of the labels."""
     with explained():
-        from ...datasets.own_cohorts.label_options import TypedOptions
+        from ...datasets.own_cohorts.typed_options import TypedOptions
         from .. import console
         from .data_commands import make_folds
 

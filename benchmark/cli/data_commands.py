@@ -12,8 +12,9 @@ from ...datasets.gdc.search import Api
 from ...datasets.labels.read import read_labels
 from ...datasets.layout import find_features, find_labels, find_splits
 from ...datasets.own_cohorts.find import Found, find_cohort, unknown_cohort
-from ...datasets.own_cohorts.label_options import TypedOptions, label_options
+from ...datasets.own_cohorts.label_options import label_options
 from ...datasets.own_cohorts.look import Ask, Looked, init
+from ...datasets.own_cohorts.typed_options import TypedOptions
 from ...errors import UnknownName, UsageError
 from ...names import check_choice
 

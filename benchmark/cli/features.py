@@ -41,7 +41,8 @@ def inspect(
         if cohort is not None or labels_path is not None:
             from ...datasets.labels.read import read_labels
             from ...datasets.own_cohorts.find import find_cohort
-            from ...datasets.own_cohorts.label_options import TypedOptions, label_options
+            from ...datasets.own_cohorts.label_options import label_options
+            from ...datasets.own_cohorts.typed_options import TypedOptions
 
             found = find_cohort(cohort) if cohort is not None else None
             path = labels_path or (found and found.file and found.file.path(found.file.labels))

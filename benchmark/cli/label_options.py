@@ -5,7 +5,7 @@ from dataclasses import fields
 from inspect import Parameter, Signature, signature
 from typing import Any, TypeVar
 
-from ...datasets.own_cohorts.label_options import TypedOptions
+from ...datasets.own_cohorts.typed_options import TypedOptions
 from . import options as o
 
 LABEL_OPTIONS: dict[str, Any] = {

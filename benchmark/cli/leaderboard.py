@@ -147,7 +147,8 @@ def verify(
     with explained():
         from ...datasets.folds.read import read_splits
         from ...datasets.labels.read import read_labels
-        from ...datasets.own_cohorts.label_options import TypedOptions, label_options
+        from ...datasets.own_cohorts.label_options import label_options
+        from ...datasets.own_cohorts.typed_options import TypedOptions
         from ...errors import UsageError
         from ...leaderboards.entries.entry import HEAD
         from .. import console

@@ -38,11 +38,12 @@ def import_predictions(
 
         from ...datasets.folds.read import read_splits
         from ...datasets.labels.read import read_labels
-        from ...datasets.own_cohorts.label_options import TypedOptions, label_options
+        from ...datasets.own_cohorts.label_options import label_options
+        from ...datasets.own_cohorts.typed_options import TypedOptions
         from ...errors import some
         from ...names import check_choice
         from .. import console
-        from ..external.prediction_table import read_foreign
+        from ..external.prediction_table import named_as, read_foreign
         from ..external.predictions import check, folds_of, import_checked, labels_of
 
         check_choice("missing", missing, ("error", "drop"))
@@ -51,9 +52,11 @@ def import_predictions(
         table = read_foreign(file, model, name)
         words_of_labels = TypedOptions(**label_words)
         tables = labels_path or (own and own.path(own.labels))
-        labels = (
-            read_labels(tables, found.cohort, label_options(words_of_labels, own)) if tables else labels_of(table, name)
-        )
+        if tables:
+            labels = read_labels(tables, found.cohort, label_options(words_of_labels, own))
+            table = named_as(table, labels.by_id)
+        else:
+            labels = labels_of(table, name)
         name = labels.cohort
         folds_path = splits_path or (own and labels_path is None and own.path(own.folds)) or None
         folds = read_splits(folds_path, labels) if folds_path else folds_of(table)

@@ -2,11 +2,12 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...datasets.patient import patient_of
+from ...datasets.slide_names import patient_key
 from ...datasets.tables.cells import read_cells
 from ...datasets.tables.numbers import decimals_of, number
 from ...errors import DataError, some
@@ -49,6 +50,17 @@ class ForeignTable:
     path: Path
     rows: tuple[PredictionRow, ...]
     months: tuple[float, ...]
+
+
+def named_as(table: ForeignTable, patients: Iterable[str]) -> ForeignTable:
+    """The table with its patients spelt as in the labels: case, the form of characters and `1000.0` do not matter."""
+    known = set(patients)
+    by_key = {patient_key(patient): patient for patient in known}
+
+    def spelt(patient: str) -> str:
+        return patient if patient in known else by_key.get(patient_key(patient), patient)
+
+    return replace(table, rows=tuple(replace(row, patient=spelt(row.patient)) for row in table.rows))
 
 
 def read_foreign(path: Path, model: str, cohort: str) -> ForeignTable:

@@ -22,7 +22,8 @@ from ...datasets.labels.several_slides import Units, select_slides
 from ...datasets.layout import find_features, find_labels, find_splits
 from ...datasets.own_cohorts.cohort_file import CohortFile
 from ...datasets.own_cohorts.find import mistyped, unknown_cohort
-from ...datasets.own_cohorts.label_options import label_options, typed
+from ...datasets.own_cohorts.label_options import label_options
+from ...datasets.own_cohorts.typed_options import typed
 from ...datasets.simulated.cohort import simulate_cohort
 from ...datasets.split import Folds
 from ...errors import DataError, UnknownName, UsageError

@@ -6,7 +6,6 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import get_args
 
-from ...datasets.own_cohorts.find import find_cohort
 from ...datasets.tables.unwrap import MAX_BYTES
 from ...errors import UsageError
 from ...names import check_choice
@@ -127,6 +126,8 @@ class Request:
     @property
     def simulated(self) -> bool:
         """Whether the cohort is simulated: by name, or because `--features synthetic` asks for it."""
+        from ...datasets.own_cohorts.find import find_cohort
+
         by_name = find_cohort(self.cohort).cohort.planted is not None
         return self.features_path == SIMULATED or (by_name and self.features_path is None and self.labels_path is None)
 

@@ -85,7 +85,7 @@ def survey_splits(
             splits.append(Split(fold, tuple(train), (), tuple(test)))
     name, note = _name(directory, labels.cohort, files), None
     try:
-        note = read_note(directory)
+        note = read_note(directory) if directory.is_dir() else None
     except DataError as error:
         faults.append(Finding("folds_note_unreadable", "error", 1, str(error), (directory.name,)))
     if labels.patients:

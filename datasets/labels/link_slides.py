@@ -8,6 +8,7 @@ from dataclasses import replace
 from ...errors import DataError, some
 from ..findings import Finding, finding
 from ..patient import BARCODE, patient_of
+from ..slide_names import slide_key
 from .quality import is_frozen
 from .read import Labels, counts_of, fingerprint_of_patients
 
@@ -23,11 +24,11 @@ def link_slides(labels: Labels, slides: Iterable[str], frozen: bool = False) -> 
     other slides give another. DataError if nobody has a slide.
     """
     names = sorted({_SVS.sub("", slide) for slide in slides})
-    by_lower = {patient.id.lower(): patient.id for patient in labels.patients}
+    by_key = {slide_key(patient.id): patient.id for patient in labels.patients}
     own: dict[str, list[str]] = defaultdict(list)
     cold, unmatched = [], []
     for slide in names:
-        patient = _owner(slide, by_lower)
+        patient = _owner(slide, by_key)
         if patient is None:
             unmatched.append(slide)
         elif is_frozen(slide) and not frozen:
@@ -63,11 +64,11 @@ def link_slides(labels: Labels, slides: Iterable[str], frozen: bool = False) -> 
     )  # fmt: skip
 
 
-def _owner(slide: str, by_lower: dict[str, str]) -> str | None:
-    lower = slide.lower()
+def _owner(slide: str, by_key: dict[str, str]) -> str | None:
     if BARCODE.match(slide):
-        return by_lower.get(patient_of(lower))
-    if lower in by_lower:
-        return by_lower[lower]
-    ends = [m.start() for m in re.finditer(r"[-_. ]", lower)]
-    return next((by_lower[lower[:end]] for end in reversed(ends) if lower[:end] in by_lower), None)
+        return by_key.get(slide_key(patient_of(slide)))
+    key = slide_key(slide)
+    if key in by_key:
+        return by_key[key]
+    ends = [m.start() for m in re.finditer(r"[-_. ]", key)]
+    return next((by_key[key[:end]] for end in reversed(ends) if key[:end] in by_key), None)

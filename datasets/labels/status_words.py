@@ -134,8 +134,9 @@ def is_missing(text: str) -> bool:
 
 
 def only_letters(cells: Mapping[str, object] | set[str]) -> bool:
-    """Whether these words are d and a alone."""
-    return {_form(cell) for cell in cells} == {"d", "a"}
+    """Whether these words are a for alive, and d for dead alone or with its cause (METABRIC)."""
+    forms = {_form(cell) for cell in cells}
+    return "a" in forms and len(forms) > 1 and forms <= {"a", "d", "d-d.s.", "d-o.c."}
 
 
 def _number(text: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...errors import DataError, some
 from ..findings import Finding
-from ..slide_names import slide_name
+from ..slide_names import slide_names
 from ..tables.cells import TableCells, read_cells
 from ..tables.numbers import decimals_of, number
 from ..tables.text import LOST
@@ -100,8 +100,9 @@ def parse_rows(cells: TableCells, options: LabelOptions | None = None) -> Table:
     events = _outcomes(table, where, options, faults, notes)
     times, texts, sign = _times(table, where, events, faults)
     more = _covariates(path, table, where, sign, notes)
+    slides = slide_names({row[where.slide] or "" for _, row in table} if where.slide else ())
     rows = [
-        _row(line, row, where, time, events[line], {name: values[i] for name, values in more.items()})
+        _row(line, row, where, slides, time, events[line], {name: values[i] for name, values in more.items()})
         for i, ((line, row), time) in enumerate(zip(table, times, strict=True))
         if line not in faults.lines
     ]
@@ -236,15 +237,15 @@ class _Faults:
 
 
 def _row(
-    line: int, cells: dict[str, str | None], where: LabelColumns, months: float, died: bool | None,
-    more: Mapping[str, float | None],
+    line: int, cells: dict[str, str | None], where: LabelColumns, slides: Mapping[str, str], months: float,
+    died: bool | None, more: Mapping[str, float | None],
 ) -> Row:  # fmt: skip
     known = {name: _first(cells, group) for name, group in where.covariates.items()}
     recorded = not where.gaps or (not math.isnan(months) and died is not None)
     return Row(
         line=line,
         case_id=cells[where.patient] or "",
-        slide_id=slide_name(cells[where.slide] or "") if where.slide else "",
+        slide_id=slides[cells[where.slide] or ""] if where.slide else "",
         months=months,
         event=bool(died),
         recorded=recorded,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import DataError
+from .unwrap import UNREADABLE
 from .workbook import text_of
 
 
@@ -23,7 +24,7 @@ def parquet_rows(path: Path, content: bytes, max_bytes: int) -> Iterator[tuple[i
         columns = file.read(columns=flat).to_pydict()
     except DataError:
         raise
-    except (pyarrow.ArrowException, ValueError, OSError, KeyError, OverflowError) as error:
+    except (pyarrow.ArrowException, *UNREADABLE) as error:
         raise DataError(f"{path} cannot be read as a Parquet file ({error}): write it again, or as csv.") from error
     names = [name for name in columns if not name.startswith("__index_level_")]
     yield 1, names

@@ -77,8 +77,8 @@ def _code_page(content: bytes) -> str | None:
             text = content.decode(name)
         except UnicodeDecodeError:
             continue
-        strange = [c for c in text if ord(c) > 127 and not (c.isalpha() or c in _MARKS_OF_WRITING)]
-        if not strange:
+        beyond = [c for c in text if ord(c) > 127]
+        if 2 * sum(c.isalpha() or c in _MARKS_OF_WRITING for c in beyond) >= len(beyond):
             return name
     return None
 

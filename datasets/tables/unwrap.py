@@ -23,6 +23,8 @@ OFFICE = ("[Content_Types].xml", "mimetype")
 _TABLES = (".csv", ".zip", ".tsv", ".txt", ".gz", ".xlsx", ".parquet", ".json")
 _BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError)
 _DAMAGED = (RuntimeError, ValueError, UnicodeError, IndexError, OverflowError)  # of damaged directories
+UNREADABLE = (*_BROKEN, *_DAMAGED, LookupError, TypeError, AttributeError, SyntaxError, ArithmeticError)
+"""What libraries raise that read damaged documents (SyntaxError is that of XML)."""
 
 
 def read_table_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...errors import DataError
 from ...names import check_choice
-from .unwrap import check_unpacked_size
+from .unwrap import UNREADABLE, check_unpacked_size
 
 
 def sheet_rows(path: Path, content: bytes, sheet: str | None, max_bytes: int) -> Iterator[tuple[int, list[str]]]:
@@ -34,7 +34,7 @@ def sheet_rows(path: Path, content: bytes, sheet: str | None, max_bytes: int) ->
         filled = {name: rows for name, one in tables.items() if (rows := [r for r in _rows(one) if any(r[1])])}
     except DataError:
         raise
-    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError, SyntaxError) as error:
+    except (InvalidFileException, *UNREADABLE) as error:
         raise DataError(f"{path} cannot be read as an Excel workbook ({error}): save it again, or as csv.") from error
     if len(filled) > 1:
         raise DataError(f"{path} has several sheets with cells: {', '.join(filled)}. Name one with --sheet.")

@@ -60,7 +60,7 @@ def test_every_command_takes_the_folder_and_the_options_of_labels(bench, hospita
         status, out, err = bench(*words)
         assert status == 0, (words, out, err)
     (tmp_path / "p.csv").write_text(
-        "patient;fold;risk\n" + "".join(f"{i};{n % 3};{n}\n" for n, i in enumerate(sorted(hospital)))
+        "patient;fold;risk\n" + "".join(f"{i.lower()};{n % 3};{n}\n" for n, i in enumerate(sorted(hospital)))
     )
     status, _, err = bench("import-predictions", "p.csv", "--model", "X", "--cohort", "./hosp", "--out", "o")
     assert status == 0, err

@@ -11,8 +11,9 @@ from milsurv.datasets.labels.read import read_labels
 from milsurv.datasets.labels.table import read_label_table
 from milsurv.datasets.own_cohorts.cohort_file import read_cohort_file
 from milsurv.datasets.own_cohorts.find import find_cohort, mistyped
-from milsurv.datasets.own_cohorts.label_options import TypedOptions, label_options
+from milsurv.datasets.own_cohorts.label_options import label_options
 from milsurv.datasets.own_cohorts.look import init
+from milsurv.datasets.own_cohorts.typed_options import TypedOptions
 from milsurv.errors import DataError, UnknownName, UsageError
 
 CDR = SHARED / "data" / "cdr" / "tcga-liu2018_clinData.csv"
