@@ -166,7 +166,6 @@ def test_a_full_disk_keeps_what_was_finished(bench, cohort_folder, tmp_path):
     assert "predictions.csv: File too large" in err and "Traceback" not in err
     (folder,) = (tmp_path / "experiments").iterdir()
     assert sorted(path.name for path in folder.iterdir()) == [
-        ".lock",
         "experiment.json",
         "fold-0",
         "fold-1",
