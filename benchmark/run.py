@@ -145,7 +145,7 @@ def run_requests(
     requests: Sequence[Request], display: Display, tracking: Tracking | str | None = None, options: Options = SERIAL
 ) -> list[Finished]:
     """Run several experiments as one: what is wrong with any of them is raised before the first is computed."""
-    loader, store = Loader(), open_store(tracking, requests[0].out)
+    loader, store = Loader(options.elsewhere), open_store(tracking, requests[0].out)
     return _conduct([_course(request, loader, display, store) for request in requests], loader, display, options)
 
 
@@ -165,7 +165,7 @@ def run_all(
     """
     for request in requests:  # a wrong name ends the command before anything is read
         resolve(request)
-    loader, store = Loader(), open_store(tracking, requests[0].out)
+    loader, store = Loader(options.elsewhere), open_store(tracking, requests[0].out)
     courses, failures = [], []
     for request in requests:
         try:
@@ -180,9 +180,10 @@ def run_all(
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as a task: any process on any machine that sees the same files can load it."""
+    """A request as a task: any process on any machine that sees the same files can load it, for this device."""
 
     request: Request
+    device: str
 
     @property
     def title(self) -> str:
@@ -199,7 +200,13 @@ class Asked:
         def beside(fold: int) -> AbstractContextManager[None]:
             return workers(request.tune_workers - 1, help_with, request, fold)
 
-        return Work(*loader.load(request), request.out, request.command, keeping=request.keeping, beside=beside)
+        return Work(
+            *loader.load(replace(request, device=self.device)),
+            request.out,
+            request.command,
+            keeping=request.keeping,
+            beside=beside,
+        )
 
 
 def _course(request: Request, loader: Loader, display: Display, store: Store | None) -> Course:
@@ -214,7 +221,11 @@ def _course(request: Request, loader: Loader, display: Display, store: Store | N
     slim = replace(data, bags=None)
     work = Work(experiment, slim, request.out, request.command, keeping=request.keeping)
     sources = sources_of(experiment, data, request.features_path)
-    return Course(Asked(request), work, Tracker(store, work.shared, parameters_of(experiment), sources, display.warn))
+    return Course(
+        Asked(request, experiment.device),
+        work,
+        Tracker(store, work.shared, parameters_of(experiment), sources, display.warn),
+    )
 
 
 def _conduct(courses: Sequence[Course], loader: Loader, display: Display, options: Options) -> list[Finished]:
@@ -223,7 +234,8 @@ def _conduct(courses: Sequence[Course], loader: Loader, display: Display, option
     if not courses:
         return []
     one = courses[0].work.experiment.title if len(courses) == 1 else f"{len(courses)} experiments"
-    engine = engine_of(options, Desk({_LOADER: loader}), courses[0].work.experiment.device)
+    devices = [course.work.experiment.device for course in courses]
+    engine = engine_of(options, Desk({_LOADER: loader}), max(devices), courses[0].work.out)
     with display.computing(one, cells) as watcher:
         try:
             conduct(courses, engine, watcher)

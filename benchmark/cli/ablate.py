@@ -1,5 +1,8 @@
 """`bench ablate`: a grid of experiments."""
 
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,8 +14,16 @@ from .request_options import engine_from, request_from, tracking_from, with_requ
 
 @with_request_options
 def ablate(
-    model: Annotated[str, typer.Option("--model", help="Models and baselines, separated by commas.")],
-    cohort: Annotated[str, typer.Option("--cohort", help="Cohorts, separated by commas.")],
+    model: Annotated[str | None, typer.Option("--model", help="Models and baselines, separated by commas.")] = None,
+    cohort: Annotated[str | None, typer.Option("--cohort", help="Cohorts, separated by commas.")] = None,
+    grid_file: Annotated[
+        str | None,
+        typer.Option("--grid", help="A file of tables, or crossfusion-paper; the other options pick from it."),
+    ] = None,
+    printed: Annotated[
+        Path | None,
+        typer.Option("--printed", help="Figures of a published table, as csv, shown beside those of --grid."),
+    ] = None,
     backbone: Annotated[str | None, typer.Option("--backbone", help="Backbones, separated by commas.")] = None,
     loss: Annotated[str | None, typer.Option("--loss", help="Losses, separated by commas.")] = None,
     epochs: o.Epochs = None,
@@ -20,7 +31,13 @@ def ablate(
         str | None, typer.Option("--scale", help="Scales of single-scale models, separated by commas.")
     ] = None,
     settings: o.Settings = None,
-    seeds: o.Seeds = "0",
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", help="How to train: default, or reference.", show_default="default")
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option("--seeds", "--seed", help="Seeds, separated by commas.", show_default="0"),
+    ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(
@@ -36,17 +53,45 @@ def ablate(
     """Run a grid of models, backbones, losses, scales and seeds; finished cells are skipped, tables end it.
 
     Models and backbones are the two axes of one table, each cell compared with --baseline over the same patients and
-    folds; it is written as Markdown and LaTeX beside the leaderboard.
+    folds; it is written as Markdown and LaTeX beside the leaderboard. --grid takes several such tables from a file, and
+    --dry-run then says what is finished, what is missing and what the rest costs.
     """
     with explained():
+        from ...errors import UsageError
         from ...models.foreign import adopt
         from ..planning.grid import check_compared_with, grid
+        from ..planning.grid_file import NARROWED, grid_path, read_grid, read_printed, requests_of
         from .experiments import run_and_show
+        from .grids import printed_table, show_survey
 
         if baseline is not None:
             check_compared_with(baseline)
-        adopt(model.split(","))
-        first = request_from("", "", shared, settings, epochs=epochs)
-        requests = grid(first, model, cohort, backbone, loss, scale, seeds)
-        engine = engine_from(shared)
-        run_and_show(requests, tracking_from(shared), as_json, dry_run, one=False, baseline=baseline, engine=engine)
+        first = replace(request_from("", "", shared, settings, epochs=epochs), recipe=recipe or "default")
+        engine, beside = engine_from(shared), None
+        if grid_file is not None:
+            given = (model, cohort, backbone, loss, scale, recipe, seeds)
+            picked = {option: text for option, text in zip(NARROWED, given, strict=True) if text is not None}
+            path = grid_path(grid_file)
+            file = read_grid(path)
+            adopt({name for table in file.table for name in table.models} | set((model or "").split(",")))
+            requests = requests_of(file, first, picked)
+            if dry_run:
+                show_survey(requests, as_json)
+                return
+            figures = read_printed(file, path, first.data, printed)
+            beside = partial(printed_table, file.title or path.stem, file.source, figures)
+        elif model is None or cohort is None:
+            raise UsageError("say what to compare: --model and --cohort, or --grid FILE")
+        else:
+            adopt(model.split(","))
+            requests = grid(first, model, cohort, backbone, loss, scale, seeds or "0")
+        run_and_show(
+            requests,
+            tracking_from(shared),
+            as_json,
+            dry_run,
+            one=False,
+            baseline=baseline,
+            engine=engine,
+            beside=beside,
+        )

@@ -1,6 +1,6 @@
 """Run experiments from the command line, and show what came of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import typer
@@ -23,6 +23,7 @@ from ..engines.options import SERIAL, Options
 from ..planning.request import Request
 from ..results.tracking.store import Tracking, local_store
 from ..run import Finished, plan, run, run_all
+from .grids import write_printed
 from .output import print_json
 
 
@@ -34,11 +35,13 @@ def run_and_show(
     one: bool | None = None,
     baseline: str | None = None,
     engine: Options = SERIAL,
+    beside: Callable[[Sequence[Finished]], TextTable] | None = None,
 ) -> None:
     """Run what was asked for, render the leaderboard and print it; exit status 1 where something failed.
 
     one: whether it is a single experiment, shown fold by fold, or cells of a grid, shown as a board; by their number
-    where None. baseline: what the cells of a grid are compared with. engine: how folds are computed.
+    where None. baseline: what the cells of a grid are compared with. engine: how folds are computed. beside:
+    makes one more table of what finished.
     """
     if dry_run:
         show_plan(requests, as_json)
@@ -51,6 +54,10 @@ def run_and_show(
         finished, failures = run_all(requests, terminal, tracking, engine)
     published = publish_results(out)
     tables = ablation(requests, published, baseline) if published and not one else ()
+    if beside is not None:
+        shown = beside(finished)
+        tables = (*tables, shown)
+        write_printed(shown, out)
     if as_json:
         summaries = [result.summary() for result in finished]
         print_json(summaries[0] if one else {"cells": summaries, "failed": failures})

@@ -28,6 +28,7 @@ from .listing import list_
 from .mistakes import Failure
 from .predictions import import_predictions
 from .run import run
+from .status import status
 
 app = typer.Typer(
     name="bench",
@@ -43,6 +44,7 @@ app.command("demo")(demo)
 app.command("extract")(extract)
 app.add_typer(leaderboard_app)
 app.command("list")(list_)
+app.command("status")(status)
 app.command("import-checkpoint")(import_checkpoint)
 app.add_typer(data_app)
 app.add_typer(features_app)

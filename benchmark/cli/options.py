@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+_ELSEWHERE = "Where it is computed"
 Model = Annotated[str, typer.Option("--model", help="A model or a baseline; `bench list models` names them.")]
 CohortName = Annotated[
     str,
@@ -113,7 +114,7 @@ Engine = Annotated[
         "--engine",
         help="serial, local (processes of this machine), ray or slurm.",
         show_default="serial, or local with --jobs",
-        rich_help_panel="Where it is computed",
+        rich_help_panel=_ELSEWHERE,
     ),
 ]
 Jobs = Annotated[
@@ -122,7 +123,7 @@ Jobs = Annotated[
         "--jobs",
         help="Folds computed at once: a number, or auto for as many as there are cores or GPUs.",
         show_default="1",
-        rich_help_panel="Where it is computed",
+        rich_help_panel=_ELSEWHERE,
     ),
 ]
 Tune = Annotated[
@@ -138,6 +139,36 @@ Inner = Annotated[
 ]
 TuneWorkers = Annotated[
     int, typer.Option("--tune-workers", help="Processes that share the trials of a fold; not repeatable.", min=1)
+]
+Cpus = Annotated[
+    float | None,
+    typer.Option(
+        "--cpus", help="Cores that a fold takes, on Ray or Slurm.", show_default="1", rich_help_panel=_ELSEWHERE
+    ),
+]
+Gpus = Annotated[
+    float | None,
+    typer.Option(
+        "--gpus",
+        help="GPUs that a fold takes; on Ray also a part of one.",
+        show_default="0",
+        rich_help_panel=_ELSEWHERE,
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="Of a Ray cluster, HOST:PORT or auto.",
+        show_default="one is started here",
+        rich_help_panel=_ELSEWHERE,
+    ),
+]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm", metavar="KEY=VALUE", help="An option of sbatch: partition=long.", rich_help_panel=_ELSEWHERE
+    ),
 ]
 Tracking = Annotated[
     str | None,

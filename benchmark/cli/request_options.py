@@ -46,7 +46,14 @@ OPTIONS: dict[str, Any] = {
 }
 """The option of every field of `Request` that is taken as it is; the others (`model`, `settings`, …) are composed."""
 
-ENGINE_OPTIONS: dict[str, Any] = {"name": ("engine", o.Engine), "jobs": ("jobs", o.Jobs)}
+ENGINE_OPTIONS: dict[str, Any] = {
+    "name": ("engine", o.Engine),
+    "jobs": ("jobs", o.Jobs),
+    "cpus": ("cpus", o.Cpus),
+    "gpus": ("gpus", o.Gpus),
+    "address": ("address", o.Address),
+    "slurm": ("slurm", o.Slurm),
+}
 """What the command line calls every field of the engine's `Options`, and its option."""
 
 TRACKING_OPTIONS: dict[str, Any] = {

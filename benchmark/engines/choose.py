@@ -1,22 +1,40 @@
 """The engine that is asked for, by its name and its options."""
 
+from pathlib import Path
+
 from ...errors import UsageError
-from ..training.device import device_of
 from .desk import Desk
 from .engine import Engine
 from .local import Local, cores, visible_gpus
 from .options import Options
+from .ray import Ray
 from .serial import Serial
+from .slurm import Slurm
 
 
-def engine_of(options: Options, desk: Desk, device: str) -> Engine:
+def engine_of(options: Options, desk: Desk, device: str, out: Path) -> Engine:
     """Start the engine. Errors: `UsageError`.
 
-    desk: where the engine of this process computes; device: what the experiments ask for.
+    desk: where the engine of this process computes; device: what the experiments ask for; out: the results folder.
     """
-    if options.engine == "serial":
-        if options.count not in (None, 1):
-            raise UsageError(f"--engine serial computes one cell at a time: leave --jobs {options.jobs} out")
-        return Serial(desk)
-    gpus = visible_gpus() if device_of(device) == "cuda" else ()
-    return Local(options.count or len(gpus) or cores(), gpus)
+    count, cpus, gpus = options.count, options.cpus or 1.0, options.gpus or 0.0
+    match options.engine:
+        case "serial":
+            if count not in (None, 1):
+                raise UsageError(f"--engine serial computes one cell at a time: leave --jobs {options.jobs} out")
+            return Serial(desk)
+        case "local":
+            found = visible_gpus() if device == "cuda" else ()
+            return Local(count or len(found) or cores(), found)
+        case "ray":
+            return Ray(count or None, options.address, cpus, gpus)
+        case _:
+            settings = dict(_pair(text) for text in options.slurm or ())
+            return Slurm((out / "slurm").absolute(), count or None, cpus, gpus, settings)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip("-"):
+        raise UsageError(f"--slurm {text}: expected KEY=VALUE, such as partition=long")
+    return key.strip("-"), value

@@ -48,7 +48,7 @@ def hardware(device: str) -> str:
     import torch
 
     if device == "cuda":
-        return torch.cuda.get_device_name()
+        return torch.cuda.get_device_name() if torch.cuda.is_available() else "a GPU of another machine"
     return f"{_processor()}, {torch.get_num_threads()} of {os.cpu_count()} cores"
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from engine_grid import cells, files, first
 from milsurv.benchmark.engines import conduct as conducting
 from milsurv.benchmark.engines.options import Options
 from milsurv.benchmark.planning.grid import grid
@@ -21,36 +22,6 @@ from milsurv.benchmark.results.folder import ResultFolder
 from milsurv.benchmark.results.lease import acquire, held
 from milsurv.benchmark.run import Quiet, run, run_all
 from milsurv.errors import UsageError
-
-CHANGING = {"created", "seconds"}
-
-
-def first(cohort_folder: Path, out: Path, **settings: object) -> Request:
-    return Request(
-        "",
-        "",
-        features_path=str(cohort_folder / "features"),
-        labels_path=cohort_folder / "labels.csv",
-        folds=3,
-        settings={"epochs": "4"} | {key: str(value) for key, value in settings.items()},
-        out=out,
-    )
-
-
-def cells(cohort_folder: Path, out: Path) -> list[Request]:
-    return grid(first(cohort_folder, out), "meanpool,abmil,random", "blca", seeds="0,1")
-
-
-def files(out: Path) -> dict[str, object]:
-    """Every result file by its name; of rows, what does not tell when and how fast."""
-    found: dict[str, object] = {}
-    for path in sorted((out / "experiments").rglob("*")):
-        name = path.relative_to(out).as_posix()
-        if path.name == "result.json":
-            found[name] = {k: v for k, v in json.loads(path.read_text()).items() if k not in CHANGING}
-        elif path.is_file() and path.suffix != ".svg":
-            found[name] = path.read_bytes()
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +87,20 @@ def test_a_fold_that_another_process_computes_is_awaited_and_taken_over_when_it_
         assert folder.finished(1) is None and thread.is_alive()
     thread.join(30)
     assert results[0].complete and held(folder.path, 1) is None
+
+
+def test_status_says_who_computes_and_what_is_left(bench, cohort_folder, tmp_path):
+    request = cells(cohort_folder, tmp_path)[2]
+    folder = ResultFolder(tmp_path, load(request)[0])
+    folder.begin()
+    with acquire(folder.path, 1, "a run"):
+        (one,) = json.loads(bench("status", tmp_path, "--json")[1])["experiments"]
+        assert (one["folds"], one["finished"], one["failed"], one["waiting"]) == (3, 0, [], 2)
+        (running,) = one["running"]
+        assert running["pid"] == os.getpid() and running["fold"] == 1 and not running["dead"]
+        assert str(os.getpid()) in bench("status", tmp_path)[1]
+    status, _, err = bench("status", tmp_path / "nowhere")
+    assert status == 1 and "there are no experiments" in err
 
 
 def command(cohort_folder: Path, out: Path, *words: object) -> list[str]:

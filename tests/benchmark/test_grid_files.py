@@ -1,0 +1,72 @@
+"""Grids from files: what they hold, what may be picked from them, and what their mistakes are told as."""
+
+import json
+
+import pytest
+from milsurv.benchmark.planning.grid_file import grid_names, grid_path, read_grid, requests_of
+from milsurv.benchmark.planning.request import Request
+from milsurv.benchmark.planning.resolve import resolve
+from milsurv.errors import UsageError
+
+FIRST = Request("", "", features_path="synthetic", patients=40)
+GRID = '[[table]]\nmodels = ["abmil", "random"]\ncohorts = ["blca"]\nrecipes = ["default"]\nseeds = [0, 1]\n'
+
+
+def test_the_grid_of_the_crossfusion_paper_holds_its_three_tables_by_both_recipes():
+    requests = requests_of(read_grid(grid_path("crossfusion-paper")), FIRST, {})
+    # 14 methods, 5 backbones of which table 1 has one, and two rivals with another: on 6 cohorts, by 2 recipes.
+    assert len(requests) == (14 + 4 + 2) * 6 * 2
+    assert {request.recipe for request in requests} == {"default", "reference"}
+    for request in requests:
+        resolve(request)
+
+
+def test_every_shipped_grid_can_be_read():
+    assert grid_names() and all(read_grid(grid_path(name)).table for name in grid_names())
+
+
+def test_options_pick_from_a_grid_and_fill_what_it_leaves_open(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(GRID)
+    assert len(requests_of(read_grid(path), FIRST, {})) == 4
+    (one,) = requests_of(read_grid(path), FIRST, {"model": "abmil", "seeds": "1", "backbone": "uni2-h"})
+    assert (one.model, one.seed, one.backbone) == ("abmil", 1, "uni2-h")
+    with pytest.raises(UsageError, match="Did you mean abmil"):
+        requests_of(read_grid(path), FIRST, {"model": "abmill"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[[table]]\nmodel = ["abmil"]\ncohorts = ["blca"]\n', "table 1: unknown key 'model'. Did you mean models"),
+        ('[[tabel]]\nmodels = ["abmil"]\n', "Did you mean table"),
+        ('[[table]]\nmodels = "abmil"\ncohorts = ["blca"]\n', "models"),
+        ("title = 'nothing'\n", "at least one"),
+        ("[[table]\n", "is not TOML"),
+    ],
+)
+def test_a_grid_that_cannot_be_read_says_why(tmp_path, text, message):
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        read_grid(tmp_path / "mine.toml")
+
+
+def test_a_dry_run_counts_and_the_run_shows_printed_figures_beside_ours(bench, cohort_folder, tmp_path):
+    (tmp_path / "mine.toml").write_text(
+        'title = "a paper"\nsource = "its table"\n[methods]\n"AMIL" = "abmil"\n'
+        + GRID.replace('"random"', '"meanpool"')
+    )
+    (tmp_path / "printed.csv").write_text("table,method,backbone,cohort,mean,sd\n1,AMIL,uni2-h,blca,0.559,0.059\n")
+    words = ["ablate", "--grid", tmp_path / "mine.toml", "--labels", cohort_folder / "labels.csv", "--folds", "2",
+             "--epochs", "1", "--out", tmp_path / "out", "--tracking", "none", "--seeds", "0"]  # fmt: skip
+    features = ["--features", cohort_folder / "features"]
+    missing = json.loads(bench(*words, "--data", tmp_path / "no", "--dry-run", "--json")[1])
+    assert missing["experiments"] == 2 and len(missing["missing"][0]["commands"]) == 2
+    survey = json.loads(bench(*words, *features, "--dry-run", "--json")[1])
+    assert (survey["folds"], survey["finished"], survey["hours"]) == (4, 0, None)
+    status, out, err = bench(*words, *features, "--printed", tmp_path / "printed.csv")
+    assert status == 0, err
+    assert "rerun (selected)" in out and "its table" in out
+    assert "rerun" in (tmp_path / "out" / "leaderboard" / "printed.md").read_text()
+    survey = json.loads(bench(*words, *features, "--dry-run", "--json")[1])
+    assert survey["finished"] == 4 and survey["hours"] == 0
