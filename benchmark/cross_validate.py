@@ -23,9 +23,9 @@ from ..models import registry
 from .baselines.fit import fit_baseline, followup
 from .cohort_data import CohortData
 from .engines.cell import Cell, Task
-from .engines.conduct import conduct
-from .engines.desk import Desk
+from .engines.schedule import schedule
 from .engines.serial import Serial
+from .engines.worker import Worker
 from .experiment import FAMILY, IMPORTED, Experiment, seed_for
 from .recipe import epochs_of, loss_of
 from .recipe import title as recipe_title
@@ -133,7 +133,7 @@ class Recorder(Protocol):
 
 
 @dataclass
-class Course:
+class ExperimentRun:
     """An experiment on its way: its cells and the rows that are there.
 
     only: fold numbers to compute; all when empty.
@@ -290,10 +290,10 @@ def cross_validate(
         The output folder does not take the results; what was written before is kept.
     """
     work = Work(experiment, data, out, command, fit_fold, facts or {}, keeping, beside)
-    course = Course(_Here(work), work, recorder, only)
-    course.begin()
-    conduct([course], Serial(Desk()), _OneExperiment(watcher))
-    return course.rows
+    run = ExperimentRun(_Here(work), work, recorder, only)
+    run.begin()
+    schedule([run], Serial(Worker()), _OneExperiment(watcher))
+    return run.rows
 
 
 def describe(experiment: Experiment, data: CohortData) -> ResultRow:

@@ -10,12 +10,12 @@ from ..datasets.findings import Finding
 from ..errors import CannotWrite, DataError, UsageError
 from ..leaderboards.result_row import ResultRow
 from ..models.foreign import adopt
-from .cross_validate import Course, Work, help_tuning
+from .cross_validate import ExperimentRun, Work, help_tuning
 from .engines.cell import Cell, Watcher
 from .engines.choose import engine_of
-from .engines.conduct import conduct
-from .engines.desk import Desk
 from .engines.options import SERIAL, Options
+from .engines.schedule import schedule
+from .engines.worker import Worker
 from .planning.load import Loader, load
 from .planning.request import Request
 from .planning.resolve import resolve
@@ -136,7 +136,7 @@ def run(
     Raises
     ------
     UsageError, DataError, CannotWrite
-        As `load` and `conduct` do.
+        As `load` and `schedule` do.
     """
     return run_requests([request], display, tracking, options)[0]
 
@@ -146,7 +146,7 @@ def run_requests(
 ) -> list[Finished]:
     """Run several experiments as one: what is wrong with any of them is raised before the first is computed."""
     loader, store = Loader(options.elsewhere), open_store(tracking, requests[0].out)
-    return _conduct([_course(request, loader, display, store) for request in requests], loader, display, options)
+    return _compute([_prepared(request, loader, display, store) for request in requests], loader, display, options)
 
 
 def help_with(request: Request, fold: int) -> None:
@@ -166,20 +166,20 @@ def run_all(
     for request in requests:  # a wrong name ends the command before anything is read
         resolve(request)
     loader, store = Loader(options.elsewhere), open_store(tracking, requests[0].out)
-    courses, failures = [], []
+    experiments, failures = [], []
     for request in requests:
         try:
-            courses.append(_course(request, loader, display, store))
+            experiments.append(_prepared(request, loader, display, store))
         except CannotWrite:
             raise
         except (DataError, UsageError) as error:
             display.fail(f"{request.command}: {error}")
             failures.append({"command": request.command, "error": str(error)})
-    return _conduct(courses, loader, display, options), failures
+    return _compute(experiments, loader, display, options), failures
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestTask:
     """A request as a task: any process on any machine that sees the same files can load it, for this device."""
 
     request: Request
@@ -209,7 +209,7 @@ class Asked:
         )
 
 
-def _course(request: Request, loader: Loader, display: Display, store: Store | None) -> Course:
+def _prepared(request: Request, loader: Loader, display: Display, store: Store | None) -> ExperimentRun:
     """A request, loaded. Errors: those of `load`."""
     with (
         display.counting(f"simulating {request.cohort}") as simulating,
@@ -221,32 +221,34 @@ def _course(request: Request, loader: Loader, display: Display, store: Store | N
     slim = replace(data, bags=None)
     work = Work(experiment, slim, request.out, request.command, keeping=request.keeping)
     sources = sources_of(experiment, data, request.features_path)
-    return Course(
-        Asked(request, experiment.device),
+    return ExperimentRun(
+        RequestTask(request, experiment.device),
         work,
         Tracker(store, work.shared, parameters_of(experiment), sources, display.warn),
     )
 
 
-def _conduct(courses: Sequence[Course], loader: Loader, display: Display, options: Options) -> list[Finished]:
+def _compute(
+    experiments: Sequence[ExperimentRun], loader: Loader, display: Display, options: Options
+) -> list[Finished]:
     """Compute what is not finished. Errors: `UsageError` for an engine that cannot be, `CannotWrite`."""
-    cells = sum(len(course.folds) for course in courses)
-    if not courses:
+    cells = sum(len(experiment.folds) for experiment in experiments)
+    if not experiments:
         return []
-    one = courses[0].work.experiment.title if len(courses) == 1 else f"{len(courses)} experiments"
-    devices = [course.work.experiment.device for course in courses]
-    engine = engine_of(options, Desk({_LOADER: loader}), max(devices), courses[0].work.out)
+    one = experiments[0].work.experiment.title if len(experiments) == 1 else f"{len(experiments)} experiments"
+    devices = [experiment.work.experiment.device for experiment in experiments]
+    engine = engine_of(options, Worker({_LOADER: loader}), max(devices), experiments[0].work.out)
     with display.computing(one, cells) as watcher:
         try:
-            conduct(courses, engine, watcher)
+            schedule(experiments, engine, watcher)
         except KeyboardInterrupt as end:
             why = f"interrupted by {STOP.reason}" if STOP.reason else "interrupted"
             more = f", and {end}" if str(end) else ""
             display.warn(f"{why}; {watcher.done} of {cells} folds are kept{more}. The same command goes on from there")
             raise
-    for course in courses:
-        versions = sorted({str(row.code_version) for row in course.rows})
+    for experiment in experiments:
+        versions = sorted({str(row.code_version) for row in experiment.rows})
         if len(versions) > 1:
-            name = course.work.experiment.id
+            name = experiment.work.experiment.id
             display.warn(f"folds of {name} were computed by different versions: {', '.join(versions)}")
-    return [Finished(course.work.experiment, course.rows) for course in courses]
+    return [Finished(experiment.work.experiment, experiment.rows) for experiment in experiments]

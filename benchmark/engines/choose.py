@@ -3,26 +3,26 @@
 from pathlib import Path
 
 from ...errors import UsageError
-from .desk import Desk
 from .engine import Engine
 from .local import Local, cores, visible_gpus
 from .options import Options
 from .ray import Ray
 from .serial import Serial
 from .slurm import Slurm
+from .worker import Worker
 
 
-def engine_of(options: Options, desk: Desk, device: str, out: Path) -> Engine:
+def engine_of(options: Options, worker: Worker, device: str, out: Path) -> Engine:
     """Start the engine. Errors: `UsageError`.
 
-    desk: where the engine of this process computes; device: what the experiments ask for; out: the results folder.
+    worker: where the engine of this process computes; device: what the experiments ask for; out: the results folder.
     """
     count, cpus, gpus = options.count, options.cpus or 1.0, options.gpus or 0.0
     match options.engine:
         case "serial":
             if count not in (None, 1):
                 raise UsageError(f"--engine serial computes one cell at a time: leave --jobs {options.jobs} out")
-            return Serial(desk)
+            return Serial(worker)
         case "local":
             found = visible_gpus() if device == "cuda" else ()
             return Local(count or len(found) or cores(), found)

@@ -124,7 +124,7 @@ class Local:
         # More threads than cores must not spin while they wait for one another.
         env.setdefault("OMP_WAIT_POLICY", "passive")
         self._processes[number] = subprocess.Popen(
-            [sys.executable, "-P", "-m", "milsurv.benchmark.engines.program", str(there.fileno())],
+            [sys.executable, "-P", "-m", "milsurv.benchmark.engines.worker_process", str(there.fileno())],
             env=env,
             pass_fds=(there.fileno(),),
             stdin=subprocess.DEVNULL,

@@ -8,9 +8,9 @@ from typing import Any
 
 from ...errors import UsageError
 from .cell import Cell, Event, Failed, Lost, Tell
-from .desk import Desk
+from .worker import Worker
 
-_desk = Desk()  # of a Ray worker, which computes many cells, one after another
+_worker = Worker()  # of a Ray worker, which computes many cells, one after another
 
 
 class Ray:
@@ -38,7 +38,7 @@ class Ray:
                     f"--address {address or 'local'}: there is no Ray cluster to work on ({brief[0]}). Start one with "
                     "`ray start --head`, or leave --address out"
                 ) from error
-        # Whoever conducts hands lost cells out again, since it knows the leases that died with them.
+        # The scheduler hands lost cells out again, since it knows the leases that died with them.
         self._compute = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_compute)
         self._jobs = jobs
         self._cells: deque[Cell] = deque()
@@ -88,6 +88,6 @@ def _compute(cell: Cell) -> Event:
     os.chdir(cell.home)  # where relative paths begin
     try:
         with STOP.listening():
-            return _desk.compute(cell, lambda event: None)
+            return _worker.compute(cell, lambda event: None)
     except Exception as error:  # a fault of ours: the other end names it, and the other cells go on
         return Failed(cell, f"{type(error).__name__}: {error}", traceback.format_exc())

@@ -4,7 +4,7 @@ import time
 from collections import deque
 
 from .cell import Cell, Tell
-from .desk import Desk
+from .worker import Worker
 
 
 class Serial:
@@ -12,8 +12,8 @@ class Serial:
 
     tells = True
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
         self._cells: deque[Cell] = deque()
 
     def submit(self, cell: Cell) -> None:
@@ -23,7 +23,7 @@ class Serial:
     def turn(self, seconds: float, tell: Tell) -> None:
         """Compute a cell, and tell of it."""
         if self._cells:
-            tell(self._desk.compute(self._cells.popleft(), tell))
+            tell(self._worker.compute(self._cells.popleft(), tell))
         else:
             time.sleep(seconds)
 

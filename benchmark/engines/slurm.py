@@ -25,7 +25,7 @@ from ...leaderboards.rows import read_row
 from ..results.lease import Held
 from ..training.interruption import STOP
 from .cell import Cell, Done, Event, Failed, Lost, Taken, Tell, Unwritable
-from .desk import Desk
+from .worker import Worker
 
 TASKS = 1000
 """A job array has at most so many tasks, which is what Slurm allows where nothing else is configured; tasks of larger
@@ -158,25 +158,25 @@ class Tasks:
     def __call__(self, cells: Sequence[Cell]) -> None:
         """Compute cells, and note of each what became of it. A task whose time ends is queued again."""
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        desk = Desk()
+        worker = Worker()
         with STOP.listening():
             try:
                 for cell in cells:
                     os.chdir(cell.home)
-                    write_whole(_said(self.folder, cell.key), msgspec.json.encode(self._compute(desk, cell)))
+                    write_whole(_said(self.folder, cell.key), msgspec.json.encode(self._compute(worker, cell)))
             except KeyboardInterrupt:
                 if STOP.reason in ("SIGUSR1", "SIGUSR2"):
                     _requeue()
                 sys.exit(1)
 
-    def _compute(self, desk: Desk, cell: Cell) -> Word:
+    def _compute(self, worker: Worker, cell: Cell) -> Word:
         try:
-            event = desk.compute(cell, lambda event: None)
+            event = worker.compute(cell, lambda event: None)
         except Exception as error:  # a fault of ours: the other end names it, and the other cells go on
             return Word("failed", f"{type(error).__name__}: {error}", traceback.format_exc())
         match event:
             case Done(_, row):
-                return Word("done", details=str(desk.loaded(cell).folder.fold(row.fold).absolute() / "result.json"))
+                return Word("done", details=str(worker.loaded(cell).folder.fold(row.fold).absolute() / "result.json"))
             case Taken(_, held):
                 return Word("taken", details=str(held.path))
             case Unwritable(_, error):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from engine_grid import cells, files, first
-from milsurv.benchmark.engines import conduct as conducting
+from milsurv.benchmark.engines import schedule as scheduling
 from milsurv.benchmark.engines.options import Options
 from milsurv.benchmark.planning.grid import grid
 from milsurv.benchmark.planning.load import load
@@ -60,7 +60,7 @@ class Killing(Quiet):
 
 def test_a_process_that_is_killed_costs_its_fold_one_attempt_and_its_third_fails_it(cohort_folder, tmp_path, serial):
     request = cells(cohort_folder, tmp_path)[2]
-    display = Killing(tmp_path, {0: conducting.ATTEMPTS, 1: 1})
+    display = Killing(tmp_path, {0: scheduling.ATTEMPTS, 1: 1})
     finished = run(request, display, "none", Options("local", 2))
     assert len(display.killed) == 4
     assert [row.finished for row in finished.rows] == [False, True, True]
@@ -73,7 +73,7 @@ def test_a_process_that_is_killed_costs_its_fold_one_attempt_and_its_third_fails
 def test_a_fold_that_another_process_computes_is_awaited_and_taken_over_when_it_is_given_up(
     cohort_folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(conducting, "POLL", 0.2)
+    monkeypatch.setattr(scheduling, "POLL", 0.2)
     request = grid(first(cohort_folder, tmp_path), "abmil", "blca")[0]
     folder = ResultFolder(tmp_path, load(request)[0])
     folder.begin()

@@ -23,16 +23,16 @@ def main(handle: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # set before torch starts, as the command line does
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     connection = Connection(handle)
-    from .desk import Desk
+    from .worker import Worker
 
-    desk = Desk()
+    worker = Worker()
     with STOP.listening():
         try:
             while True:
                 cell = connection.recv()
                 with _remarks(lambda text, cell=cell: connection.send(Remarked(cell, text))):
                     try:
-                        event = desk.compute(cell, connection.send)
+                        event = worker.compute(cell, connection.send)
                     except Exception as error:  # a fault of ours: the other end names it, and the other cells go on
                         event = Failed(cell, f"{type(error).__name__}: {error}", traceback.format_exc())
                 connection.send(event)

@@ -11,7 +11,7 @@ from ..results.lease import Held, acquire
 from .cell import Cell, Done, Epoch, Event, Failed, Loaded, Started, Taken, Task, Tell, Trial, Unwritable
 
 
-class Desk:
+class Worker:
     """Computes cells one after another. Consecutive cells of one experiment load it once.
 
     memory: what tasks keep from one to the next.

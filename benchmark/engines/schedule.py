@@ -1,6 +1,6 @@
 """Experiments are computed on an engine: skip what is done, share what others compute, keep what fails.
 
-The process that conducts writes what belongs to whole experiments and is the only one that logs. A cell whose process
+The process that schedules writes what belongs to whole experiments and is the only one that logs. A cell whose process
 died is handed out again, a few times; one that another process computes is awaited.
 """
 
@@ -26,8 +26,8 @@ POLL = 2.0
 """Seconds between two looks at what other processes compute."""
 
 
-class Course(Protocol):
-    """An experiment on its way; `cross_validate.Course` is one."""
+class ScheduledExperiment(Protocol):
+    """An experiment on its way; `cross_validate.ExperimentRun` is one."""
 
     @property
     def folder(self) -> ResultFolder:
@@ -64,36 +64,36 @@ class Course(Protocol):
         ...
 
 
-def conduct(courses: Sequence[Course], engine: Engine, watcher: Watcher) -> None:
-    """Compute every fold that is not finished yet; afterwards `rows` of every course are complete, failures included.
+def schedule(experiments: Sequence[ScheduledExperiment], engine: Engine, watcher: Watcher) -> None:
+    """Compute every fold that is not finished yet; afterwards every experiment has all rows, failures included.
 
     Raises
     ------
     CannotWrite
         The output folder does not take the results; what was written before is kept.
     """
-    conductor = _Conductor(courses, engine, watcher)
+    scheduler = _Scheduler(experiments, engine, watcher)
     status = "KILLED"
     try:
-        conductor.begin()
-        while conductor.pending:
-            conductor.turn()
+        scheduler.begin()
+        while scheduler.pending:
+            scheduler.turn()
     except CannotWrite:
         status = "FAILED"
         raise
     finally:
         engine.close()
-        for course in courses:
-            course.end(status)
+        for experiment in experiments:
+            experiment.end(status)
 
 
-class _Conductor:
+class _Scheduler:
     """Hands cells out, and takes back what becomes of them."""
 
-    def __init__(self, courses: Sequence[Course], engine: Engine, watcher: Watcher) -> None:
-        self.courses, self.engine, self.watcher = courses, engine, watcher
+    def __init__(self, experiments: Sequence[ScheduledExperiment], engine: Engine, watcher: Watcher) -> None:
+        self.experiments, self.engine, self.watcher = experiments, engine, watcher
         self.run = uuid.uuid4().hex
-        self.pending: dict[tuple[int, int], Cell] = {}  # by course and fold
+        self.pending: dict[tuple[int, int], Cell] = {}  # by experiment and fold
         self.running: set[tuple[int, int]] = set()
         self.waiting: dict[tuple[int, int], _Awaited] = {}
         self.lost: dict[tuple[int, int], int] = {}
@@ -101,14 +101,14 @@ class _Conductor:
 
     def begin(self) -> None:
         """Take what is finished, and hand out the rest."""
-        for number, course in enumerate(self.courses):
-            course.open()
-            for fold in course.folds:
-                row = course.folder.finished(fold)
+        for number, experiment in enumerate(self.experiments):
+            experiment.open()
+            for fold in experiment.folds:
+                row = experiment.folder.finished(fold)
                 if row is not None:
-                    self._take(course, row, computed=False)
+                    self._take(experiment, row, computed=False)
                 else:
-                    self._hand_out((number, fold), course.cell(fold, f"{self.run}/{number}"))
+                    self._hand_out((number, fold), experiment.cell(fold, f"{self.run}/{number}"))
 
     def turn(self) -> None:
         """Let the engine work, and hear what it says."""
@@ -122,10 +122,10 @@ class _Conductor:
         key = int(event.cell.run.rpartition("/")[2]), event.cell.fold
         if key not in self.pending:
             return
-        course = self.courses[key[0]]
+        experiment = self.experiments[key[0]]
         match event:
             case Started():
-                course.begin()
+                experiment.begin()
                 self.running.add(key)
                 self._show()
             case Epoch(cell, epoch, line):
@@ -137,12 +137,12 @@ class _Conductor:
             case Done(_, row, computed):
                 self._over(key, row, computed)
             case Taken():
-                self.waiting[key] = _Awaited(course.folder.fold(key[1]) / "result.json")
+                self.waiting[key] = _Awaited(experiment.folder.fold(key[1]) / "result.json")
                 self._show()
             case Lost(cell, reason):
                 self._again(key, cell, reason)
             case Failed(cell, error, details):
-                self._over(key, course.failed(cell.fold, error, details))
+                self._over(key, experiment.failed(cell.fold, error, details))
             case Unwritable(_, error):
                 raise CannotWrite(error)
 
@@ -154,23 +154,23 @@ class _Conductor:
         """Hand out a cell whose process died, or give it up."""
         self.running.discard(key)
         self.lost[key] = self.lost.get(key, 0) + 1
-        course = self.courses[key[0]]
-        row = course.folder.finished(cell.fold)
+        experiment = self.experiments[key[0]]
+        row = experiment.folder.finished(cell.fold)
         if row is not None:  # the last thing that the process did
             self._over(key, row)
         elif self.lost[key] < ATTEMPTS:
-            lease = held(course.folder.path, cell.fold)
+            lease = held(experiment.folder.path, cell.fold)
             own = lease is not None and lease.holder is not None and lease.holder.run == cell.run
             self._hand_out(key, replace(cell, void=lease.token if lease is not None and own else None))
         else:
             error = f"whoever computed this fold died {ATTEMPTS} times, the last time: {reason}"
-            self._over(key, course.failed(cell.fold, error, error + "\n"))
+            self._over(key, experiment.failed(cell.fold, error, error + "\n"))
 
     def _look(self) -> None:
         """Look at what other processes compute, and at leases, where the engine does not say what runs."""
         for key, awaited in list(self.waiting.items()):
-            course, cell = self.courses[key[0]], self.pending[key]
-            folder = course.folder
+            experiment, cell = self.experiments[key[0]], self.pending[key]
+            folder = experiment.folder
             row = folder.finished(cell.fold) or awaited.failure()
             if row is not None:
                 self._over(key, row, computed=False)
@@ -181,22 +181,22 @@ class _Conductor:
                 self._hand_out(key, replace(cell, void=lease.token if lease else None))
         if not self.engine.tells:
             folders = {key[0] for key in self.pending}
-            leases = {(n, fold) for n in folders for fold in all_held(self.courses[n].folder.path)}
+            leases = {(n, fold) for n in folders for fold in all_held(self.experiments[n].folder.path)}
             self.running = leases & self.pending.keys() - self.waiting.keys()
             for number, _ in self.running:
-                self.courses[number].begin()
+                self.experiments[number].begin()
         self._show()
 
     def _over(self, key: tuple[int, int], row: ResultRow, computed: bool = True) -> None:
         del self.pending[key]
         self.running.discard(key)
         self.waiting.pop(key, None)
-        self._take(self.courses[key[0]], row, computed)
+        self._take(self.experiments[key[0]], row, computed)
         self._show()
 
-    def _take(self, course: Course, row: ResultRow, computed: bool) -> None:
+    def _take(self, experiment: ScheduledExperiment, row: ResultRow, computed: bool) -> None:
         self.watcher.fold(row.fold, row, computed)
-        course.take(row)
+        experiment.take(row)
 
     def _show(self) -> None:
         self.watcher.state(len(self.running) + len(self.waiting), len(self.waiting))
