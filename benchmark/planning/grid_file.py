@@ -33,8 +33,8 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 class GridFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A grid.
 
-    title: what it is. source: where `printed` figures come from; printed: their csv file, looked for in the data folder
-    and beside the grid; methods: what that file calls our models.
+    title: what it is. source: where `printed` figures come from; printed: their csv file, looked for beside the grid
+    and in the data folder; methods: what that file calls our models.
     """
 
     table: list[Table]
@@ -144,7 +144,7 @@ def read_printed(file: GridFile, path: Path, data: Path, given: Path | None = No
 
     if given is None and not file.printed:
         return []
-    places = [given] if given is not None else [data / file.printed, path.parent / file.printed]
+    places = [given] if given is not None else [path.parent / file.printed, data / file.printed]
     place = next((one for one in places if one.is_file()), None)
     if place is None:
         if given is not None:

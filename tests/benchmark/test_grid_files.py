@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from milsurv.benchmark.planning.grid_file import grid_names, grid_path, read_grid, requests_of
+from milsurv.benchmark.planning.grid_file import grid_names, grid_path, read_grid, read_printed, requests_of
 from milsurv.benchmark.planning.request import Request
 from milsurv.benchmark.planning.resolve import resolve
 from milsurv.errors import UsageError
@@ -19,6 +19,15 @@ def test_the_grid_of_the_crossfusion_paper_holds_its_three_tables_by_both_recipe
     assert {request.recipe for request in requests} == {"default", "reference"}
     for request in requests:
         resolve(request)
+
+
+def test_every_experiment_of_that_grid_stands_beside_its_printed_figure(tmp_path):
+    path = grid_path("crossfusion-paper")
+    file = read_grid(path)
+    printed = read_printed(file, path, tmp_path)
+    of_figures = {(one.model, one.backbone, one.cohort) for one in printed}
+    assert of_figures == {(one.model, one.backbone, one.cohort) for one in requests_of(file, FIRST, {})}
+    assert all(0.5 < one.mean < 1 and one.sd for one in printed)
 
 
 def test_every_shipped_grid_can_be_read():
