@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from milsurv.benchmark.planning.load import load
 from milsurv.benchmark.planning.request import Request
 from milsurv.benchmark.planning.resolve import resolve, strength_of
 from milsurv.benchmark.run import Quiet, run
@@ -157,5 +158,5 @@ def test_however_it_is_spelled_a_planted_cohort_has_its_own_hazard(name):
 
 
 def test_a_misspelled_planted_cohort_is_guessed():
-    with pytest.raises(UnknownName, match="Did you mean planted-fine"):
-        resolve(Request("abmil", "planted-fin"))
+    with pytest.raises((UnknownName, UsageError), match="Did you mean planted-fine"):
+        load(Request("abmil", "planted-fin"))
