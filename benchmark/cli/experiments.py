@@ -21,7 +21,7 @@ from ...leaderboards.render.text_tables import TextTable
 from .. import console
 from ..engines.options import SERIAL, Options
 from ..planning.request import Request
-from ..results.tracking.store import Tracking, local_store
+from ..results.tracking.store import Tracking
 from ..run import Finished, plan, run, run_all
 from .grids import write_printed
 from .output import print_json
@@ -105,7 +105,7 @@ def show_places(published: Published | None, out: Path, tracking: str | None) ->
     if published:
         console.say(f"Leaderboard: {published.paths['html']}")
     if tracking != "none":
-        console.say(f"MLflow:      mlflow ui --backend-store-uri {tracking or local_store(out)}")
+        console.say(f"MLflow:      mlflow ui --backend-store-uri {tracking or f'sqlite:///{out}/mlflow.db'}")
 
 
 def ablation(requests: Sequence[Request], published: Published, baseline: str | None) -> tuple[TextTable, ...]:
