@@ -327,14 +327,21 @@ def mean(values: Iterable[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
+_WIDE, _LONG = 120, ("tuned", "reference", "labels", "folds", "projects", "licence")
+
+
 def listing(title: str, rows: Sequence[Mapping[str, object]]) -> None:
-    """A plain table of names and facts."""
+    """A plain table of names and facts. Where the terminal is too narrow to read them, long columns are left out."""
+    long = [column for column in _LONG if column in rows[0]] if "name" in rows[0] and OUT.width < _WIDE else []
     table = Table(title=escape(title), title_justify="left", title_style="bold")
     for column in rows[0]:
-        table.add_column(escape(column))
+        if column not in long:
+            table.add_column(escape(column))
     for row in rows:
-        table.add_row(*(escape(str(value)) for value in row.values()))
+        table.add_row(*(escape(str(value)) for column, value in row.items() if column not in long))
     OUT.print(table)
+    if long:
+        OUT.print(f"[dim]A terminal of {_WIDE} columns, or --json, also shows: {', '.join(long)}[/]")
 
 
 def verdict(name: str, faults: Sequence[str], checked: Mapping[str, int], unchecked: Sequence[str]) -> None:

@@ -1,11 +1,10 @@
 """Options that several commands share, each declared once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
-_ELSEWHERE = "Where it is computed"
 Model = Annotated[str, typer.Option("--model", help="A model or a baseline; `bench list models` names them.")]
 CohortName = Annotated[
     str,
@@ -32,7 +31,7 @@ Data = Annotated[
 ]
 Out = Annotated[Path, typer.Option("--out", help="Folder for everything that is written.")]
 RecipeName = Annotated[str, typer.Option("--recipe", help="How to train: default, or reference.")]
-Loss = Annotated[str | None, typer.Option("--loss", help="nll, cox or ce.")]
+Loss = Annotated[str | None, typer.Option("--loss", help="What training minimises; `bench list losses` names them.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Maximum number of epochs.")]
 Scale = Annotated[
     int | None, typer.Option("--scale", help="The magnification a single-scale model reads: 5, 10 or 20.")
@@ -114,7 +113,6 @@ Engine = Annotated[
         "--engine",
         help="serial, local (processes of this machine), ray or slurm.",
         show_default="serial, or local with --jobs",
-        rich_help_panel=_ELSEWHERE,
     ),
 ]
 Jobs = Annotated[
@@ -123,7 +121,6 @@ Jobs = Annotated[
         "--jobs",
         help="Folds computed at once: a number, or auto for as many as there are cores or GPUs.",
         show_default="1",
-        rich_help_panel=_ELSEWHERE,
     ),
 ]
 Tune = Annotated[
@@ -142,33 +139,19 @@ TuneWorkers = Annotated[
 ]
 Cpus = Annotated[
     float | None,
-    typer.Option(
-        "--cpus", help="Cores that a fold takes, on Ray or Slurm.", show_default="1", rich_help_panel=_ELSEWHERE
-    ),
+    typer.Option("--cpus", help="Cores that a fold takes, on Ray or Slurm.", show_default="1"),
 ]
 Gpus = Annotated[
     float | None,
-    typer.Option(
-        "--gpus",
-        help="GPUs that a fold takes; on Ray also a part of one.",
-        show_default="0",
-        rich_help_panel=_ELSEWHERE,
-    ),
+    typer.Option("--gpus", help="GPUs that a fold takes; on Ray also a part of one.", show_default="0"),
 ]
 Address = Annotated[
     str | None,
-    typer.Option(
-        "--address",
-        help="Of a Ray cluster, HOST:PORT or auto.",
-        show_default="one is started here",
-        rich_help_panel=_ELSEWHERE,
-    ),
+    typer.Option("--address", help="Of a Ray cluster, HOST:PORT or auto.", show_default="one is started here"),
 ]
 Slurm = Annotated[
     list[str] | None,
-    typer.Option(
-        "--slurm", metavar="KEY=VALUE", help="An option of sbatch: partition=long.", rich_help_panel=_ELSEWHERE
-    ),
+    typer.Option("--slurm", metavar="KEY=VALUE", help="An option of sbatch: partition=long."),
 ]
 Tracking = Annotated[
     str | None,
@@ -183,3 +166,22 @@ SystemMetrics = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")]
+
+PANELS = {
+    "Labels, folds and features": (
+        Backbone, Features, LabelsFile, SplitsFolder, Data, Endpoint, Columns, Sheet, SlideTable, StatusWords, TableMib,
+        Magnification, PatchPx, Coords, Folds, Repeats, SplitBy, Slides, Missing, UnusableTimes, Covariates,
+    ),
+    "Simulated cohorts": (Strength, Patients, CohortSeed),
+    "Training": (RecipeName, Loss, Epochs, Scale, Settings, Seeds, Device),
+    "Tuning": (Tune, TuneSeconds, Inner, TuneWorkers),
+    "Where it is computed": (Engine, Jobs, Cpus, Gpus, Address, Slurm),
+    "What is kept and recorded": (
+        Out, KeepWeights, NoWeights, Retrain, CheckpointEvery, Tracking, Register, SystemMetrics,
+    ),
+}  # fmt: skip
+"""Headings under which `--help` shows options, for commands that have dozens of them."""
+
+for _panel, _options in PANELS.items():
+    for _option in _options:
+        get_args(_option)[1].rich_help_panel = _panel
