@@ -1,13 +1,16 @@
 """`bench status`: how far the experiments of a results folder are, and who computes them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import options as o
 from .mistakes import explained
 from .output import print_json
+
+if TYPE_CHECKING:
+    from ..results.progress import Progress
 
 
 def status(
@@ -37,25 +40,22 @@ def status(
                 "model": one.model,
                 "cohort": one.cohort,
                 "seed": one.seed,
-                "folds": "?" if one.folds is None else one.folds,
-                "finished": one.finished,
-                "running": len(one.running),
-                "failed": len(one.failed),
-                "waiting": "?" if one.waiting is None else one.waiting,
+                "folds": _folds(one),
             }
             for one in found
         ]
         if rows:
             console.listing(f"Experiments in {results}", rows)
+        on_slurm = any(run.job for one in found for run in one.running)
         holders = [
             {
                 "experiment": one.experiment,
                 "fold": run.fold,
                 "host": run.host,
                 "process": run.pid,
-                "job": run.job,
+                **({"job": run.job} if on_slurm else {}),
                 "since": run.since,
-                "": "dead: the next command takes it over" * run.dead,
+                "state": "dead: the next command takes it over" if run.dead else "running",
             }
             for one in found
             for run in one.running
@@ -65,4 +65,12 @@ def status(
         if jobs:
             console.listing("Slurm jobs", jobs)
         total = sum(one.finished for one in found)
-        console.say(f"{total} folds of {len(found)} experiments are finished")
+        many = "s" * (len(found) != 1)
+        console.say(f"{total} folds of {len(found)} experiment{many} are finished")
+
+
+def _folds(one: "Progress") -> str:
+    """`4 of 5 finished, 1 running`."""
+    words = [f"{one.finished} of {'?' if one.folds is None else one.folds} finished"]
+    counts = {"running": len(one.running), "failed": len(one.failed), "waiting": one.waiting or 0}
+    return ", ".join(words + [f"{count} {state}" for state, count in counts.items() if count])
