@@ -220,3 +220,19 @@ def test_short_survival_keeps_seven_digits_of_the_rarer_of_life_and_death(alive)
     short = float(_survival(alive, exact=False))
     assert abs(short - alive) <= max(1e-6 * min(alive, 1 - alive), 2**-53)
     assert float(_survival(alive, exact=True)) == alive
+
+
+@pytest.mark.parametrize(("protocol", "patients"), [(1, 32), (2, 40)])
+def test_censoring_is_learned_from_the_whole_training_set_which_protocol_1_did_not(protocol, patients, cohort_folder):
+    from milsurv.benchmark.verify import numbers
+    from milsurv.benchmark.verify.truth import VerifiedTruth
+    from milsurv.benchmark.verify.verification import Verification
+    from milsurv.datasets.folds.read import stratified_folds
+    from milsurv.datasets.labels.read import read_labels
+
+    labels = read_labels(cohort_folder / "labels.csv", "blca")
+    splits = stratified_folds(labels, 3).splits
+    row = make.parsed([make.row(n_folds=3, protocol=protocol, slides="concat")])[0]
+    truth = VerifiedTruth("a test", labels, splits)
+    learned, known = numbers._training(row, truth, {"validation": 0.2}, Verification())
+    assert (len(learned.time), len(known.time)) == (32, patients)
