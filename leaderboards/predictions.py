@@ -65,7 +65,9 @@ def check_predictions(table: pd.DataFrame, name: str, remedy: str = "run the exp
     for column in ("time", "risk", "fold"):
         values = np.asarray(pd.to_numeric(table[column], errors="coerce"), dtype=float)
         good = np.isfinite(values) & (values > 0 if column == "time" else True)
-        expect(column, good, "a number above 0" if column == "time" else "a number")
+        good &= (values >= 0) & (values < 1e6) & (values == np.floor(values)) if column == "fold" else True
+        words = {"time": "a number above 0", "fold": "a whole number from 0"}
+        expect(column, good, words.get(column, "a number"))
         table[column] = values
     expect("reading", np.isin(np.asarray(table["reading"], dtype=str), READINGS), ", ".join(READINGS))
     words = np.asarray(table["event"].astype(str).str.strip().str.lower(), dtype=str)
@@ -73,6 +75,12 @@ def check_predictions(table: pd.DataFrame, name: str, remedy: str = "run the exp
     expect("event", died | np.isin(words, ("0", "0.0", "false")), "0 or 1")
     groups = np.asarray(table["risk_group"].fillna(""), dtype=str)
     expect("risk_group", np.isin(groups, ("high", "low", "")), "high, low or nothing")
+    for column in (*numbered_columns(table, "survival"), *numbered_columns(table, "edge")):
+        values = np.asarray(pd.to_numeric(table[column], errors="coerce"), dtype=float)
+        most = 1.0 if column.startswith("survival") else np.finfo(float).max
+        blank = np.asarray(table[column].isna() | (table[column].astype(str).str.strip() == ""))
+        expect(column, ((values >= 0) & (values <= most)) | blank, f"a number from 0 to {most:.3g}, or nothing")
+        table[column] = values
     return table.assign(event=died, risk_group=groups)
 
 
