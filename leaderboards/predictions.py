@@ -1,5 +1,6 @@
 """Out-of-fold predictions as a table: what `experiments/<id>/predictions.csv` and entries hold."""
 
+import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -8,10 +9,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import RowError
+from ..files import read_regular
 from ..survival.risk_groups import GroupCurves, group_curves
 from .result_row import READINGS
 from .rows import Problem
 
+LARGEST = 1 << 30
+"""Bytes of one experiment's predictions."""
 COLUMNS = ("patient", "fold", "reading", "time", "event", "risk", "risk_group")
 """What every line has. Where slides are scored, `patient` is a slide and a column `owner` says whose it is. Survival
 probabilities, where they are known, are in `survival_1`, `survival_2`, … at the months `edge_1`, `edge_2`, …"""
@@ -42,7 +46,8 @@ def read_predictions(path: Path, name: str | None = None) -> pd.DataFrame:
     """
     name = name or str(path)
     try:
-        table = pd.read_csv(path, dtype={"patient": str, "reading": str, "risk_group": str})
+        content = io.BytesIO(read_regular(path, LARGEST))
+        table = pd.read_csv(content, dtype={"patient": str, "reading": str, "risk_group": str})
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
         raise RowError(f"{name}: cannot be read as a table ({error}); run the experiment again") from error
     return check_predictions(table, name)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..files import write_whole
+from ..files import remove_unfinished, write_whole
 from .cache.predictions import CachedPredictions
 from .cache.store import NO_CACHE, Cache
 from .entries.entry import EntryHead
@@ -94,4 +94,5 @@ def write(found: Gathered, folder: Path, cache: Cache = NO_CACHE) -> dict[str, P
         "tex": latex(found.boards),
         "html": html(found.boards, curves, found.problems, cache),
     }
+    remove_unfinished(folder)
     return {kind: write_whole(folder / f"leaderboard.{kind}", text) for kind, text in texts.items()}

@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...errors import CannotWrite, Remark, some
-from ...files import UNFINISHED, write_whole
+from ...files import UNFINISHED, remove_unfinished, write_whole
 from ...leaderboards.result_row import READINGS, ResultRow, RowError
 from ...leaderboards.rows import read_row
 from ...survival.clinical_curves import clinical_curves
@@ -73,6 +73,7 @@ class ResultFolder:
             raise CannotWrite(
                 f"cannot write {self.path}: {reason}. Choose a folder you may write with --out"
             ) from error
+        remove_unfinished(self.path, below=True)
         described = {"id": self.experiment.id, "id_fields": self.experiment.id_fields()}
         text = json.dumps(described, indent=2, sort_keys=True)
         write(self.path / "experiment.json", text + "\n")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from ...errors import RowError
-from ..predictions import read_predictions
+from ...files import read_regular
+from ..predictions import LARGEST, read_predictions
 from ..rows import Problem
 from .store import Cache
 
@@ -28,9 +29,10 @@ class CachedPredictions(Mapping[str, pd.DataFrame]):
             path = folders[experiment] / "predictions.csv"
             name = f"{folders[experiment].name}/predictions.csv"
             try:
-                fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
-            except OSError:
-                message = "is missing, so its Kaplan-Meier curves are not shown; run the experiment again"
+                fingerprint = hashlib.sha256(read_regular(path, LARGEST)).hexdigest()
+            except OSError as error:
+                what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+                message = f"{what}, so its Kaplan-Meier curves are not shown; run the experiment again"
                 self.problems.append(Problem(name, message))
                 continue
             fault = cache.get(

@@ -20,7 +20,7 @@ from typing import TypeVar
 
 import msgspec
 
-from ...files import write_whole
+from ...files import remove_unfinished, write_whole
 
 DAYS = 30
 """How long something is stored that no board needed."""
@@ -66,6 +66,7 @@ class Cache:
         """Remove what no board needed for `DAYS` days."""
         if self.folder is None or not self.folder.is_dir():
             return
+        remove_unfinished(self.folder)
         for path in self.folder.glob("*.json"):
             try:
                 if time.time() - path.stat().st_mtime > DAYS * 86_400:

@@ -7,7 +7,6 @@ tables leaves nothing behind that stops the next one.
 import logging
 import os
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from ....files import set_aside, write_whole
+from ....files import remove_unfinished, scratch, set_aside, write_whole
 from ....leaderboards.cache.store import user_cache
 
 if TYPE_CHECKING:
@@ -138,6 +137,7 @@ class Store:
             from mlflow.tracking import MlflowClient
 
             if self.uri == local_store(self.out):
+                remove_unfinished(self.out)
                 self.set_aside = make_usable(self.out / "mlflow.db")
             self._client = MlflowClient(tracking_uri=self.uri)
         return self._client
@@ -205,8 +205,8 @@ def _empty(folder: Path) -> bytes:
 def _created() -> bytes:
     from mlflow.tracking import MlflowClient
 
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / "mlflow.db"
+    with scratch() as folder:
+        path = folder / "mlflow.db"
         MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
         with closing(sqlite3.connect(path)) as database:
             return database.serialize()
