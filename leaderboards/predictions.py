@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 
 from ..errors import RowError
 from ..files import read_regular
+from ..survival.concordance import c_index
+from ..survival.followup import NotComputable
 from ..survival.risk_groups import GroupCurves, group_curves
-from .result_row import READINGS
+from .result_row import READINGS, ResultRow
 from .rows import Problem
 
+AGREES = 1e-6
+"""How far the C-index of a row may be from that of its predictions."""
 LARGEST = 1 << 30
 """Bytes of one experiment's predictions."""
 COLUMNS = ("patient", "fold", "reading", "time", "event", "risk", "risk_group")
@@ -87,6 +91,24 @@ def check_predictions(table: pd.DataFrame, name: str, remedy: str = "run the exp
         expect(column, ((values >= 0) & (values <= most)) | blank, f"a number from 0 to {most:.3g}, or nothing")
         table[column] = values
     return table.assign(event=died, risk_group=groups)
+
+
+def contradictions(rows: Iterable[ResultRow], table: pd.DataFrame) -> str:
+    """Where the C-indices of an experiment's rows are not those of its predictions, in words; empty where all are."""
+    for row in rows:
+        for reading in READINGS:
+            part = table[(table["fold"] == row.fold) & (table["reading"] == reading)]
+            given = row.score(f"c_index_{reading}")
+            if part.empty or not row.finished or given is None:
+                continue
+            try:
+                found = c_index(part["time"], part["event"], part["risk"])
+            except NotComputable:
+                found = float("nan")
+            if not abs(found - given) <= AGREES:
+                what = f"c_index_{reading} of fold {row.fold} is {given:.4f}, its predictions give {found:.4f}"
+                return f"{what}: the experiment is not ranked"
+    return ""
 
 
 def predictions_of(

@@ -24,6 +24,8 @@ def explained() -> Iterator[None]:
     except (DataError, RowError) as error:
         raise Failure(str(error), 1) from error
     except OSError as error:
-        if error.filename is None:
+        if error.filename is not None:
+            raise Failure(f"{error.filename}: {error.strerror}", 1) from error
+        if error.errno is None:
             raise
-        raise Failure(f"{error.filename}: {error.strerror}", 1) from error
+        raise Failure(f"{error.strerror}: free space where results, temporary files and output go", 1) from error

@@ -139,8 +139,9 @@ class ResultFolder:
                 old.unlink(missing_ok=True)
         for name, data in files.items():
             write(folder / name, data)
-        write(folder / MANIFEST, manifest(files))
-        write(folder / "result.json", json.dumps(row.to_json(), indent=2, allow_nan=False) + "\n")
+        result = json.dumps(row.to_json(), indent=2, allow_nan=False) + "\n"
+        write(folder / MANIFEST, manifest({**files, "result.json": result}))
+        write(folder / "result.json", result)
         self._forget_checkpoint(row.fold)
 
     def _forget_checkpoint(self, fold: int) -> None:

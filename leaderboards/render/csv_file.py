@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ..ranking.board import Board, Ranking
 from ..result_row import READINGS, score_columns
+from .spreadsheets import harmless
 
 _LINE = (
     "rank", "model", "variant", "family", "scales", "backbone", "loss", "recipe", "slides", "folds_name", "n_folds",
@@ -45,14 +46,18 @@ def table_csv(boards: Sequence[Board]) -> str:
     for board in boards:
         place = {"cohort": board.cohort, "synthetic": board.synthetic}
         for ranking in board.rankings:
-            writer.writerows({**place, **_ranked(ranking, number)} for number in range(len(ranking.lines)))
+            writer.writerows(_safe({**place, **_ranked(ranking, number)}) for number in range(len(ranking.lines)))
         for item in board.incomplete:
             row = item.row
             record = {key: getattr(row, key) for key in ("model", "scales", "backbone", "loss", "recipe", "n_folds")}
             record |= {"status": "incomplete", "seeds": row.seed, "experiments": row.experiment}
             missing = " ".join(str(fold) for fold in item.missing)
-            writer.writerow({**place, **record, "missing": missing, "reasons": "; ".join(item.reasons)})
+            writer.writerow(_safe({**place, **record, "missing": missing, "reasons": "; ".join(item.reasons)}))
     return text.getvalue()
+
+
+def _safe(record: dict[str, object]) -> dict[str, object]:
+    return {key: harmless(value) if isinstance(value, str) else value for key, value in record.items()}
 
 
 def _evidence(ranking: Ranking, number: int) -> dict[str, object]:

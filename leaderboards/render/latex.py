@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ..ranking.board import Board
-from .text_tables import NONE, TextTable, incomplete_table, ranking_table
+from .text_tables import NONE, TextTable, incomplete_table, ranking_table, safe_row
 
 # What a paper's table shows; the rest is in the CSV.
 _COLUMNS = (
@@ -65,6 +65,7 @@ def table(found: TextTable) -> str:
 
 def tabular(found: TextTable, caption: str, shown: Sequence[int]) -> str:
     """Columns of a text table, by place, as a `table` with a booktabs `tabular`. `caption` is LaTeX already."""
+    safe = [safe_row(found, row) for row in found.rows]
     return "\n".join(
         [
             r"\begin{table}",
@@ -74,7 +75,7 @@ def tabular(found: TextTable, caption: str, shown: Sequence[int]) -> str:
             r"    \toprule",
             f"    {' & '.join(escape(found.columns[index]) for index in shown)} \\\\",
             r"    \midrule",
-            *(f"    {' & '.join(escape(row[index]) for index in shown)} \\\\" for row in found.rows),
+            *(f"    {' & '.join(escape(row[index]) for index in shown)} \\\\" for row in safe),
             r"    \bottomrule",
             r"  \end{tabular}",
             r"\end{table}",

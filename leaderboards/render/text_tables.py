@@ -8,6 +8,7 @@ from ..ranking.across import Across, across
 from ..ranking.board import BASELINE, IMPORTED, Board, Line, Ranking, Spread, names_of
 from ..ranking.evidence import Evidence, Pair, how
 from ..result_row import ResultRow
+from .spreadsheets import harmless
 
 NONE = "\N{EN DASH}"
 
@@ -37,6 +38,11 @@ class TextTable:
                 chosen.append(place)
                 left -= room[place]
         return tuple(sorted(chosen))
+
+
+def safe_row(found: TextTable, row: Sequence[str]) -> list[str]:
+    """A row with words that no spreadsheet computes; numbers as they are."""
+    return [cell if number else harmless(cell) for cell, number in zip(row, found.numeric, strict=True)]
 
 
 def tables(boards: Sequence[Board]) -> tuple[TextTable, ...]:
