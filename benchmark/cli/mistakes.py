@@ -23,6 +23,10 @@ def explained() -> Iterator[None]:
         raise Failure(str(error), 2) from error
     except (DataError, RowError) as error:
         raise Failure(str(error), 1) from error
+    except (MemoryError, ImportError) as error:
+        if isinstance(error, ImportError) and "failed to map segment" not in str(error):
+            raise
+        raise Failure(f"out of memory ({type(error).__name__}: {error}); what is finished is kept", 1) from error
     except OSError as error:
         if error.filename is not None:
             raise Failure(f"{error.filename}: {error.strerror}", 1) from error

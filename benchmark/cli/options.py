@@ -42,7 +42,9 @@ Patches = Annotated[
 ]
 Refit = Annotated[
     bool | None,
-    typer.Option("--refit", help="Once the epoch is chosen, train again on the whole training set.", show_default=False),
+    typer.Option(
+        "--refit", help="Once the epoch is chosen, train again on the whole training set.", show_default=False
+    ),
 ]
 Settings = Annotated[
     list[str] | None,

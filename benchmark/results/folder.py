@@ -30,7 +30,7 @@ from ...survival.followup import FollowUp
 from ..experiment import Experiment
 from .fold_predictions import FoldOutcome
 from .keeping import Keeping
-from .manifest import MANIFEST, fault_of, manifest
+from .manifest import MANIFEST, RESULT, fault_of, manifest
 from .scored_fold import read_fold
 from .weights import weights_name
 
@@ -140,8 +140,8 @@ class ResultFolder:
         for name, data in files.items():
             write(folder / name, data)
         result = json.dumps(row.to_json(), indent=2, allow_nan=False) + "\n"
-        write(folder / MANIFEST, manifest({**files, "result.json": result}))
-        write(folder / "result.json", result)
+        write(folder / MANIFEST, manifest(files, result))
+        write(folder / RESULT, result)
         self._forget_checkpoint(row.fold)
 
     def _forget_checkpoint(self, fold: int) -> None:
