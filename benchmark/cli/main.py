@@ -20,6 +20,7 @@ from .checkpoint import import_checkpoint
 from .compare import compare
 from .data import data_app
 from .demo import demo
+from .evaluate import evaluate
 from .extract import extract
 from .features import features_app
 from .figures import figures
@@ -50,6 +51,7 @@ app.add_typer(data_app)
 app.add_typer(features_app)
 app.command("import-predictions")(import_predictions)
 app.command("compare")(compare)
+app.command("evaluate")(evaluate)
 app.command("figures")(figures)
 
 
