@@ -81,7 +81,7 @@ def evaluate(
 
 
 def _show_and_publish(found: "Sequence[Evaluation]", out: Path, as_json: bool) -> None:
-    from .experiments import publish_results
+    from .experiments import publish_results, show_evaluations
 
     published = publish_results(out) if (out / "experiments").is_dir() else None
     if as_json:
@@ -92,14 +92,3 @@ def _show_and_publish(found: "Sequence[Evaluation]", out: Path, as_json: bool) -
 
         if published:
             console.say(f"Leaderboard: {published.paths['html']}")
-
-
-def show_evaluations(found: "Sequence[Evaluation]") -> None:
-    """Print external validations: every fold model and the ensemble, and the drop from the internal C-index."""
-    from ...leaderboards.render.external import models_table, summary
-    from .. import console
-
-    for one in found:
-        console.text_tables([models_table(one.result)])
-        console.say(summary(one.result))
-        console.say(f"Results: {one.folder}")

@@ -16,6 +16,7 @@ def run(
     scale: o.Scale = None,
     settings: o.Settings = None,
     seeds: o.Seeds = "0",
+    test_cohort: o.TestCohort = None,
     as_json: o.AsJson = False,
     dry_run: o.DryRun = False,
     **shared: Any,
@@ -32,4 +33,5 @@ def run(
 
         adopt([model])
         request = request_from(model, cohort, shared, settings, loss=loss, epochs=epochs, scale=scale)
-        run_and_show(by_seed(request, seeds), tracking_from(shared), as_json, dry_run, engine=engine_from(shared))
+        run_and_show(by_seed(request, seeds), tracking_from(shared), as_json, dry_run,
+                     engine=engine_from(shared), test_cohorts=test_cohort or ())  # fmt: skip

@@ -1,6 +1,6 @@
 """The fold models of a finished experiment, to score patients whom none of them has seen: each alone, and together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -197,7 +197,23 @@ def out_of_fold(folder: Path) -> OutOfFold:
     return OutOfFold(frozenset(owner), {who: tuple(found) for who, found in folds.items()}, risks)
 
 
-def disagreements(about: TrainedFold, reader: Reader, slides: Sequence[str]) -> list[str]:
+@dataclass(frozen=True)
+class Reads:
+    """The features that a model reads: their encoder and width, and the side of their patches by magnification, in
+    pixels, where the files say it."""
+
+    backbone: str | None
+    dim: int
+    magnifications: tuple[int, ...]
+    patch_px: Mapping[str, float]
+
+    @classmethod
+    def of(cls, about: TrainedFold) -> "Reads":
+        """Those of training."""
+        return cls(about.backbone, about.dim, about.magnifications, about.patch_px)
+
+
+def disagreements(about: Reads, reader: Reader, slides: Sequence[str]) -> list[str]:
     """How features differ from those that a model was trained on, in words: backbone, width, magnification, patch size.
 
     Parameters
@@ -228,10 +244,10 @@ def disagreements(about: TrainedFold, reader: Reader, slides: Sequence[str]) -> 
     return faults
 
 
-def refuse_disagreement(about: TrainedFold, reader: Reader, slides: Sequence[str]) -> None:
-    """Errors: `DataError` naming all that differs between these features and those of training."""
+def refuse_disagreement(about: Reads, model: str, reader: Reader, slides: Sequence[str]) -> None:
+    """Errors: `DataError` naming all that differs between these features and those that `model` was trained on."""
     if faults := disagreements(about, reader, slides):
         raise DataError(
-            f"{reader.folder}: {about.model} (experiment {about.experiment}) cannot read these features. They differ "
-            f"in {'; '.join(faults)}. Extract features as for training, or name another experiment"
+            f"{reader.folder}: {model} cannot read these features. They differ in {'; '.join(faults)}. Extract "
+            "features as for training, or name another experiment"
         )

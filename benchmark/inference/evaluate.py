@@ -28,7 +28,7 @@ from ..planning.request import Request
 from ..results.fold_predictions import FoldPredictions, c_index_or_none
 from ..results.folder import table, write
 from ..results.provenance import code_version
-from .ensemble import ENSEMBLE, FoldEnsemble, out_of_fold, refuse_disagreement
+from .ensemble import ENSEMBLE, FoldEnsemble, Reads, out_of_fold, refuse_disagreement
 
 RESAMPLES = (2_000, 200)
 """Of the C-index, and of the other metrics, each of which takes a hundred times as long."""
@@ -93,7 +93,7 @@ def evaluate(
     about, row = ensemble.about, ensemble.row
 
     def opened(reader: Reader, labels: Labels) -> None:
-        refuse_disagreement(about, reader, sorted(reader.slides))
+        refuse_disagreement(Reads.of(about), about.model, reader, sorted(reader.slides))
 
     data = load_cohort(request, about.magnifications, opened, simulating, checking)
     data, dropped = _without_seen(ensemble, data, seen)
