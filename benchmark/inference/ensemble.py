@@ -190,10 +190,11 @@ def out_of_fold(folder: Path) -> OutOfFold:
     table = table[table["reading"] == "selected"]
     owner = table["owner" if "owner" in table.columns else "patient"].astype(str)
     folds: dict[str, list[int]] = {}
-    for who, fold in zip(owner, table["fold"].astype(int), strict=True):
-        if fold not in folds.setdefault(who, []):
-            folds[who].append(fold)
-    risks = {int(str(fold)): np.sort(np.asarray(part["risk"], float)) for fold, part in table.groupby("fold")}
+    fold, risk = np.asarray(table["fold"], int), np.asarray(table["risk"], float)
+    for who, tested in zip(owner, fold.tolist(), strict=True):
+        if tested not in folds.setdefault(who, []):
+            folds[who].append(tested)
+    risks = {int(k): np.sort(risk[fold == k]) for k in np.unique(fold)}
     return OutOfFold(frozenset(owner), {who: tuple(found) for who, found in folds.items()}, risks)
 
 

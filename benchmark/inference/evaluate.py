@@ -214,11 +214,11 @@ def _internal(ensemble: FoldEnsemble, resamples: int) -> tuple[Estimate | None, 
     lines = read_predictions(path)
     chosen = {row.fold for row in ensemble.rows}
     lines = lines[(lines["reading"] == "selected") & lines["fold"].isin(list(chosen))]
-    owner = lines["owner" if "owner" in lines.columns else "patient"]
+    owner = np.asarray(lines["owner" if "owner" in lines.columns else "patient"], dtype=str)
     try:
         draws = means_over_folds(
             lines["time"], lines["event"], np.asarray(lines["risk"], float)[None], lines["fold"], resamples, _SEED + 1,
-            owner if owner.duplicated().any() else None,
+            owner if len(set(owner)) < len(owner) else None,
         )  # fmt: skip
         return _estimate(float(draws.values[0]), draws.draws[:, 0]), draws.draws[:, 0]
     except ValueError:  # a fold without comparable pairs
