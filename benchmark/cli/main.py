@@ -27,9 +27,11 @@ from .figures import figures
 from .leaderboard import leaderboard_app
 from .listing import list_
 from .mistakes import Failure
+from .predict import predict
 from .predictions import import_predictions
 from .run import run
 from .status import status
+from .transfer import transfer
 
 app = typer.Typer(
     name="bench",
@@ -52,6 +54,8 @@ app.add_typer(features_app)
 app.command("import-predictions")(import_predictions)
 app.command("compare")(compare)
 app.command("evaluate")(evaluate)
+app.command("transfer")(transfer)
+app.command("predict")(predict)
 app.command("figures")(figures)
 
 

@@ -86,6 +86,14 @@ TestCohort = Annotated[
         "--test-cohort", help="An external cohort to test every fold model on when the folds are done; repeatable."
     ),
 ]
+SlideMpp = Annotated[
+    str | None,
+    typer.Option("--mpp", help="Microns per pixel of slides that do not say it, or a csv with slide and mpp."),
+]
+EncoderWeights = Annotated[
+    Path | None,
+    typer.Option("--weights", help="Of the encoder, where not in the Hugging Face cache: file or folder."),
+]
 Covariates = Annotated[
     str | None,
     typer.Option("--covariates", help="Of clinical-cox: some of age, is_female, oncotree_code, site."),

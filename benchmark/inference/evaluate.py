@@ -64,7 +64,7 @@ def evaluate(
     ensemble: FoldEnsemble,
     request: Request,
     seen: str = "error",
-    resamples: tuple[int, int] = RESAMPLES,
+    resamples: tuple[int, int] | None = None,
     simulating: Counter | None = None,
     checking: Counter | None = None,
 ) -> Evaluation:
@@ -81,7 +81,7 @@ def evaluate(
     seen
         What to do about patients on whom the models were trained: `error`, or `drop` them.
     resamples
-        Of the C-index, and of the other metrics.
+        Of the C-index, and of the other metrics; `RESAMPLES` when None.
     simulating, checking
         As in `load`.
 
@@ -91,6 +91,7 @@ def evaluate(
         As `load` does; features that differ from those of training; patients that were seen.
     """
     about, row = ensemble.about, ensemble.row
+    resamples = resamples or RESAMPLES
 
     def opened(reader: Reader, labels: Labels) -> None:
         refuse_disagreement(Reads.of(about), about.model, reader, sorted(reader.slides))

@@ -58,7 +58,8 @@ class ExternalTest:
         load_cohort(self.tested, experiment.magnifications, opened)
 
     def is_of(self, finished: Finished) -> bool:
-        """Whether this experiment is the one that is to be tested."""
+        """Whether this experiment is the one that is to be tested, among those of one command that differ in the seed
+        alone."""
         return finished.experiment.seed == self.request.seed
 
     def evaluate(self, finished: Finished) -> Evaluation:

@@ -102,6 +102,17 @@ def load_cohort(
     return data
 
 
+def located(request: Request, simulating: Counter | None = None) -> tuple[Labels, Locations]:
+    """The labels of a request, and where its labels, folds and features lie; features are not opened.
+
+    Errors: as `load`.
+    """
+    resolved = resolve(request)
+    places = _locate(request, resolved, simulating, needs_features=True)
+    labels = read_labels(places.labels, resolved.cohort, label_options(typed(request), resolved.cohort_file))
+    return labels, places
+
+
 class Loader:
     """Loads requests one after another, and reads what several of them have in common once.
 

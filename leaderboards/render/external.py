@@ -1,6 +1,6 @@
 """External validation as text tables: on boards a line an experiment, in a terminal its fold models one by one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..external_result import Estimate, ExternalResult
@@ -103,3 +103,16 @@ def _ibs(one: ExternalResult) -> str:
 def _p(one: ExternalResult, name: str = "ensemble") -> str:
     value = one.scores[name].get("logrank_p")
     return NONE if value is None else p_value(value)
+
+
+def transfer_table(
+    model: str, rows: Sequence[str], columns: Sequence[str], values: Mapping[tuple[str, str], Estimate | None]
+) -> TextTable:
+    """C-indices of one model: a row for what it was trained on, a column for what it was tested on."""
+    cells = [("Trained on", False, list(rows))]
+    cells += [(f"on {column}", True, [estimate(values.get((row, column))) for row in rows]) for column in columns]
+    note = (
+        "Mean C-index of the fold models, each alone, with its 95 % interval, patients resampled. On the cohort of "
+        "training: of the test folds. All others: trained on all cohorts but the one that is tested."
+    )
+    return text_table(f"{model}: trained on one cohort, tested on another", cells, (note,))

@@ -10,6 +10,7 @@ import pytest
 from milsurv import load_model
 from milsurv.benchmark.inference.ensemble import load_ensemble, mean_prediction
 from milsurv.benchmark.inference.evaluate import evaluate, request_for
+from milsurv.benchmark.inference.transfer import without_one
 from milsurv.benchmark.planning.load import load
 from milsurv.benchmark.planning.request import Request
 from milsurv.datasets.features.store import write_slide
@@ -20,6 +21,12 @@ from milsurv.survival.concordance import c_index
 from milsurv.survival.followup import Prediction
 
 SMALL = ("--folds", "2", "--epochs", "2", "--tracking", "none")
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    """Intervals of few resamples: these tests do not read how wide they are."""
+    monkeypatch.setattr("milsurv.benchmark.inference.evaluate.RESAMPLES", (200, 4))
 
 
 @pytest.fixture(scope="module")
@@ -189,3 +196,25 @@ def test_what_cannot_be_evaluated_says_why(experiment, other, tmp_path):
     (experiment / "fold-1" / "weights-selected.safetensors").unlink()
     with pytest.raises(DataError, match="--retrain"):
         load_ensemble(experiment)
+
+
+def test_transfer_fills_a_matrix_and_leaves_one_cohort_out(bench, tmp_path):
+    words = ("--cohorts", "planted-fine,planted-coarse,planted-site", "--model", "meanpool", "--patients", "30", *SMALL)
+    status, out, _ = bench("transfer", *words, "--out", tmp_path, "--json")
+    assert status == 0
+    cells = {(cell["trained_on"], cell["tested_on"]): cell for cell in json.loads(out)}
+    names = ("planted-fine", "planted-coarse", "planted-site")
+    assert cells.keys() == {(one, other) for one in (*names, "all others") for other in names}
+    assert all(cell["c_index"]["low"] <= cell["c_index"]["value"] <= cell["c_index"]["high"] for cell in cells.values())
+    assert all((cell["drop"] is None) == (one == other) for (one, other), cell in cells.items())
+    assert {path.suffix for path in (tmp_path / "transfer").glob("meanpool.*")} == {".md", ".csv", ".svg"}
+    rows = list(csv.DictReader((tmp_path / "transfer" / "all-but-planted-site" / "labels.csv").open()))
+    assert len({row["case_id"] for row in rows}) == 60
+    status, _, err = bench("transfer", *("--cohorts", "planted-fine,planted-fine"), "--model", "meanpool")
+    assert status == 2 and "each once" in err
+
+
+def test_cohorts_that_share_a_patient_cannot_be_joined(other, tmp_path):
+    places = {"features_path": str(other / "features"), "labels_path": other / "labels.csv", "out": tmp_path}
+    with pytest.raises(DataError, match="40 patients are in two of the cohorts"):
+        without_one([Request("abmil", name, **places) for name in ("blca", "brca", "luad")], 2)
