@@ -36,6 +36,16 @@ Epochs = Annotated[int | None, typer.Option("--epochs", help="Maximum number of 
 Scale = Annotated[
     int | None, typer.Option("--scale", help="The magnification a single-scale model reads: 5, 10 or 20.")
 ]
+Patches = Annotated[
+    int | None,
+    typer.Option("--patches", min=1, help="In training, draw about so many patches of the finest scale of each bag."),
+]
+Refit = Annotated[
+    bool | None,
+    typer.Option(
+        "--refit", help="Once the epoch is chosen, train again on the whole training set.", show_default=False
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a field of the recipe or a hyperparameter."),
@@ -188,7 +198,7 @@ PANELS = {
         TestCohort,
     ),
     "Simulated cohorts": (Strength, Patients, CohortSeed),
-    "Training": (RecipeName, Loss, Epochs, Scale, Settings, Seeds, Device),
+    "Training": (RecipeName, Loss, Epochs, Scale, Patches, Refit, Settings, Seeds, Device),
     "Tuning": (Tune, TuneSeconds, Inner, TuneWorkers),
     "Where it is computed": (Engine, Jobs, Cpus, Gpus, Address, Slurm),
     "What is kept and recorded": (
