@@ -90,6 +90,20 @@ Seeds = Annotated[
     str,
     typer.Option("--seeds", "--seed", help="Seeds of weights, batches and the validation split, separated by commas."),
 ]
+TestCohort = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--test-cohort", help="An external cohort to test every fold model on when the folds are done; repeatable."
+    ),
+]
+SlideMpp = Annotated[
+    str | None,
+    typer.Option("--mpp", help="Microns per pixel of slides that do not say it, or a csv with slide and mpp."),
+]
+EncoderWeights = Annotated[
+    Path | None,
+    typer.Option("--weights", help="Of the encoder, where not in the Hugging Face cache: file or folder."),
+]
 Covariates = Annotated[
     str | None,
     typer.Option("--covariates", help="Of clinical-cox: some of age, is_female, oncotree_code, site."),
@@ -181,6 +195,7 @@ PANELS = {
     "Labels, folds and features": (
         Backbone, Features, LabelsFile, SplitsFolder, Data, Endpoint, Columns, Sheet, SlideTable, StatusWords, TableMib,
         Magnification, PatchPx, Coords, Folds, Repeats, SplitBy, Slides, Missing, UnusableTimes, Covariates,
+        TestCohort,
     ),
     "Simulated cohorts": (Strength, Patients, CohortSeed),
     "Training": (RecipeName, Loss, Epochs, Scale, Patches, Refit, Settings, Seeds, Device),

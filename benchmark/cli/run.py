@@ -18,6 +18,7 @@ def run(
     refit: o.Refit = None,
     settings: o.Settings = None,
     seeds: o.Seeds = "0",
+    test_cohort: o.TestCohort = None,
     as_json: o.AsJson = False,
     dry_run: o.DryRun = False,
     **shared: Any,
@@ -35,4 +36,5 @@ def run(
         adopt([model])
         short = {"loss": loss, "epochs": epochs, "scale": scale, "train_patches": patches, "refit": refit}
         request = request_from(model, cohort, shared, settings, **short)
-        run_and_show(by_seed(request, seeds), tracking_from(shared), as_json, dry_run, engine=engine_from(shared))
+        run_and_show(by_seed(request, seeds), tracking_from(shared), as_json, dry_run,
+                     engine=engine_from(shared), test_cohorts=test_cohort or ())  # fmt: skip

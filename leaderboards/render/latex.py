@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from ..ranking.board import Board
-from .text_tables import NONE, TextTable, incomplete_table, ranking_table, safe_row
+from .external import external_table
+from .text_tables import NONE, TextTable, incomplete_table, ranking_table
 
 # What a paper's table shows; the rest is in the CSV.
 _COLUMNS = (
@@ -21,6 +22,7 @@ _COLUMNS = (
     "Uno's C",
     "Oracle C",
 )
+_EXTERNAL = ("Model", "Trained on", "Scales", "Backbone", "Internal C", "External C", "Drop", "Ensemble C")
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -36,6 +38,11 @@ def latex(boards: Sequence[Board]) -> str:
     for board in boards:
         notes = [board.notes, *[()] * len(board.rankings)]
         parts += [table(ranking_table(board, *one)) for one in zip(board.rankings, notes, strict=False)]
+        if board.external:
+            outside = external_table(board.title, board.external)
+            places = [place for place, name in enumerate(outside.columns) if name in _EXTERNAL]
+            caption = " ".join(map(escape, (f"{outside.title}.", *outside.notes)))
+            parts.append(tabular(outside, caption, places))
         if board.incomplete:
             last = incomplete_table(board)
             parts.append(
@@ -65,7 +72,6 @@ def table(found: TextTable) -> str:
 
 def tabular(found: TextTable, caption: str, shown: Sequence[int]) -> str:
     """Columns of a text table, by place, as a `table` with a booktabs `tabular`. `caption` is LaTeX already."""
-    safe = [safe_row(found, row) for row in found.rows]
     return "\n".join(
         [
             r"\begin{table}",
@@ -75,7 +81,7 @@ def tabular(found: TextTable, caption: str, shown: Sequence[int]) -> str:
             r"    \toprule",
             f"    {' & '.join(escape(found.columns[index]) for index in shown)} \\\\",
             r"    \midrule",
-            *(f"    {' & '.join(escape(row[index]) for index in shown)} \\\\" for row in safe),
+            *(f"    {' & '.join(escape(row[index]) for index in shown)} \\\\" for row in found.safe_rows),
             r"    \bottomrule",
             r"  \end{tabular}",
             r"\end{table}",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ..ranking.across import across
 from ..ranking.board import Board
 from ..rows import Problem
-from .text_tables import TextTable, across_table, board_tables, safe_row
+from .text_tables import TextTable, across_table, board_tables
 
 HOW_TO_READ = (
     "Ranked by the C-index at `selected`: the epoch is chosen on a validation split, the test fold chooses "
@@ -43,7 +43,7 @@ def table(found: TextTable) -> str:
     """One text table as a pipe table, numbers aligned to the right."""
     head = "| " + " | ".join(escape(column) for column in found.columns) + " |"
     rule = "| " + " | ".join("---:" if right else "---" for right in found.numeric) + " |"
-    rows = ["| " + " | ".join(escape(cell) for cell in safe_row(found, row)) + " |" for row in found.rows]
+    rows = ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in found.safe_rows]
     return "\n".join([head, rule, *rows])
 
 
