@@ -164,6 +164,7 @@ Register = Annotated[
 SystemMetrics = Annotated[
     bool, typer.Option("--system-metrics", help="Record the use of processor, memory, disk and GPU in MLflow, too.")
 ]
+Wide = Annotated[bool, typer.Option("--wide", help="Tables with all columns, for a wide terminal or a pipe.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")]
 
