@@ -41,6 +41,7 @@ PLANTED_BACKBONE, PLANTED_DIM, PLANTED_CELLS = "planted", 64, 2.5
 """Of `planted-…` cohorts where no backbone is named: its name, its width, and the mean 5x patches of their slides."""
 
 Counter = Callable[[int, int], None]
+_NO_FOLDS = Folds("none", (), (), "")
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,46 @@ def load(
         A fault in labels, folds or features.
     """
     return Loader().load(request, simulating, checking)
+
+
+def load_cohort(
+    request: Request,
+    magnifications: tuple[int, ...],
+    opened: Callable[[Reader, Labels], None],
+    simulating: Counter | None = None,
+    checking: Counter | None = None,
+) -> CohortData:
+    """Read and check the cohort of a request to score it with a model that is trained already: it has no folds.
+
+    Parameters
+    ----------
+    magnifications
+        The scales that the model reads.
+    opened
+        Called with the features and the labels before patches are looked at, to refuse what the model cannot read.
+    simulating, checking
+        As in `load`.
+
+    Raises
+    ------
+    UsageError, DataError
+        As `load` does, and what `opened` raises.
+    """
+    resolved = replace(resolve(request), magnifications=magnifications)
+    data, reader = _read(request, resolved, simulating, checking, opened)
+    assert reader is not None, "a model reads features"
+    return data
+
+
+def located(request: Request, simulating: Counter | None = None) -> tuple[Labels, Locations]:
+    """The labels of a request, and where its labels, folds and features lie; features are not opened.
+
+    Errors: as `load`.
+    """
+    resolved = resolve(request)
+    places = _locate(request, resolved, simulating, needs_features=True)
+    labels = read_labels(places.labels, resolved.cohort, label_options(typed(request), resolved.cohort_file))
+    return labels, places
 
 
 class Loader:
@@ -119,9 +160,16 @@ def _data_key(request: Request, resolved: Resolved) -> Hashable:
 
 
 def _read(
-    request: Request, resolved: Resolved, simulating: Counter | None, checking: Counter | None
+    request: Request,
+    resolved: Resolved,
+    simulating: Counter | None,
+    checking: Counter | None,
+    opened: Callable[[Reader, Labels], None] | None = None,
 ) -> tuple[CohortData, Reader | None]:
-    """The data of a request, and the reader of its features, where they are opened."""
+    """The data of a request, and the reader of its features, where they are opened.
+
+    opened: see `load_cohort`; where it is given, no folds are read or made.
+    """
     baseline = resolved.baseline
     counts = baseline is not None and baseline.counts_patches
     trained = baseline is None
@@ -136,7 +184,9 @@ def _read(
         reader = _open(request, resolved.cohort_file, places.features, labels)
     if reader is not None and labels.without_slides:
         labels = link_slides(labels, reader.slides)
-    folds = _folds(request, places, labels)
+    if reader is not None and opened is not None:
+        opened(reader, labels)
+    folds = _NO_FOLDS if opened else _folds(request, places, labels)
     units = _units(labels, request.slides, needs_slides=trained or reader is not None)
     data = CohortData(labels, folds, units, left_out=dict(labels.excluded))
     findings = (*labels.findings, *folds.findings, *units.findings)

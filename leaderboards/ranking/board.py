@@ -15,6 +15,7 @@ import numpy as np
 
 from ...survival.comparisons import variance_split
 from ..experiments import CompleteExperiment, IncompleteExperiment, gather_experiments
+from ..external_result import ExternalResult, of_cohort
 from ..result_row import READINGS, ResultRow, score_columns
 from .evidence import Evidence
 
@@ -102,6 +103,7 @@ class Line:
 
 CLINICAL_MODEL, CLINICAL = "clinical-cox", "age,is_female"
 """The clinical baseline, and its covariates where rows do not name others."""
+SYNTHETIC = "Synthetic cohort: patients and features are simulated, not measured. Never compare with a real one."
 WHOLE_PATIENT = "concat"
 """How slides count by default: all slides of a patient are one bag."""
 
@@ -156,13 +158,15 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Board:
-    """One cohort: its rankings (more than one where labels or folds differ), what is incomplete, and notes."""
+    """One cohort: its rankings (more than one where labels or folds differ), what is incomplete, notes, and what models
+    reach on it that were trained on another cohort."""
 
     cohort: str
     synthetic: bool
     rankings: tuple[Ranking, ...]
     incomplete: tuple[IncompleteExperiment, ...]
     notes: tuple[str, ...]
+    external: tuple[ExternalResult, ...] = ()
 
     @property
     def title(self) -> str:
@@ -183,6 +187,18 @@ def boards(rows: Iterable[ResultRow]) -> tuple[Board, ...]:
             tuple(item for item in incomplete if _cohort(item.row) == (synthetic, cohort)),
         )
         for synthetic, cohort in cohorts
+    )
+
+
+def with_external(found: Sequence[Board], results: Sequence[ExternalResult]) -> tuple[Board, ...]:
+    """The boards with external validations, each on the board of the cohort that is tested."""
+    known = {(board.synthetic, board.cohort): board for board in found}
+    for synthetic, cohort in {(one.synthetic, one.cohort) for one in results} - known.keys():
+        notes = (SYNTHETIC,) if synthetic else ()
+        known[synthetic, cohort] = Board(cohort, synthetic, (), (), notes)
+    return tuple(
+        replace(board, external=of_cohort(results, cohort, synthetic))
+        for (synthetic, cohort), board in sorted(known.items())
     )
 
 
@@ -216,9 +232,7 @@ def _board(
     )
     notes = []
     if synthetic:
-        notes.append(
-            "Synthetic cohort: patients and features are simulated, not measured. Never compare with a real one."
-        )
+        notes.append(SYNTHETIC)
     if len(rankings) > 1:
         what = [
             word

@@ -1,8 +1,8 @@
 """What must stand beside a number for it to be read rightly: what a line reads, and why a board has other patients."""
 
 from ..ranking.board import BASELINE, IMPORTED, Board, Line, Ranking
+from .text_table import NONE, scales
 
-NONE = "\N{EN DASH}"
 IMPORTED_READS = {"MCAT": "slides, genes", "AMIL": "slides", "DeepSets": "slides", "MIFCN": "slides"}
 """Of the models whose published risks were imported before rows said it (Chen et al.: MCAT. ICCV 2021)."""
 BASELINE_READS = {"site-only": "hospital", "bag-size": "number of patches", "random": "nothing"}
@@ -22,11 +22,6 @@ def reads(line: Line) -> str:
     if line.family == IMPORTED:
         return line.rows[0].reads or IMPORTED_READS.get(line.model, "not said")
     return scales(line.scales)
-
-
-def scales(text: str | None) -> str:
-    """`5,10,20` as `5× 10× 20×`."""
-    return NONE if not text else " ".join(f"{scale.strip()}\N{MULTIPLICATION SIGN}" for scale in text.split(","))
 
 
 def size_notes(board: Board, ranking: Ranking) -> tuple[str, ...]:
