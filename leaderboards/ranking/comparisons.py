@@ -268,7 +268,8 @@ class Errors:
         varied = [not self.patients_only and len(line.seeds) >= LEAST_SEEDS for line in lines]
         scores = [line.by_seed(f"c_index_{reading}") if one else None for line, one in zip(lines, varied, strict=True)]
         deaths = min((line.events - line.n_folds for line in lines), default=1)
-        ratio = [tested / trained for tested, trained in map(sizes, lines)]
+        # Chance has no training set.
+        ratio = [0.0 if line.model == UNTRAINED else np.divide(*sizes(line)) for line in lines]
         return Joint(values, patients, float(max(1, deaths)), *training_covariance(scores, ratio))
 
     def _alone(self, place: int, reading: str) -> Joint | None:
@@ -327,7 +328,9 @@ def _verdict(ranking: Ranking, pairs: Sequence[Pair], best: Sequence[int], detec
             "Provisional where a line is imported or has fewer than three seeds: how much another training would "
             "change is not known."
         )
-    if detectable is not None:
+    if detectable is not None and detectable > 0.4:
+        parts.append("Trainings differ so much here that hardly any difference would be shown.")
+    elif detectable is not None:
         parts.append(
             f"A true difference of {detectable:.3f} to another line would be shown with 80 % power; smaller ones are "
             "mostly missed."
