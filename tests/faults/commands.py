@@ -98,7 +98,7 @@ def content(out: Path) -> dict[str, object]:
         name = path.relative_to(out).as_posix()
         if not path.is_file() or name.split("/")[0] in ("mlflow-artifacts", "mlflow.db", "leaderboard", ".mlflow.lock"):
             continue
-        if path.suffix == ".lock" or path.name in ("tuning.journal", "extract-report.csv", "trials.csv"):
+        if path.suffix == ".lock" or path.name in ("tuning.journal", "extract-report.csv", "tuning.csv"):
             continue
         if path.name == "result.json":
             found[name] = {key: value for key, value in json.loads(path.read_text()).items() if key not in CHANGING}
@@ -106,7 +106,7 @@ def content(out: Path) -> dict[str, object]:
             found[name] = gzip.decompress(path.read_bytes())
         elif path.name == "files.json":
             listed = json.loads(path.read_text())
-            found[name] = {key: value for key, value in listed.items() if key != "trials.csv"}
+            found[name] = {key: value for key, value in listed.items() if key != "tuning.csv"}
         else:
             found[name] = path.read_bytes()
     return found
