@@ -51,3 +51,13 @@ def closest(name: str, names: Iterable[str], cutoff: float = 0.5) -> str | None:
 
 def _form(name: str) -> str:
     return name.strip().lower().replace("_", "-")
+
+
+def derived_name(backbone: str, scales: Iterable[int]) -> str:
+    """What an encoder is called where some scales are no view of its own but means over its finer patches."""
+    return f"{backbone} (derived {', '.join(f'{m}x' for m in scales)})"
+
+
+def is_derived(backbone: str | None) -> bool:
+    """Whether a name is one of `derived_name`."""
+    return backbone is not None and " (derived " in backbone

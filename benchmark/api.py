@@ -17,7 +17,7 @@ from ..models.foreign import adopt
 from ..names import check_choice
 from .engines.options import Options
 from .planning.grid import by_seed
-from .planning.request import Request, option_name
+from .planning.request import Request, features_given, option_name
 from .results.finished import Finished
 from .run import Display, Quiet, run_requests
 from .training.fold_model import FoldModel, load_fold
@@ -58,7 +58,7 @@ def run(
     model: str,
     cohort: str,
     *,
-    features: str | Path | None = None,
+    features: str | Path | Sequence[str | Path] | None = None,
     labels: str | Path | None = None,
     splits: str | Path | None = None,
     out: str | Path = "results",
@@ -124,7 +124,7 @@ def run(
     words = {str(key): _text(value) for key, value in (settings or {}).items()}
     given = {_FIELDS[name]: value for name, value in options.items()}
     paths = {
-        "features_path": None if features is None else str(features),
+        "features_path": features_given([features] if isinstance(features, str | Path) else features),
         "labels_path": None if labels is None else Path(labels),
         "splits_path": None if splits is None else Path(splits),
     }

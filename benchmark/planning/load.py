@@ -11,7 +11,7 @@ from ...datasets import backbones
 from ...datasets.bags import Bags
 from ...datasets.check.checks import censoring
 from ...datasets.cohorts import Cohort
-from ...datasets.features.joined import join
+from ...datasets.features.derived import DerivedReader, derive
 from ...datasets.features.opening import open_features
 from ...datasets.features.reader import Reader
 from ...datasets.folds.read import read_splits, stratified_folds
@@ -27,6 +27,7 @@ from ...datasets.own_cohorts.typed_options import typed
 from ...datasets.simulated.cohort import simulate_cohort
 from ...datasets.split import Folds
 from ...errors import DataError, UnknownName, UsageError
+from ...names import derived_name
 from ..baselines.fit import check_baseline, covariates_of
 from ..cohort_data import CohortData
 from ..experiment import Experiment
@@ -160,7 +161,7 @@ def _experiment(request: Request, resolved: Resolved, data: CohortData, reader: 
         hyperparameters=resolved.hyperparameters,
         cohort=data.labels.cohort,
         cohort_version=resolved.cohort.version,
-        backbone=reader.backbone if reader is not None and trained else None,
+        backbone=_backbone(reader, resolved.magnifications) if reader is not None and trained else None,
         magnifications=resolved.magnifications,
         recipe=resolved.recipe,
         endpoint=data.labels.endpoint,
@@ -191,15 +192,18 @@ def _open(request: Request, file: CohortFile | None, features: tuple[Path, ...],
     if file is not None and request.features_path is None:
         backbone, coords = backbone or file.backbone, coords or file.path(file.coords)
         magnification, patch_px = magnification or file.magnification, patch_px or file.patch_px
-    reader = join(
-        [
-            open_features(folder, backbone, magnification=magnification, patch_px=patch_px, coords=coords)
-            for folder in features
-        ]
-    )
+    reader = open_features(features, backbone, magnification=magnification, patch_px=patch_px, coords=coords)
+    if request.derive_scales:
+        reader = derive(reader)
     if labels.synthetic != reader.synthetic:
         raise UsageError("simulated features belong to simulated labels only: measured and simulated data never mix")
     return reader
+
+
+def _backbone(reader: Reader, magnifications: tuple[int, ...]) -> str:
+    """The encoder of an experiment; where it reads derived scales, that is said with it everywhere."""
+    derived = [m for m in magnifications if isinstance(reader, DerivedReader) and m in reader.derived]
+    return derived_name(reader.backbone, derived) if derived else reader.backbone
 
 
 def _folds(request: Request, places: Locations, labels: Labels) -> Folds:
@@ -232,12 +236,11 @@ def _locate(request: Request, resolved: Resolved, simulating: Counter | None, ne
     if request.simulated:
         folder = _simulate(request, resolved.cohort, simulating)
         return Locations(folder / "labels.csv", None, (folder / "features",))
-    given = {"labels": request.labels_path, "splits": request.splits_path, "features": request.features_path,
-             "slide-table": request.slide_table}  # fmt: skip
-    for option, path in given.items():
+    given = {"labels": request.labels_path, "splits": request.splits_path, "slide-table": request.slide_table}
+    features = request.feature_places
+    for option, path in (*given.items(), *(("features", place) for place in features)):
         if path is not None and not Path(path).exists():
             raise UsageError(f"--{option} {path}: there is no such file or folder")
-    features = (Path(request.features_path),) if request.features_path else ()
     others = request.split_by != "event" or request.repeats > 1
     if (file := resolved.cohort_file) is not None:
         own = request.labels_path is None

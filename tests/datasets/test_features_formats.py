@@ -1,4 +1,4 @@
-"""Features as notebooks, portals and other fields keep them: the same numbers from every form, or a message that helps."""
+"""Features as notebooks, portals and other fields keep them: the same numbers from every form."""
 
 import csv
 import re
@@ -297,7 +297,7 @@ def test_parquet_tables_of_chunks_are_read_by_slide_and_scale(tmp_path: Path, ki
     chunks(home / "20x" / "part-00000.parquet", first, kind)
     chunks(home / "20x" / "part-00001.parquet", second, kind)
     chunks(home / "10x" / "part-00000.parquet", {"a": SLIDES["a"][:2]}, kind)
-    with pytest.raises(DataError, match="12 wide, but conch-v1.5 is 768 wide"):
+    with pytest.raises(DataError, match=r"12 wide, but conch-v1\.5 is 768 wide"):
         open_features(tmp_path / "TRACE")
     (tmp_path / "TRACE").rename(tmp_path / "mine")
     home = tmp_path / "mine" / "data" / "TCGA-X" / "conch_v15"

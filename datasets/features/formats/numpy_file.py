@@ -102,7 +102,7 @@ def member(path: Path, archive: "np.lib.npyio.NpzFile", name: str) -> np.ndarray
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     brief = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-    if any(word in brief for word in ("allow_pickle", "Object arrays", "Python objects")):
+    if any(word in brief for word in ("pickle", "Object arrays", "Python objects")):
         return DataError(_objects(path))
     return DataError(f"{path} is truncated or damaged ({brief}). {AGAIN}")
 
