@@ -3,7 +3,7 @@
 Every mistake in the data is found here, before anything is trained.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -134,7 +134,7 @@ def _read(
     # A baseline opens features only to count patches, to leave out whom models leave out, or to learn slides' names.
     reader = None
     if places.features and (trained or counts or request.missing == "drop" or labels.without_slides):
-        reader = _open(request, resolved.cohort_file, places.features, labels)
+        reader = _open(request, resolved.cohort_file, places.features, labels, resolved.magnifications)
     if reader is not None and labels.without_slides:
         labels = link_slides(labels, reader.slides)
     folds = _folds(request, places, labels)
@@ -181,8 +181,13 @@ def _experiment(request: Request, resolved: Resolved, data: CohortData, reader: 
     )
 
 
-def _open(request: Request, file: CohortFile | None, features: tuple[Path, ...], labels: Labels) -> Reader:
-    """The features of these labels. Errors: `UsageError` where one is simulated and the other measured; `DataError`."""
+def _open(
+    request: Request, file: CohortFile | None, features: tuple[Path, ...], labels: Labels, scales: Sequence[int]
+) -> Reader:
+    """The features of these labels; scales of `scales` that they lack are derived where that was asked for.
+
+    Errors: `UsageError` where one is simulated and the other measured; `DataError`.
+    """
     backbone, magnification, patch_px, coords = (
         request.backbone,
         request.magnification,
@@ -193,7 +198,7 @@ def _open(request: Request, file: CohortFile | None, features: tuple[Path, ...],
         backbone, coords = backbone or file.backbone, coords or file.path(file.coords)
         magnification, patch_px = magnification or file.magnification, patch_px or file.patch_px
     reader = open_features(features, backbone, magnification=magnification, patch_px=patch_px, coords=coords)
-    if request.derive_scales:
+    if request.derive_scales and set(scales) - set(reader.magnifications):
         reader = derive(reader)
     if labels.synthetic != reader.synthetic:
         raise UsageError("simulated features belong to simulated labels only: measured and simulated data never mix")

@@ -62,11 +62,7 @@ class Coverage:
             faults.append((f"slides are of another encoder than {common}, by their own account", odd))
         faults.append(("slides are of another encoder than the folder's name says", self.misnamed))
         faults.append(("slides are of another magnification by their own account", self.other_scale))
-        for m in sorted({m for m, _ in self.sizes}):
-            of = {px: names for (at, px), names in self.sizes.items() if at == m}
-            common = max(of, key=lambda px: len(of[px]))
-            odd = [f"{s} is {px:g}" for px, names in sorted(of.items()) if px != common for s in names]
-            faults.append((f"slides have patches of another side at {m}x than {common:g} pixels", odd))
+        faults += self.uneven()
         faults = [(text, names) for text, names in faults if names]
         if not faults:
             return
@@ -78,6 +74,16 @@ class Coverage:
         if not allow_missing and self.unusable:
             remedy += ", or leave slides without features out on purpose with --missing drop"
         raise DataError(f"{folder}: the features cannot be used.{lines}\n{remedy}.")
+
+    def uneven(self) -> list[tuple[str, list[str]]]:
+        """What to say of scales with patches of several sizes, and the slides that differ from most."""
+        found = []
+        for m in sorted({m for m, _ in self.sizes}):
+            of = {px: names for (at, px), names in self.sizes.items() if at == m}
+            common = max(of, key=lambda px: len(of[px]))
+            odd = [f"{s} is {px:g}" for px, names in sorted(of.items()) if px != common for s in names]
+            found += [(f"slides have patches of another side at {m}x than {common:g} pixels", odd)] if odd else []
+        return found
 
     def _remedy(self) -> str:
         """What to do where no slide has a scale that is asked for, and all have others."""

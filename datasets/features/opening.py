@@ -7,7 +7,7 @@ from pathlib import Path
 from ...errors import DataError, Remark, UnknownName, some
 from .. import backbones
 from ..findings import Finding, finding
-from . import clam, known_sets, loose, panther, reference, stamp, store, tables, trident
+from . import clam, hub, known_sets, loose, panther, reference, stamp, store, tables, trident
 from .archive import ENDINGS, is_archive, unpacked
 from .formats.formats import SUFFIXES
 from .joined import join
@@ -114,7 +114,9 @@ def _readers(path: Path, backbone: str | None, given: UserFacts, vectors: bool =
     """
     import warnings
 
-    given = replace(given, known=known_sets.known_set_of(path))
+    given = replace(given, known=known_sets.known_set_of(path) or given.known)
+    if archives := hub.fetched_archives(path):
+        return [join([one for archive in archives for one in _readers(archive, backbone, given)])]
     place = path
     if is_archive(path):
         place = unpacked(path, lambda message: warnings.warn(message, Remark, stacklevel=2))
