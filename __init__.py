@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .benchmark.api import Results, compare, leaderboard, load_model, run
+    from .benchmark.api import Results, compare, evaluate, leaderboard, load_model, predict, run
 
-__all__ = ["Results", "__version__", "compare", "leaderboard", "load_model", "run"]
+__all__ = ["Results", "__version__", "compare", "evaluate", "leaderboard", "load_model", "predict", "run"]
 
 
 def __getattr__(name: str) -> object:

@@ -58,6 +58,11 @@ def derived_name(backbone: str, scales: Iterable[int]) -> str:
     return f"{backbone} (derived {', '.join(f'{m}x' for m in scales)})"
 
 
+def plain_name(backbone: str | None) -> str | None:
+    """The encoder itself of a name that `derived_name` may have made."""
+    return None if backbone is None else backbone.split(" (derived ")[0]
+
+
 def is_derived(backbone: str | None) -> bool:
     """Whether a name is one of `derived_name`."""
     return backbone is not None and " (derived " in backbone

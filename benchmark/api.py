@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..leaderboards.cache.store import user_cache
+from ..leaderboards.external_result import ExternalResult
 from ..leaderboards.predictions import read_predictions
 from ..leaderboards.publish import Gathered, gather, write
 from ..leaderboards.ranking.pairwise import pairwise
@@ -16,6 +17,11 @@ from ..leaderboards.render.csv_file import table_csv
 from ..models.foreign import adopt
 from ..names import check_choice
 from .engines.options import Options
+from .inference.ensemble import load_ensemble
+from .inference.evaluate import evaluate as validate
+from .inference.evaluate import request_for
+from .inference.predict import open_source
+from .inference.predict import predict as predicted
 from .planning.grid import by_seed
 from .planning.request import Request, features_given, option_name
 from .results.finished import Finished
@@ -240,6 +246,99 @@ def load_model(
     True
     """
     return load_fold(experiment, fold, reading, model, device)
+
+
+def evaluate(
+    experiment: str | Path,
+    cohort: str,
+    *,
+    features: str | Path | None = None,
+    labels: str | Path | None = None,
+    seen: str = "error",
+    **options: object,
+) -> ExternalResult:
+    """Validate an experiment on an external cohort: its fold models, single and together, as they were trained.
+
+    What is written lies in `external/` of the experiment's folder.
+
+    Parameters
+    ----------
+    experiment
+        Folder of a finished experiment, `results/experiments/ID`.
+    cohort
+        A registered name, a folder with a cohort.toml, or a name of your own.
+    features, labels
+        As `run` takes them; looked for in `data` when None.
+    seen
+        `error`, or `drop` patients on whom the experiment was trained.
+    **options
+        Other options of `bench evaluate` on labels, features and simulated cohorts, with underscores.
+
+    Returns
+    -------
+    milsurv.leaderboards.external_result.ExternalResult
+        `external`, `ensemble`, `internal` and `drop` with their intervals, and every metric in `scores`.
+
+    Raises
+    ------
+    milsurv.errors.DataError
+        Features differ from those of training, or patients were seen in training.
+    """
+    for name in options:
+        check_choice("option", name, _FIELDS)
+    given = {_FIELDS[name]: value for name, value in options.items()}
+    if features is not None:
+        given["features_path"] = str(features)
+    if labels is not None:
+        given["labels_path"] = Path(labels)
+    ensemble = load_ensemble(experiment)
+    request = request_for(ensemble, cohort, **{"out": ensemble.folder.parent.parent, **given})
+    return validate(ensemble, request, seen).result
+
+
+def predict(
+    experiment: str | Path,
+    features: str | Path,
+    *,
+    slides: Sequence[str] = (),
+    backbone: str | None = None,
+    missing: str = "error",
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """What the fold models of an experiment say of slides. Not a medical device.
+
+    Parameters
+    ----------
+    experiment
+        Folder of a finished experiment, `results/experiments/ID`.
+    features
+        Folder of patch features, as those of training.
+    slides
+        Only these; all when empty. Slides of one patient, by TCGA barcodes, are predicted together.
+    backbone
+        Where the folder holds several and training names none.
+    missing
+        `error`, or `drop` slides that cannot be used.
+    device
+        `cpu` or `cuda`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a patient: risk, percentile within the training cohort, survival at 12, 36 and 60 months, each with its
+        standard deviation over the fold models (`…_sd`), and the risk by every fold. Patients of the training cohort
+        are predicted by the models alone that had not seen them.
+
+    Raises
+    ------
+    milsurv.errors.DataError
+        Features differ from those of training, or hold NaN.
+    """
+    ensemble = load_ensemble(experiment, device=device)
+    source, findings, left_out = open_source(
+        ensemble, Path(features), slides=slides, backbone=backbone, missing=missing
+    )
+    return pd.DataFrame(predicted(ensemble, source, findings, left_out).lines()).set_index("patient")
 
 
 def _results(finished: Sequence[Finished], out: Path) -> Results:

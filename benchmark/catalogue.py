@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from ..datasets.backbones import BACKBONES
-from ..datasets.cohorts import CDR, COHORTS, SIMULATED
+from ..datasets.cohorts import CDR, COHORTS, CPTAC, SIMULATED
 from ..datasets.features.known_sets import KNOWN_SETS
 from ..models.registry import MODELS
 from .recipe import RECIPES
@@ -52,14 +52,14 @@ def cohorts() -> Rows:
             "name": cohort.name,
             "title": cohort.title,
             "projects": ", ".join(cohort.projects),
-            "patients": cohort.patients,
+            "patients": "" if cohort.patients is None else cohort.patients,
             "slides": "" if cohort.slides is None else cohort.slides,
-            "events": cohort.events,
+            "events": "" if cohort.events is None else cohort.events,
             "endpoint": cohort.endpoint,
             "labels": cohort.labels_source,
             "folds": cohort.folds_source,
         }
-        for cohort in (*COHORTS.values(), *CDR.values(), *SIMULATED.values())
+        for cohort in (*COHORTS.values(), *CDR.values(), *CPTAC.values(), *SIMULATED.values())
     ]
 
 

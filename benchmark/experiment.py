@@ -3,9 +3,10 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from .recipe import Recipe, Tuning
+from .recipe import id_fields as recipe_fields
 
 PROTOCOL = 2
 """Raised whenever a change of ours changes numbers, so that old and new rows can never share an id."""
@@ -91,7 +92,7 @@ class Experiment:
                 "cohort_version": self.cohort_version,
                 "backbone": self.backbone,
                 "magnifications": list(self.magnifications),
-                "recipe": asdict(self.recipe) | {"faults": list(self.recipe.faults)},
+                "recipe": recipe_fields(self.recipe),
                 "n_folds": self.n_folds,
                 "device": self.device,
                 "labels": self.labels_fingerprint,

@@ -35,6 +35,10 @@ class Recipe:
     select_by: `c_index` or `loss` of the validation split.
     best_after: the `best` reading ignores the first so many epochs; best_patience: it gives up after so many epochs
         without improvement, 0 = never. Both only shape that reading, never the training.
+    refit: whether a model is trained again on the whole training set, validation split included, for as many epochs as
+        that split chose; `selected` is then the model of that second training.
+    train_patches: about how many patches of the finest magnification a bag has in training, drawn anew in every epoch,
+        with the same share at the others; 0 = all. Evaluation always reads all.
     tokens: patches computed at once; a batch with more is computed in pieces, with the same result.
     precision: `auto` (bfloat16 or float16 with a scaler on a GPU, float32 on a CPU), `float32`, `bfloat16`, `float16`.
     faults: names out of `FAULTS`; only the reference recipe takes any.
@@ -59,6 +63,8 @@ class Recipe:
     select_by: str = "loss"
     best_after: int = 0
     best_patience: int = 0
+    refit: bool = False
+    train_patches: int = 0
     tokens: int = 60_000
     precision: str = "auto"
     faults: tuple[str, ...] = ()
@@ -83,11 +89,15 @@ class Recipe:
             "max_norm": (0, 1e9),
             "validation": (0, 0.5),
             **dict.fromkeys(("batch", "steps", "tokens"), (1, 10**9)),
-            **dict.fromkeys(("epochs", "warmup_epochs", "patience", "best_after", "best_patience"), (0, 10**9)),
+            **dict.fromkeys(
+                ("epochs", "warmup_epochs", "patience", "best_after", "best_patience", "train_patches"), (0, 10**9)
+            ),
         }
         for field, (low, high) in limits.items():
             if not low <= getattr(self, field) <= high:
                 raise ValueError(f"{field} is {getattr(self, field)}; it must lie between {low} and {high}")
+        if self.refit and not self.validation:
+            raise ValueError("refit=True needs a validation split to choose the epochs: validation is 0")
         unknown = [fault for fault in self.faults if fault not in FAULTS]
         if unknown:
             raise ValueError(f"unknown fault {', '.join(unknown)}; there are {', '.join(FAULTS)}")
@@ -120,6 +130,16 @@ RECIPES: dict[str, Recipe] = {
         ),
     )
 }
+
+
+_LATER: Mapping[str, object] = MappingProxyType({"refit": False, "train_patches": 0})
+"""Fields that came later, and what they were before: so set, they are in no id, and older ids stay."""
+
+
+def id_fields(recipe: Recipe) -> dict[str, object]:
+    """What an experiment's id hashes of its recipe."""
+    found = asdict(recipe) | {"faults": list(recipe.faults)}
+    return {key: value for key, value in found.items() if key not in _LATER or value != _LATER[key]}
 
 
 TUNER = 1
@@ -204,6 +224,11 @@ def change(recipe: Recipe, changes: Mapping[str, str]) -> Recipe:
     for key, text in changes.items():
         if kinds[key] is tuple:
             parsed[key] = tuple(part for part in text.split(",") if part)
+            continue
+        if kinds[key] is bool:
+            if text.lower() not in ("true", "false"):
+                raise ValueError(f"{key}={text}: expected true or false")
+            parsed[key] = text.lower() == "true"
             continue
         try:
             parsed[key] = (

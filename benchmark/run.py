@@ -10,7 +10,9 @@ from ..datasets.findings import Finding
 from ..errors import CannotWrite, DataError, UsageError
 from ..leaderboards.result_row import ResultRow
 from ..models.foreign import adopt
-from .cross_validate import ExperimentRun, Work, help_tuning
+from .cross_validation.experiment_run import ExperimentRun
+from .cross_validation.fitting import help_tuning
+from .cross_validation.work import Work
 from .engines.cell import Cell, Watcher
 from .engines.choose import engine_of
 from .engines.options import SERIAL, Options

@@ -2,7 +2,8 @@
 
 Of seven, counts, median times and shares were counted in the public label tables named in `labels_source`; a test
 compares them with those tables. Every table gives overall survival, one row a slide, censorship 1 = censored. Of ten
-others no such table is public; their patients and deaths were counted in the TCGA-CDR, which names no slides.
+others no such table is public; their patients and deaths were counted in the TCGA-CDR, which names no slides. Those of
+CPTAC, for external validation, have no counts here.
 """
 
 import re
@@ -136,6 +137,27 @@ CDR: dict[str, Cohort] = {
 """Cohorts whose patients and deaths the TCGA-CDR counts; it names no slides, so these counts are not known."""
 
 
+def _cptac(name: str, title: str) -> Cohort:
+    return Cohort(name=f"cptac-{name}", title=f"{title} (CPTAC)", projects=(), endpoint="OS")
+
+
+CPTAC: dict[str, Cohort] = {
+    cohort.name: cohort
+    for cohort in (
+        _cptac("brca", "Breast invasive carcinoma"),
+        _cptac("ccrcc", "Clear cell renal cell carcinoma"),
+        _cptac("coad", "Colon adenocarcinoma"),
+        _cptac("gbm", "Glioblastoma multiforme"),
+        _cptac("hnscc", "Head and neck squamous cell carcinoma"),
+        _cptac("lscc", "Lung squamous cell carcinoma"),
+        _cptac("luad", "Lung adenocarcinoma"),
+        _cptac("pda", "Pancreatic ductal adenocarcinoma"),
+        _cptac("ucec", "Uterine corpus endometrial carcinoma"),
+    )
+}
+"""Cohorts to validate models on that TCGA trained. No count is held against their tables: releases differ."""
+
+
 def _planted(kind: str, title: str) -> Cohort:
     return Cohort(
         name=f"planted-{kind}", title=title, projects=(), endpoint="OS", patients=600, slides=660, events=360,
@@ -165,7 +187,7 @@ SIMULATED: dict[str, Cohort] = {
 def get(name: str) -> Cohort:
     """The cohort called `name` ("brca", "BRCA" or "tcga_brca"); UnknownName lists the known and the nearest."""
     wanted = name.strip().lower().removeprefix("tcga").lstrip("-_")
-    known = COHORTS | CDR | SIMULATED
+    known = COHORTS | CDR | CPTAC | SIMULATED
     check_choice("cohort", wanted, known, UnknownName)
     return known[wanted]
 

@@ -12,10 +12,11 @@ from .cache.predictions import CachedPredictions
 from .cache.store import NO_CACHE, Cache
 from .entries.entry import EntryHead
 from .entries.joined import read_entries
-from .ranking.board import Board, boards
+from .external_result import read_externals
+from .ranking.board import Board, boards, with_external
 from .ranking.cached_evidence import with_cached_evidence
 from .ranking.published_evidence import NO_EVIDENCE, PublishedEvidence
-from .render.csv_file import table_csv
+from .render.csv_file import external_csv, table_csv
 from .render.latex import latex
 from .render.markdown import markdown
 from .render.page.group_curve_plots import plots
@@ -82,6 +83,10 @@ def gather(results: Path | Sequence[Path], evidence: bool = True, cache: Cache =
     problems = (*read.problems, *sent.problems, *own.problems)
     if evidence:
         ranked = with_cached_evidence(ranked, predictions, sent.published, cache)
+    outside, unread = read_externals(roots)
+    if outside:
+        ranked = with_external(ranked, outside)
+    problems = (*problems, *unread)
     return Gathered(ranked, predictions, problems, sent.published, origins)
 
 
@@ -94,4 +99,7 @@ def write(found: Gathered, folder: Path, cache: Cache = NO_CACHE) -> dict[str, P
         "tex": latex(found.boards),
         "html": html(found.boards, curves, found.problems, cache),
     }
-    return {kind: write_whole(folder / f"leaderboard.{kind}", text) for kind, text in texts.items()}
+    paths = {kind: write_whole(folder / f"leaderboard.{kind}", text) for kind, text in texts.items()}
+    if outside := external_csv([one for board in found.boards for one in board.external]):
+        paths["external"] = write_whole(folder / "external.csv", outside)
+    return paths

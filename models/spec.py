@@ -27,6 +27,7 @@ class ModelSpec:
             `{"low": a, "high": b, "log": bool}` is a range. Every combination must build, and none may cost more than a
             few times what the defaults do. How a model is trained (learning rate, batch, loss) is tuned for all models
             alike and has no place here; what is left out here is never tuned.
+        learning_rate: that of the default recipe, chosen for every model by the one rule of docs/protocol.md.
         family: "single-scale" or "multi-scale".
         order_free: True where the order of a bag's patches provably does not matter.
         reference: the paper.
@@ -48,6 +49,7 @@ class ModelSpec:
     family: str
     order_free: bool
     reference: str
+    learning_rate: float = 5e-4
     places: bool = False
     equation: str = ""
     cost: str = ""

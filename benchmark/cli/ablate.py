@@ -30,6 +30,8 @@ def ablate(
     scale: Annotated[
         str | None, typer.Option("--scale", help="Scales of single-scale models, separated by commas.")
     ] = None,
+    patches: o.Patches = None,
+    refit: o.Refit = None,
     settings: o.Settings = None,
     recipe: Annotated[
         str | None, typer.Option("--recipe", help="How to train: default, or reference.", show_default="default")
@@ -66,7 +68,8 @@ def ablate(
 
         if baseline is not None:
             check_compared_with(baseline)
-        first = replace(request_from("", "", shared, settings, epochs=epochs), recipe=recipe or "default")
+        short = {"epochs": epochs, "train_patches": patches, "refit": refit}
+        first = replace(request_from("", "", shared, settings, **short), recipe=recipe or "default")
         engine, beside = engine_from(shared), None
         if grid_file is not None:
             given = (model, cohort, backbone, loss, scale, recipe, seeds)

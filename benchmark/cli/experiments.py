@@ -17,9 +17,12 @@ from ...leaderboards.render.ablation import (
     ablations,
     differences_table,
 )
+from ...leaderboards.render.external import models_table, summary
 from ...leaderboards.render.text_tables import TextTable
 from .. import console
 from ..engines.options import SERIAL, Options
+from ..inference.evaluate import Evaluation
+from ..inference.external_test import ExternalTest
 from ..planning.request import Request
 from ..results.tracking.store import Tracking
 from ..run import Finished, plan, run, run_all
@@ -36,13 +39,17 @@ def run_and_show(
     baseline: str | None = None,
     engine: Options = SERIAL,
     beside: Callable[[Sequence[Finished]], TextTable] | None = None,
+    test_cohorts: Sequence[str] = (),
 ) -> None:
     """Run what was asked for, render the leaderboard and print it; exit status 1 where something failed.
 
     one: whether it is a single experiment, shown fold by fold, or cells of a grid, shown as a board; by their number
     where None. baseline: what the cells of a grid are compared with. engine: how folds are computed. beside:
-    makes one more table of what finished.
+    makes one more table of what finished. test_cohorts: external cohorts that every finished experiment is tested on.
     """
+    outside = [ExternalTest(request, word) for request in requests for word in test_cohorts]
+    for test in outside[: len(test_cohorts)]:  # of the first request: the others differ in the seed
+        test.check()
     if dry_run:
         show_plan(requests, as_json)
         return
@@ -52,6 +59,7 @@ def run_and_show(
         finished, failures = [run(requests[0], terminal, tracking, engine)], []
     else:
         finished, failures = run_all(requests, terminal, tracking, engine)
+    validated = [test.evaluate(one) for test in outside for one in finished if one.complete and test.is_of(one)]
     published = publish_results(out)
     tables = ablation(requests, published, baseline) if published and not one else ()
     if beside is not None:
@@ -60,14 +68,17 @@ def run_and_show(
         write_printed(shown, out)
     if as_json:
         summaries = [result.summary() for result in finished]
-        print_json(summaries[0] if one else {"cells": summaries, "failed": failures})
+        found = summaries[0] if one else {"cells": summaries, "failed": failures}
+        print_json(found | ({"external": [v.result.to_json() for v in validated]} if outside else {}))
     else:
         if one:
             show_folds(finished[0], out)
         elif published:
             console.text_tables((*published.tables, *tables))
+        show_evaluations(validated)
         show_places(published, out, tracking.address)
-    if failures or not published or not all(result.complete for result in finished):
+    lacking = sum(test.is_of(one) for test in outside for one in finished) > len(validated)
+    if failures or lacking or not published or not all(result.complete for result in finished):
         raise typer.Exit(1)
 
 
@@ -98,6 +109,14 @@ def show_folds(result: Finished, out: Path) -> None:
     words = [experiment.title, *[experiment.backbone] * bool(experiment.backbone), f"experiment {experiment.id}"]
     console.folds_table(", ".join(words), result.rows)
     console.say(f"Results:     {out / 'experiments' / experiment.id}")
+
+
+def show_evaluations(found: Sequence[Evaluation]) -> None:
+    """Print external validations: every fold model and the ensemble, and the drop from the internal C-index."""
+    for one in found:
+        console.text_tables([models_table(one.result)])
+        console.say(summary(one.result))
+        console.say(f"Results: {one.folder}")
 
 
 def show_places(published: Published | None, out: Path, tracking: str | None) -> None:

@@ -87,7 +87,7 @@ def extract(
             min_tissue=min_tissue,
             overlap=overlap,
             nest=nest,
-            mpp=None if mpp is None else _number(mpp) or read_mpp(Path(mpp)),
+            mpp=None if mpp is None else number_of_microns(mpp) or read_mpp(Path(mpp)),
             workers=workers,
             device=device,
             shard=_shard(shard),
@@ -124,7 +124,7 @@ def _numbers(option: str, text: str) -> tuple[int, ...]:
         raise UsageError(f"{option} {text}: expected whole numbers, separated by commas") from None
 
 
-def _number(text: str) -> float | None:
+def number_of_microns(text: str) -> float | None:
     """A number of microns that a pixel can have; None for anything else, which is a file's name."""
     from ...errors import UsageError
 

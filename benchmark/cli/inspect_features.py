@@ -37,7 +37,8 @@ def inspect(
 ) -> dict[str, object]:
     """Everything about one set of features as a JSON value; `progress(done, total)` is called once a slide.
 
-    With `numbers`, all of them are read, not headers and coordinates alone. `labels` adds how much of that cohort is covered, `mpp` gives microns per pixel of slides whose files do not.
+    With `numbers`, all of them are read, not headers and coordinates alone. `labels` adds how much of that cohort is
+    covered, `mpp` gives microns per pixel of slides whose files do not.
     """
     facts, unreadable = _facts(reader)
     nesting = check_nesting(reader, mpp=mpp, progress=progress)

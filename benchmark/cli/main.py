@@ -20,15 +20,18 @@ from .checkpoint import import_checkpoint
 from .compare import compare
 from .data import data_app
 from .demo import demo
+from .evaluate import evaluate
 from .extract import extract
 from .features import features_app
 from .figures import figures
 from .leaderboard import leaderboard_app
 from .listing import list_
 from .mistakes import Failure
+from .predict import predict
 from .predictions import import_predictions
 from .run import run
 from .status import status
+from .transfer import transfer
 
 app = typer.Typer(
     name="bench",
@@ -50,6 +53,9 @@ app.add_typer(data_app)
 app.add_typer(features_app)
 app.command("import-predictions")(import_predictions)
 app.command("compare")(compare)
+app.command("evaluate")(evaluate)
+app.command("transfer")(transfer)
+app.command("predict")(predict)
 app.command("figures")(figures)
 
 

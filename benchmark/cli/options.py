@@ -27,6 +27,7 @@ FeaturesFolders = Annotated[
     list[Path] | None,
     typer.Option("--features", help="Folder, archive or table of features; repeatable: several are one cohort."),
 ]
+FeaturesFolder = Annotated[Path | None, typer.Option("--features", help="Folder, archive or table of features.")]
 DeriveScales = Annotated[
     bool,
     typer.Option("--derive-scales", help="Derive 10x and 5x that are lacking from 20x features: means over cells."),
@@ -45,6 +46,16 @@ Loss = Annotated[str | None, typer.Option("--loss", help="What training minimise
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Maximum number of epochs.")]
 Scale = Annotated[
     int | None, typer.Option("--scale", help="The magnification a single-scale model reads: 5, 10, 20 or 40.")
+]
+Patches = Annotated[
+    int | None,
+    typer.Option("--patches", min=1, help="In training, draw about so many patches of the finest scale of each bag."),
+]
+Refit = Annotated[
+    bool | None,
+    typer.Option(
+        "--refit", help="Once the epoch is chosen, train again on the whole training set.", show_default=False
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -89,6 +100,20 @@ Folds = Annotated[int, typer.Option("--folds", help="Number of folds, where none
 Seeds = Annotated[
     str,
     typer.Option("--seeds", "--seed", help="Seeds of weights, batches and the validation split, separated by commas."),
+]
+TestCohort = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--test-cohort", help="An external cohort to test every fold model on when the folds are done; repeatable."
+    ),
+]
+SlideMpp = Annotated[
+    str | None,
+    typer.Option("--mpp", help="Microns per pixel of slides that do not say it, or a csv with slide and mpp."),
+]
+EncoderWeights = Annotated[
+    Path | None,
+    typer.Option("--weights", help="Of the encoder, where not in the Hugging Face cache: file or folder."),
 ]
 Covariates = Annotated[
     str | None,
@@ -181,10 +206,10 @@ PANELS = {
     "Labels, folds and features": (
         Backbone, Features, LabelsFile, SplitsFolder, Data, Endpoint, Columns, Sheet, SlideTable, StatusWords, TableMib,
         Magnification, PatchPx, Coords, DeriveScales, Folds, Repeats, SplitBy, Slides, Missing, UnusableTimes,
-        Covariates,
+        Covariates, TestCohort,
     ),
     "Simulated cohorts": (Strength, Patients, CohortSeed),
-    "Training": (RecipeName, Loss, Epochs, Scale, Settings, Seeds, Device),
+    "Training": (RecipeName, Loss, Epochs, Scale, Patches, Refit, Settings, Seeds, Device),
     "Tuning": (Tune, TuneSeconds, Inner, TuneWorkers),
     "Where it is computed": (Engine, Jobs, Cpus, Gpus, Address, Slurm),
     "What is kept and recorded": (

@@ -14,8 +14,11 @@ def run(
     loss: o.Loss = None,
     epochs: o.Epochs = None,
     scale: o.Scale = None,
+    patches: o.Patches = None,
+    refit: o.Refit = None,
     settings: o.Settings = None,
     seeds: o.Seeds = "0",
+    test_cohort: o.TestCohort = None,
     as_json: o.AsJson = False,
     dry_run: o.DryRun = False,
     **shared: Any,
@@ -31,5 +34,7 @@ def run(
         from .experiments import run_and_show
 
         adopt([model])
-        request = request_from(model, cohort, shared, settings, loss=loss, epochs=epochs, scale=scale)
-        run_and_show(by_seed(request, seeds), tracking_from(shared), as_json, dry_run, engine=engine_from(shared))
+        short = {"loss": loss, "epochs": epochs, "scale": scale, "train_patches": patches, "refit": refit}
+        request = request_from(model, cohort, shared, settings, **short)
+        run_and_show(by_seed(request, seeds), tracking_from(shared), as_json, dry_run,
+                     engine=engine_from(shared), test_cohorts=test_cohort or ())  # fmt: skip

@@ -27,7 +27,7 @@ POLL = 2.0
 
 
 class ScheduledExperiment(Protocol):
-    """An experiment on its way; `cross_validate.ExperimentRun` is one."""
+    """An experiment on its way; `cross_validation.experiment_run.ExperimentRun` is one."""
 
     @property
     def folder(self) -> ResultFolder:

@@ -18,7 +18,7 @@ from ...files import fingerprint
 from ...survival.followup import Prediction
 from ..baselines.fit import followup
 from ..cohort_data import CohortData
-from ..cross_validate import cross_validate
+from ..cross_validation.cross_validate import cross_validate
 from ..experiment import Experiment
 from ..results.finished import Finished
 from ..results.fold_predictions import FoldOutcome, FoldPredictions, outcome_of

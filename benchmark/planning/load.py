@@ -11,7 +11,7 @@ from ...datasets import backbones
 from ...datasets.bags import Bags
 from ...datasets.check.checks import censoring
 from ...datasets.cohorts import Cohort
-from ...datasets.features.derived import DerivedReader, derive
+from ...datasets.features.derived import derive
 from ...datasets.features.opening import open_features
 from ...datasets.features.reader import Reader
 from ...datasets.folds.read import read_splits, stratified_folds
@@ -27,7 +27,6 @@ from ...datasets.own_cohorts.typed_options import typed
 from ...datasets.simulated.cohort import simulate_cohort
 from ...datasets.split import Folds
 from ...errors import DataError, UnknownName, UsageError
-from ...names import derived_name
 from ..baselines.fit import check_baseline, covariates_of
 from ..cohort_data import CohortData
 from ..experiment import Experiment
@@ -42,6 +41,7 @@ PLANTED_BACKBONE, PLANTED_DIM, PLANTED_CELLS = "planted", 64, 2.5
 """Of `planted-…` cohorts where no backbone is named: its name, its width, and the mean 5x patches of their slides."""
 
 Counter = Callable[[int, int], None]
+_NO_FOLDS = Folds("none", (), (), "")
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,46 @@ def load(
         A fault in labels, folds or features.
     """
     return Loader().load(request, simulating, checking)
+
+
+def load_cohort(
+    request: Request,
+    magnifications: tuple[int, ...],
+    opened: Callable[[Reader, Labels], None],
+    simulating: Counter | None = None,
+    checking: Counter | None = None,
+) -> CohortData:
+    """Read and check the cohort of a request to score it with a model that is trained already: it has no folds.
+
+    Parameters
+    ----------
+    magnifications
+        The scales that the model reads.
+    opened
+        Called with the features and the labels before patches are looked at, to refuse what the model cannot read.
+    simulating, checking
+        As in `load`.
+
+    Raises
+    ------
+    UsageError, DataError
+        As `load` does, and what `opened` raises.
+    """
+    resolved = replace(resolve(request), magnifications=magnifications)
+    data, reader = _read(request, resolved, simulating, checking, opened)
+    assert reader is not None, "a model reads features"
+    return data
+
+
+def located(request: Request, simulating: Counter | None = None) -> tuple[Labels, Locations]:
+    """The labels of a request, and where its labels, folds and features lie; features are not opened.
+
+    Errors: as `load`.
+    """
+    resolved = resolve(request)
+    places = _locate(request, resolved, simulating, needs_features=True)
+    labels = read_labels(places.labels, resolved.cohort, label_options(typed(request), resolved.cohort_file))
+    return labels, places
 
 
 class Loader:
@@ -120,9 +160,16 @@ def _data_key(request: Request, resolved: Resolved) -> Hashable:
 
 
 def _read(
-    request: Request, resolved: Resolved, simulating: Counter | None, checking: Counter | None
+    request: Request,
+    resolved: Resolved,
+    simulating: Counter | None,
+    checking: Counter | None,
+    opened: Callable[[Reader, Labels], None] | None = None,
 ) -> tuple[CohortData, Reader | None]:
-    """The data of a request, and the reader of its features, where they are opened."""
+    """The data of a request, and the reader of its features, where they are opened.
+
+    opened: see `load_cohort`; where it is given, no folds are read or made.
+    """
     baseline = resolved.baseline
     counts = baseline is not None and baseline.counts_patches
     trained = baseline is None
@@ -137,7 +184,9 @@ def _read(
         reader = _open(request, resolved.cohort_file, places.features, labels, resolved.magnifications)
     if reader is not None and labels.without_slides:
         labels = link_slides(labels, reader.slides)
-    folds = _folds(request, places, labels)
+    if reader is not None and opened is not None:
+        opened(reader, labels)
+    folds = _NO_FOLDS if opened else _folds(request, places, labels)
     units = _units(labels, request.slides, needs_slides=trained or reader is not None)
     data = CohortData(labels, folds, units, left_out=dict(labels.excluded))
     findings = (*labels.findings, *folds.findings, *units.findings)
@@ -161,7 +210,7 @@ def _experiment(request: Request, resolved: Resolved, data: CohortData, reader: 
         hyperparameters=resolved.hyperparameters,
         cohort=data.labels.cohort,
         cohort_version=resolved.cohort.version,
-        backbone=_backbone(reader, resolved.magnifications) if reader is not None and trained else None,
+        backbone=reader.backbone if reader is not None and trained else None,
         magnifications=resolved.magnifications,
         recipe=resolved.recipe,
         endpoint=data.labels.endpoint,
@@ -203,12 +252,6 @@ def _open(
     if labels.synthetic != reader.synthetic:
         raise UsageError("simulated features belong to simulated labels only: measured and simulated data never mix")
     return reader
-
-
-def _backbone(reader: Reader, magnifications: tuple[int, ...]) -> str:
-    """The encoder of an experiment; where it reads derived scales, that is said with it everywhere."""
-    derived = [m for m in magnifications if isinstance(reader, DerivedReader) and m in reader.derived]
-    return derived_name(reader.backbone, derived) if derived else reader.backbone
 
 
 def _folds(request: Request, places: Locations, labels: Labels) -> Folds:

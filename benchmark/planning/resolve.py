@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from ...datasets import backbones, cohorts
 from ...datasets.cohorts import Cohort
@@ -121,6 +121,8 @@ def model_settings(spec: ModelSpec, recipe_name: str, settings: Mapping[str, str
     """
     check_choice("recipe", recipe_name, RECIPES)
     recipe = RECIPES[recipe_name]
+    if recipe_name == "default":
+        recipe = replace(recipe, learning_rate=spec.learning_rate)
     hyper = dict(spec.reference_defaults if recipe_name == "reference" else spec.defaults)
     if "scale" in settings and spec.family != "single-scale":
         scales = ", ".join(f"{m}x" for m in spec.scales)

@@ -73,10 +73,9 @@ class Checkpoint:
         self.open = True
         self._found = self._read() if self.path is not None else None
 
-    @property
-    def found(self) -> bool:
-        """Whether there is a state to go on from."""
-        return self._found is not None
+    def found(self, part: str) -> bool:
+        """Whether there is a state of this part to go on from."""
+        return self._found is not None and part in self._found["parts"]
 
     @property
     def seconds(self) -> float:
@@ -84,10 +83,11 @@ class Checkpoint:
         return time.monotonic() - self._started + (self._found["seconds"] if self._found else 0.0)
 
     def holds(self, **parts: Stateful) -> None:
-        """Name what is saved; where a checkpoint was found, its states are loaded into it."""
+        """Name what is saved; where a checkpoint was found that has come so far, its states are loaded into it."""
+        self._frozen = None
         for name, part in parts.items():
             self._parts[name] = part
-            if self._found is not None:
+            if self._found is not None and self.found(name):
                 part.load_state_dict(self._found["parts"].pop(name))
 
     def pause(self) -> None:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from ..recipe import Recipe, epochs_of
 from .batches import BagSource, Packed, epoch_batches, pack, pieces, prefetched
 from .checkpointing import Between, Checkpoint, nothing
 from .loss import SurvivalLoss, Target
+from .sampling import training_bags
 
 
 class Diverged(Exception):
@@ -293,13 +295,19 @@ def fit(
     device: torch.device,
     watch: Callable[[int, dict[str, float | int | None]], None],
     checkpoint: Checkpoint | None = None,
+    patches_seed: int = 0,
+    course: tuple[int, int] | None = None,
+    part: str = "training",
 ) -> Fitted:
     """Train `model` in place and choose an epoch on `val`.
 
     val may be empty: then nothing is held out and `selected` is the last epoch.
     rng: draws the batches. Dropout uses torch's global generator, which the caller seeds.
     watch: called after every epoch with its number and its line of the curve.
-    checkpoint: where training goes on from, and where it is kept; nowhere by default.
+    checkpoint: where training goes on from, and where it is kept; nowhere by default. part: what it is called there.
+    patches_seed: draws the patches of every bag, where the recipe takes some.
+    course: after how many epochs training ends, and of how many the learning rate runs the course; those of the recipe
+        and the size of the training set when None.
     Errors: `Diverged` when a loss or a score is not finite; `Stopped` when the process is asked to stop.
     """
     precision = Precision(recipe.precision, device)
@@ -311,23 +319,25 @@ def fit(
     optimizer.zero_grad()
     checkpoint = checkpoint or Checkpoint()
     training = Training(model, optimizer, precision.scaler, rng, device.type == "cuda")
-    checkpoint.holds(training=training)
+    checkpoint.holds(**{part: training})
     fitted = training.fitted
+    learned_from = training_bags(bags, recipe.train_patches, patches_seed)
 
-    epochs = epochs_of(recipe, len(train.patients))
-    for epoch in range(training.epoch, 0 if training.over else epochs):
+    end, epochs = course or (epochs_of(recipe, len(train.patients)),) * 2
+    for epoch in range(training.epoch, 0 if training.over else end):
         model.train()
+        source = learned_from(epoch)
         training.drawn = rng.bit_generator.state
         batches = epoch_batches(recipe.sampling, train.patients, train_bin, train.followup.event, recipe.batch, rng)
-        cuts = [list(pieces(bags, batch, recipe.tokens)) for batch in batches]
+        cuts = [list(pieces(source, batch, recipe.tokens)) for batch in batches]
         # The first piece of a step is packed while the step before it is computed.
-        ready = prefetched(lambda cut: pack(bags, cut[0]), cuts[training.step :])
+        ready = prefetched(partial(_first_piece, source), cuts[training.step :])
         rate = learning_rate(recipe, epoch + (len(batches) - 1) / len(batches), epochs)
         for step, first in enumerate(ready, training.step):
             batch = batches[step]
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, epoch + step / len(batches), epochs)
-            value = backward(model, loss, recipe.alpha, cuts[step], bags, targets, precision, first)
+            value = backward(model, loss, recipe.alpha, cuts[step], source, targets, precision, first)
             if not math.isfinite(value):
                 raise Diverged(f"the loss became {value} in epoch {epoch + 1}; a lower learning_rate may help")
             training.losses.append(value * len(batch))
@@ -379,6 +389,10 @@ def fit(
     training.over, training.random = True, None
     checkpoint.freeze()
     return fitted
+
+
+def _first_piece(bags: BagSource, cut: Sequence[list[str]]) -> Packed:
+    return pack(bags, cut[0])
 
 
 def _preference(recipe: Recipe, line: dict[str, float | int | None]) -> float:

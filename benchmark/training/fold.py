@@ -64,6 +64,30 @@ class FoldParts:
     owner: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """A model that training left behind: after which epoch, its state dict, and the bags that it was learned from."""
+
+    epoch: int
+    weights: dict[str, Tensor]
+    train: FollowedBags
+
+
+NOBODY = FollowedBags((), FollowUp(np.empty(0), np.empty(0, bool)))
+"""No validation split."""
+
+
+def joined(train: FollowedBags, val: FollowedBags) -> FollowedBags:
+    """Everyone of a training set, the validation split included."""
+    parts = (train.followup, val.followup)
+    followup = FollowUp(np.concatenate([one.time for one in parts]), np.concatenate([one.event for one in parts]))
+    return FollowedBags((*train.patients, *val.patients), followup)
+
+
+def quiet(epoch: int, line: Mapping[str, float | int | None]) -> None:
+    """Watch nothing."""
+
+
 def new_model(
     build: Callable[..., nn.Module],
     dim: int,
@@ -118,7 +142,7 @@ def train_fold(
     bags: BagSource,
     build: Callable[..., nn.Module],
     dim: int,
-    progress: Callable[[int, Mapping[str, float | int | None]], None] = lambda epoch, line: None,
+    progress: Callable[[int, Mapping[str, float | int | None]], None] = quiet,
     keeping: Keeping = NOTHING,
     checkpoint_path: Path | None = None,
     name: str | None = None,
@@ -144,6 +168,7 @@ def train_fold(
     device = torch.device(experiment.device)
     fitted_on = parts.cohort if "cohort-bins" in recipe.faults else train.followup
     bins = fit_bins(fitted_on.time, fitted_on.event, recipe.bins)
+    n_out = loss.width(bins.count)
 
     def seed(purpose: str) -> int:
         return seed_for(experiment.seed, parts.fold, purpose)
@@ -155,7 +180,7 @@ def train_fold(
         # Sums by atomic additions come in any order; where a deterministic kernel exists, it is used.
         torch.use_deterministic_algorithms(True, warn_only=True)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        model = new_model(build, dim, loss.width(bins.count), experiment, bags, train.patients, seed, checkpoint.found)
+        model = new_model(build, dim, n_out, experiment, bags, train.patients, seed, checkpoint.found("training"))
         _check_keepable(model, keeping)
         precision = Precision(recipe.precision, device)
 
@@ -172,7 +197,8 @@ def train_fold(
             except NotComputable:
                 return None
 
-        best = _BestOnTest(model, recipe, epochs_of(recipe, len(train.patients)), test_c_index)
+        planned = epochs_of(recipe, len(train.patients))
+        best = _BestOnTest(model, recipe, planned, test_c_index)
         checkpoint.holds(best=best)
 
         def watch(epoch: int, line: dict[str, float | int | None]) -> None:
@@ -182,52 +208,60 @@ def train_fold(
             progress(epoch, line)
 
         rng = np.random.default_rng(seed("batches"))
-        fitted = fit(model, loss, recipe, bags, train, parts.val, bins, rng, device, watch, checkpoint)
-        trained = checkpoint.seconds
+        drawn = seed("patches")
+        fitted = fit(model, loss, recipe, bags, train, parts.val, bins, rng, device, watch, checkpoint, drawn)
 
         last = len(fitted.curve)
         epochs = {"selected": fitted.selected, "last": last, "best": best.epoch or last}
-        weights = {fitted.selected: fitted.weights, last: copy.deepcopy(model.state_dict())}
-        if best.epoch:
-            weights[best.epoch] = best.weights
+        left = {fitted.selected: fitted.weights, last: copy.deepcopy(model.state_dict()), best.epoch: best.weights}
+        models = {epoch: Learned(epoch, left[epoch], train) for epoch in epochs.values()}
+        of = {reading: models[epoch] for reading, epoch in epochs.items()}
+        if recipe.refit and parts.val.patients:
+            whole, course = joined(train, parts.val), (fitted.selected, planned)
+            again = new_model(build, dim, n_out, experiment, bags, whole.patients, seed, checkpoint.found("refit"))
+            rng = np.random.default_rng(seed("batches"))
+            refitted = fit(
+                again, loss, recipe, bags, whole, NOBODY, bins, rng, device, quiet, checkpoint, drawn, course, "refit"
+            )
+            of["selected"] = Learned(fitted.selected, refitted.weights, whole)
+        trained = checkpoint.seconds
 
         lines: list[dict[str, object]] = []
         found: dict[str, Mapping[str, float | str | None]] = {}
-        read: dict[int, tuple[FoldPredictions, dict[str, float | str | None]]] = {}
-        learnt: dict[int, dict[str, Any]] = {}
+        read: dict[int, tuple[FoldPredictions, dict[str, float | str | None], dict[str, Any]]] = {}
         kept: dict[str, bytes] = {}
         for reading in READINGS:
-            epoch = epochs[reading]
-            if epoch not in read:
-                model.load_state_dict(weights[epoch])
-                on_train, on_test = scores(train.patients), scores(test.patients)
+            learned = of[reading]
+            if id(learned) not in read:
+                model.load_state_dict(learned.weights)
+                on_train, on_test = scores(learned.train.patients), scores(test.patients)
                 if not (on_train.isfinite().all() and on_test.isfinite().all()):
-                    raise Diverged(f"scores are not finite after epoch {epoch}; a lower learning_rate may help")
-                baseline = loss.baseline(bins, on_train, train.followup.time, train.followup.event)
+                    raise Diverged(f"scores are not finite after epoch {learned.epoch}; a lower learning_rate may help")
+                baseline = loss.baseline(bins, on_train, learned.train.followup.time, learned.train.followup.event)
                 alive = loss.survival(on_test, bins, baseline)
                 risk = by_patient(test, loss.risk(on_test))
-                median = float(np.median(by_patient(train, loss.risk(on_train))))
+                median = float(np.median(by_patient(learned.train, loss.risk(on_train))))
                 prediction = Prediction(
                     risk=risk, survival=by_patient(test, alive), edges=np.asarray(bins.upper), high=risk > median
                 )
                 predictions = FoldPredictions(
                     parts.fold, scored.patients, parts.outer_train, scored.followup, prediction, parts.owner
                 )
-                read[epoch] = predictions, predictions.score()
-                learnt[epoch] = {"baseline": tuple(baseline.tolist()), "median_risk": median}
-            predictions, found[reading] = read[epoch]
+                needed = {"baseline": tuple(baseline.tolist()), "median_risk": median}
+                read[id(learned)] = predictions, predictions.score(), needed
+            predictions, found[reading], needed = read[id(learned)]
             lines += predictions.lines(reading)
             if reading in keeping.weights:
                 about = TrainedFold(
                     experiment=name or experiment.id,
                     fold=parts.fold,
                     reading=reading,
-                    epoch=epoch,
+                    epoch=learned.epoch,
                     protocol=experiment.protocol,
                     model=experiment.model,
                     hyperparameters=dict(experiment.hyperparameters),
                     dim=dim,
-                    n_out=loss.width(bins.count),
+                    n_out=n_out,
                     magnifications=experiment.magnifications,
                     backbone=experiment.backbone,
                     patch_px=dict(patch_px),
@@ -240,9 +274,9 @@ def train_fold(
                     slides=experiment.slides,
                     synthetic=experiment.synthetic,
                     precision=recipe.precision,
-                    **learnt[epoch],
+                    **needed,
                 )
-                kept[reading] = weights_file(weights[epoch], about)
+                kept[reading] = weights_file(learned.weights, about)
 
     fields = {
         "n_train": len(train.patients),
@@ -254,7 +288,7 @@ def train_fold(
         "bin_edges": " ".join(f"{edge:.4f}" for edge in bins.upper),
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": round(trained, 2),
-        **fields_of_test_set(read[last][0]),
+        **fields_of_test_set(read[id(of["last"])][0]),
     }
     return FoldOutcome(fields, found, lines, fitted.curve, kept)
 

@@ -90,7 +90,10 @@ class FoldModel:
             The bag lacks a magnification or places, or its features have another width.
         """
         one = _Features(bag) if isinstance(bag, Mapping) else bag
-        scores = self.scores(_One(self._checked(one)), ["bag"])
+        return self.prediction(self.scores(_One(self.checked(one)), ["bag"]))
+
+    def prediction(self, scores: Tensor) -> Prediction:
+        """What raw scores (n, n_out) say of n bags."""
         loss = LOSSES[self.about.loss]
         risk = loss.risk(scores).double().numpy()
         survival = loss.survival(scores, self.bins, np.asarray(self.about.baseline))
@@ -111,7 +114,8 @@ class FoldModel:
         """Whether the risk of one bag is above the median risk of the training set. See `predict`."""
         return bool(self.predict(bag).high_risk()[0])
 
-    def _checked(self, bag: OneBag) -> OneBag:
+    def checked(self, bag: OneBag) -> OneBag:
+        """A bag of what this model reads alone, float16. Errors: as `predict`."""
         about, needs_places = self.about, registry.get(self.about.model).places
         if missing := [m for m in about.magnifications if len(bag.features.get(m, ())) == 0]:
             raise DataError(

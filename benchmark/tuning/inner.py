@@ -96,7 +96,9 @@ def held_out(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         model = new_model(build, dim, loss.width(bins.count), experiment, bags, train.patients, seed)
         rng = np.random.default_rng(seed("batches"))
-        fitted = fit(model, loss, recipe, bags, train, parts.val, bins, rng, device, watch)
+        fitted = fit(
+            model, loss, recipe, bags, train, parts.val, bins, rng, device, watch, patches_seed=seed("patches")
+        )
         model.load_state_dict(fitted.weights)
         scores = predict(model, bags, parts.test.patients, recipe.tokens, Precision(recipe.precision, device))
     if not scores.isfinite().all():

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...errors import DataError, UsageError
 from ...files import fingerprint
+from ...names import derived_name
 from ..findings import Finding, finding
 from .cells import cells_of, patch_sides
 from .geometry import Facts
@@ -59,8 +60,8 @@ class DerivedReader:
 
     @property
     def backbone(self) -> str:
-        """Whose vectors are averaged."""
-        return self.of.backbone
+        """Whose vectors are averaged, and that they are: every place that names an encoder then says so."""
+        return derived_name(self.of.backbone, self.derived)
 
     @property
     def dim(self) -> int:

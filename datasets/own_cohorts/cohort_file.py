@@ -26,7 +26,7 @@ import msgspec
 
 from ...errors import DataError, UsageError
 from ...names import check_choice, did_you_mean
-from ..cohorts import CDR, COHORTS, SIMULATED, Cohort, own_cohort
+from ..cohorts import CDR, COHORTS, CPTAC, SIMULATED, Cohort, own_cohort
 from ..labels.columns import ENDPOINTS, KEYS
 from ..labels.read import OWN
 
@@ -99,7 +99,7 @@ class CohortFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def cohort(self) -> Cohort:
         """The cohort; a name that is registered is marked as one's own."""
-        taken = self.name.lower() in COHORTS | CDR | SIMULATED
+        taken = self.name.lower() in COHORTS | CDR | CPTAC | SIMULATED
         return own_cohort(f"{OWN}{self.name}" if taken else self.name, self.title)
 
 

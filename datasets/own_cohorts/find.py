@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ...errors import UnknownName
 from ...names import closest, did_you_mean
 from .. import cohorts
-from ..cohorts import CDR, COHORTS, SIMULATED, Cohort
+from ..cohorts import CDR, COHORTS, CPTAC, SIMULATED, Cohort
 from ..patient import BARCODE
 from .cohort_file import CohortFile, cohort_file_at, read_cohort_file
 
@@ -36,7 +36,7 @@ def find_cohort(word: str) -> Found:
 
 def registered_names() -> tuple[str, ...]:
     """The names that the registry holds."""
-    return (*COHORTS, *CDR, *SIMULATED)
+    return (*COHORTS, *CDR, *CPTAC, *SIMULATED)
 
 
 def mistyped(word: str, identifiers: Iterable[str]) -> str | None:

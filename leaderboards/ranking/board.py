@@ -16,6 +16,7 @@ import numpy as np
 from ...names import is_derived
 from ...survival.comparisons import variance_split
 from ..experiments import CompleteExperiment, IncompleteExperiment, gather_experiments
+from ..external_result import ExternalResult, of_cohort
 from ..result_row import READINGS, ResultRow, score_columns
 from .evidence import Evidence
 
@@ -83,6 +84,7 @@ class Line:
         return f"{self.model} ({self.variant})" if self.variant else self.model
 
 
+SYNTHETIC = "Synthetic cohort: patients and features are simulated, not measured. Never compare with a real one."
 WHOLE_PATIENT = "concat"
 """How slides count by default: all slides of a patient are one bag."""
 
@@ -136,13 +138,15 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Board:
-    """One cohort: its rankings (more than one where labels or folds differ), what is incomplete, and notes."""
+    """One cohort: its rankings (more than one where labels or folds differ), what is incomplete, notes, and what models
+    reach on it that were trained on another cohort."""
 
     cohort: str
     synthetic: bool
     rankings: tuple[Ranking, ...]
     incomplete: tuple[IncompleteExperiment, ...]
     notes: tuple[str, ...]
+    external: tuple[ExternalResult, ...] = ()
 
     @property
     def title(self) -> str:
@@ -163,6 +167,18 @@ def boards(rows: Iterable[ResultRow]) -> tuple[Board, ...]:
             tuple(item for item in incomplete if _cohort(item.row) == (synthetic, cohort)),
         )
         for synthetic, cohort in cohorts
+    )
+
+
+def with_external(found: Sequence[Board], results: Sequence[ExternalResult]) -> tuple[Board, ...]:
+    """The boards with external validations, each on the board of the cohort that is tested."""
+    known = {(board.synthetic, board.cohort): board for board in found}
+    for synthetic, cohort in {(one.synthetic, one.cohort) for one in results} - known.keys():
+        notes = (SYNTHETIC,) if synthetic else ()
+        known[synthetic, cohort] = Board(cohort, synthetic, (), (), notes)
+    return tuple(
+        replace(board, external=of_cohort(results, cohort, synthetic))
+        for (synthetic, cohort), board in sorted(known.items())
     )
 
 
@@ -196,9 +212,7 @@ def _board(
     )
     notes = []
     if synthetic:
-        notes.append(
-            "Synthetic cohort: patients and features are simulated, not measured. Never compare with a real one."
-        )
+        notes.append(SYNTHETIC)
     derived = [ranking for ranking in rankings if ranking.derived]
     if derived:
         notes.append(

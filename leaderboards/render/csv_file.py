@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Sequence
 
+from ..external_result import ExternalResult
 from ..ranking.board import Board, Ranking
 from ..result_row import READINGS, score_columns
 
@@ -18,6 +19,10 @@ _EVIDENCE = (
     "behind_leader_p_bootstrap_holm", "behind_leader_p_t_test_holm", "behind_leader_detectable",
     "behind_leader_verdict", "over_untuned", "over_untuned_low", "over_untuned_high", "over_untuned_p_bootstrap_holm",
     "over_untuned_p_t_test_holm", "over_untuned_verdict", "tuned_settings",
+)  # fmt: skip
+_EXTERNAL = (
+    "kind", "cohort", "synthetic", "experiment", "model", "trained_on", "scales", "backbone", "loss", "recipe", "seed",
+    "n_folds", "endpoint", "patients", "events", "seen", "left_out",
 )  # fmt: skip
 
 
@@ -106,3 +111,28 @@ def _ranked(ranking: Ranking, number: int) -> dict[str, object]:
     for column, spread in line.spreads.items():
         record |= {f"{column}_mean": spread.mean, f"{column}_sd": spread.sd, f"{column}_folds": spread.n}
     return record
+
+
+def external_csv(results: Sequence[ExternalResult]) -> str:
+    """External validations as CSV text, a row a model that scored: `fold-0`, … and `ensemble`; empty without any.
+
+    `internal`, `external` and `drop` belong to the experiment and repeat in its rows; `_low` and `_high` bound the 95 %
+    interval. Nothing is rounded.
+    """
+    rows: list[dict[str, object]] = []
+    for one in results:
+        shared: dict[str, object] = {name: getattr(one, name) for name in _EXTERNAL}
+        for name in ("internal", "external", "drop"):
+            if (found := getattr(one, name)) is not None:
+                shared |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+        for scored_by, scores in one.scores.items():
+            row = shared | {"scored_by": scored_by} | dict(scores)
+            if scored_by == "ensemble":
+                for metric, (low, high) in one.intervals.items():
+                    row |= {f"{metric}_low": low, f"{metric}_high": high}
+            rows.append(row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(c for row in rows for c in row)), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue() if rows else ""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ..ranking.board import Board
+from .external import external_table
 from .text_tables import NONE, TextTable, incomplete_table, ranking_table
 
 # What a paper's table shows; the rest is in the CSV.
@@ -21,6 +22,7 @@ _COLUMNS = (
     "Uno's C",
     "Oracle C",
 )
+_EXTERNAL = ("Model", "Trained on", "Scales", "Backbone", "Internal C", "External C", "Drop", "Ensemble C")
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
@@ -36,6 +38,11 @@ def latex(boards: Sequence[Board]) -> str:
     for board in boards:
         notes = [board.notes, *[()] * len(board.rankings)]
         parts += [table(ranking_table(board, *one)) for one in zip(board.rankings, notes, strict=False)]
+        if board.external:
+            outside = external_table(board.title, board.external)
+            places = [place for place, name in enumerate(outside.columns) if name in _EXTERNAL]
+            caption = " ".join(map(escape, (f"{outside.title}.", *outside.notes)))
+            parts.append(tabular(outside, caption, places))
         if board.incomplete:
             last = incomplete_table(board)
             parts.append(

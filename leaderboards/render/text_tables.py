@@ -1,42 +1,15 @@
 """A board as plain text cells: what the terminal, Markdown and LaTeX print."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ...survival.comparisons import IntervalEstimate
 from ..ranking.across import Across, across
 from ..ranking.board import BASELINE, IMPORTED, Board, Line, Ranking, Spread, names_of
 from ..ranking.evidence import Evidence, Pair, how
 from ..result_row import ResultRow
-
-NONE = "\N{EN DASH}"
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """A titled table of text: `rows` hold one cell per column; `numeric` says which columns align to the right.
-
-    first: the columns that a narrow terminal shows before any other.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    numeric: tuple[bool, ...]
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...] = ()
-    first: tuple[str, ...] = ()
-
-    def fitting(self, width: int) -> tuple[int, ...]:
-        """The places of the columns that a terminal of `width` letters has room for; all, where none come first."""
-        room = [3 + max(map(len, cells)) for cells in zip(self.columns, *self.rows, strict=True)]
-        if not self.first or sum(room) < width:
-            return tuple(range(len(self.columns)))
-        left, chosen = width - 1, []
-        for place in sorted(range(len(self.columns)), key=lambda place: self.columns[place] not in self.first):
-            if room[place] <= left or self.columns[place] in self.first:
-                chosen.append(place)
-                left -= room[place]
-        return tuple(sorted(chosen))
+from .external import external_table
+from .text_table import NONE, TextTable, p_value, scales, signed, text_table
 
 
 def tables(boards: Sequence[Board]) -> tuple[TextTable, ...]:
@@ -57,6 +30,9 @@ def board_tables(board: Board, wide: bool = False) -> tuple[TextTable, ...]:
             found.append(comparison_table(board, ranking, ranking.evidence))
         if any(line.tuned for line in ranking.lines):
             found += [tuning_table(board, ranking), *[settings_table(board, ranking)] * wide]
+    if board.external:
+        shown = external_table(board.title, board.external)
+        found.append(shown if found else replace(shown, notes=(*board.notes, *shown.notes)))
     if board.incomplete:
         found.append(incomplete_table(board, notes=() if found else board.notes))
     return tuple(found)
@@ -109,7 +85,7 @@ def ranking_table(board: Board, ranking: Ranking, notes: tuple[str, ...] = (), w
     columns = [column for column in columns if not empty.get(column[0])]
     all_notes = (*notes, *baseline_notes(ranking))
     slides = f"; {ranking.slides}" if ranking.slides else ""
-    found = _text_table(f"{board.title}: folds {ranking.folds_name}{slides}", columns, all_notes)
+    found = text_table(f"{board.title}: folds {ranking.folds_name}{slides}", columns, all_notes)
     return replace(found, first=("#", "Model", "C-index (selected)", "95 % interval"))
 
 
@@ -175,7 +151,7 @@ def tuning_table(board: Board, ranking: Ranking) -> TextTable:
         ("Inner, chosen", True, [inner(place, "tuned_c_index") for place in places]),
     ]
     notes = (TUNING, *([how(evidence.resamples)] if evidence and pairs else []))
-    shown = _text_table(f"{board.title}: what tuning brought, folds {ranking.folds_name}", columns, notes)
+    shown = text_table(f"{board.title}: what tuning brought, folds {ranking.folds_name}", columns, notes)
     return replace(shown, first=("Tuned line", "Difference", "95 % interval", "Verdict"))
 
 
@@ -195,7 +171,7 @@ def settings_table(board: Board, ranking: Ranking) -> TextTable:
         ("Chosen", False, [settings(row.chosen) for _, row in rows]),
         ("Inner C-index", True, [NONE if row.tuned_c_index is None else f"{row.tuned_c_index:.3f}" for _, row in rows]),
     ]
-    return _text_table(f"{board.title}: settings chosen by fold, folds {ranking.folds_name}", columns, ())
+    return text_table(f"{board.title}: settings chosen by fold, folds {ranking.folds_name}", columns, ())
 
 
 def trials(row: ResultRow) -> str:
@@ -224,7 +200,7 @@ def pairs_table(
         ("Detectable", True, [f"{pair.detectable:.3f}" for pair in pairs]),
         ("Verdict", False, [pair.verdict for pair in pairs]),
     ]
-    return _text_table(title, columns[1:] if leader else columns, notes)
+    return text_table(title, columns[1:] if leader else columns, notes)
 
 
 def across_table(found: Across) -> TextTable:
@@ -238,7 +214,7 @@ def across_table(found: Across) -> TextTable:
         ),
     ]
     kind = "synthetic cohorts" if found.synthetic else "cohorts"
-    return _text_table(f"Across {len(found.cohorts)} {kind}", columns, (found.verdict,))
+    return text_table(f"Across {len(found.cohorts)} {kind}", columns, (found.verdict,))
 
 
 def incomplete_table(board: Board, notes: tuple[str, ...] = ()) -> TextTable:
@@ -254,12 +230,7 @@ def incomplete_table(board: Board, notes: tuple[str, ...] = ()) -> TextTable:
         ("Folds", True, [f"{item.finished} of {item.row.n_folds}" for item in items]),
         ("What is missing, and why", False, ["; ".join(item.reasons) for item in items]),
     ]
-    return _text_table(f"{board.title}: incomplete, not ranked", columns, notes)
-
-
-def _text_table(title: str, columns: list[tuple[str, bool, list[str]]], notes: tuple[str, ...]) -> TextTable:
-    names, numeric, cells = zip(*columns, strict=True)
-    return TextTable(title, names, numeric, tuple(zip(*cells, strict=True)), notes)
+    return text_table(f"{board.title}: incomplete, not ranked", columns, notes)
 
 
 def interval(found: IntervalEstimate | None, digits: int = 3, sign: bool = False) -> str:
@@ -273,11 +244,6 @@ def interval(found: IntervalEstimate | None, digits: int = 3, sign: bool = False
 def split(found: tuple[float, float]) -> str:
     """SD between folds and SD between seeds of one fold."""
     return f"{found[0]:.3f} / {found[1]:.3f}"
-
-
-def p_value(p: float) -> str:
-    """A p-value as tables show it: never 0."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def mean_sd(spread: Spread, digits: int = 3) -> str:
@@ -311,19 +277,6 @@ def ibs(line: Line) -> str:
     """Integrated Brier score, and in brackets that of the Kaplan-Meier estimate, which knows no patient."""
     model, null = line.spreads["ibs_selected"], line.spreads["ibs_km"]
     return NONE if model.mean is None else f"{mean(model)} ({mean(null)})"
-
-
-def signed(value: float | None, digits: int = 3) -> str:
-    """A difference with its sign; never `-0.000`."""
-    if value is None:
-        return NONE
-    value = round(value, digits) + 0.0
-    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}") if value else f"{value:.{digits}f}"
-
-
-def scales(text: str | None) -> str:
-    """`5,10,20` as `5× 10× 20×`."""
-    return NONE if not text else " ".join(f"{scale.strip()}\N{MULTIPLICATION SIGN}" for scale in text.split(","))
 
 
 def quantity(value: int | None) -> str:

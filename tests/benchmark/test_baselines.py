@@ -11,7 +11,7 @@ from milsurv.benchmark.baselines.covariates import fit_columns
 from milsurv.benchmark.baselines.fit import check_baseline, fit_baseline
 from milsurv.benchmark.baselines.registry import BASELINES, DEFAULT_COVARIATES
 from milsurv.benchmark.cohort_data import CohortData
-from milsurv.benchmark.cross_validate import cross_validate
+from milsurv.benchmark.cross_validation.cross_validate import cross_validate
 from milsurv.benchmark.experiment import Experiment
 from milsurv.benchmark.planning.load import load
 from milsurv.benchmark.planning.request import Request

@@ -408,6 +408,8 @@ REFERENCE = {  # field: (value, the words of the description that say so)
     "best_patience": (20, "patience 20"),
     "tokens": (60_000, None),
     "precision": ("auto", "Half precision by autocast"),
+    "refit": (False, None),
+    "train_patches": (0, None),
     "faults": ((), None),
 }
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from milsurv.benchmark.cross_validate import cross_validate, fold_parts
+from milsurv.benchmark.cross_validation.cross_validate import cross_validate
+from milsurv.benchmark.cross_validation.parts import fold_parts
 from milsurv.benchmark.planning.load import load
 from milsurv.benchmark.planning.request import Request
 from milsurv.benchmark.results.finished import Finished

@@ -11,7 +11,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from milsurv.benchmark.cross_validate import cross_validate, fold_parts
+from milsurv.benchmark.cross_validation.cross_validate import cross_validate
+from milsurv.benchmark.cross_validation.parts import fold_parts
 from milsurv.benchmark.experiment import seed_for
 from milsurv.benchmark.planning.load import load
 from milsurv.benchmark.planning.request import Request, parse_command
@@ -223,7 +224,7 @@ def test_the_reference_recipe_holds_nothing_out_and_selects_the_last_epoch(cohor
 
 
 def test_cohort_bins_are_a_fault_that_must_be_asked_for(cohort_folder):
-    from milsurv.benchmark.cross_validate import fold_parts
+    from milsurv.benchmark.cross_validation.parts import fold_parts
 
     experiment, data = load(
         request(cohort_folder, recipe="reference", settings={"faults": "cohort-bins", "epochs": "1"})

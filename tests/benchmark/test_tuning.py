@@ -11,8 +11,9 @@ import time
 from dataclasses import replace
 
 import pytest
-from milsurv.benchmark import cross_validate as crossed
-from milsurv.benchmark.cross_validate import cross_validate, judge_model
+from milsurv.benchmark.cross_validation import fitting as crossed
+from milsurv.benchmark.cross_validation.cross_validate import cross_validate
+from milsurv.benchmark.cross_validation.fitting import judge_model
 from milsurv.benchmark.planning.grid import grid
 from milsurv.benchmark.planning.load import load
 from milsurv.benchmark.planning.request import Request, parse_command

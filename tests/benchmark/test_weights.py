@@ -12,7 +12,7 @@ import pytest
 import torch
 from milsurv import load_model
 from milsurv.benchmark import experiment as protocol
-from milsurv.benchmark.cross_validate import cross_validate
+from milsurv.benchmark.cross_validation.cross_validate import cross_validate
 from milsurv.benchmark.planning.load import load
 from milsurv.benchmark.planning.request import Request
 from milsurv.benchmark.results.folder import ResultFolder

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from milsurv.benchmark.cross_validate import cross_validate
+from milsurv.benchmark.cross_validation.cross_validate import cross_validate
 from milsurv.benchmark.planning.load import load
 from milsurv.benchmark.planning.request import Request
 from milsurv.datasets.bags import Bags

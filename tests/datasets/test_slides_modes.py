@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
-from milsurv.benchmark.cross_validate import fold_parts
+from milsurv.benchmark.cross_validation.parts import fold_parts
 from milsurv.benchmark.planning.load import load
 from milsurv.benchmark.planning.request import Request
 from milsurv.benchmark.run import Quiet, run

@@ -10,6 +10,7 @@ from ...experiments import IncompleteExperiment
 from ...ranking.board import BASELINE, IMPORTED, Board, Line, Ranking
 from ...result_row import READINGS
 from .. import text_tables
+from ..external import external_table
 from ..figures.forest import forest
 from .ablation_views import AblationView, ablation_view
 from .evidence_views import EvidenceView, evidence_view
@@ -98,6 +99,7 @@ class BoardView:
     board: Board
     rankings: tuple[RankingView, ...]
     incomplete: tuple[IncompleteExperiment, ...]
+    external: text_tables.TextTable | None
 
 
 def board_view(board: Board, key: str, links: Mapping[str, str], plots: Mapping[str, Plot], cache: Cache) -> BoardView:
@@ -110,7 +112,8 @@ def board_view(board: Board, key: str, links: Mapping[str, str], plots: Mapping[
         _ranking(board, ranking, f"{key}-t{number}", links, plots, cache)
         for number, ranking in enumerate(board.rankings, 1)
     )
-    return BoardView(key, board, rankings, board.incomplete)
+    external = external_table(board.title, board.external) if board.external else None
+    return BoardView(key, board, rankings, board.incomplete, external)
 
 
 def _ranking(

@@ -1,0 +1,65 @@
+"""The parts of a fold: who is learned from, who chooses the epoch, who is scored."""
+
+from collections.abc import Sequence
+
+from ...datasets.folds.read import cut_validation
+from ...datasets.patient import Patient
+from ...datasets.split import Split
+from ..baselines.fit import followup
+from ..cohort_data import CohortData
+from ..experiment import Experiment, seed_for
+from ..recipe import epochs_of
+from ..results.fold_predictions import c_index_or_none
+from ..training.fit import FollowedBags
+from ..training.fold import FoldParts
+
+
+def fold_parts(experiment: Experiment, data: CohortData, split: Split) -> FoldParts:
+    """The parts of one fold of a model that is trained."""
+    train, val = validation_split(experiment, data, split)
+    return FoldParts(
+        fold=split.fold,
+        train=part_of(data.bags_of(train)),
+        val=part_of(data.bags_of(val)),
+        test=part_of(data.bags_of(split.test)),
+        outer_train=followup(data.scored((*split.train, *split.val))),
+        scored_test=part_of(data.scored(split.test)),
+        units=data.units,
+        cohort=followup(data.bags_of([patient.id for patient in data.labels.patients])),
+        owner=data.owner,
+    )
+
+
+def part_of(patients: Sequence[Patient]) -> FollowedBags:
+    """Patients (or slides) with their follow-up, in this order."""
+    return FollowedBags(tuple(patient.id for patient in patients), followup(patients))
+
+
+def validation_split(experiment: Experiment, data: CohortData, split: Split) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Who of a training set is learned from, and who is held out to choose the epoch.
+
+    Where the folds bring no validation split, it is cut here, by the labels of the training set alone. What is not
+    trained by epochs chooses none, and learns from everybody.
+    """
+    if experiment.recipe is None:
+        return (*split.train, *split.val), ()
+    if split.val or not experiment.recipe.validation:
+        return split.train, split.val
+    seed = seed_for(experiment.seed, split.fold, "validation")
+    return cut_validation(split.train, data.labels, experiment.recipe.validation, seed)
+
+
+def epochs_at_most(experiment: Experiment, data: CohortData, split: Split) -> int:
+    """How many epochs a model is trained for at most on this split."""
+    if experiment.recipe is None:
+        return 1
+    return epochs_of(experiment.recipe, len(data.bags_of(validation_split(experiment, data, split)[0])))
+
+
+def oracle_c_index(data: CohortData, split: Split) -> float | None:
+    """What the true risks reach on this test set; None for cohorts that were observed and not simulated."""
+    truth = data.units.labels.oracle if data.units.level == "slide" else data.labels.oracle
+    if truth is None:
+        return None
+    scored = data.scored(split.test)
+    return c_index_or_none(followup(scored), [truth[patient.id] for patient in scored])
