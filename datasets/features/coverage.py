@@ -137,6 +137,11 @@ def survey(
                 found.has[m] = found.has.get(m, 0) + 1
                 if m in magnifications and fact.stated_px:
                     found.sizes.setdefault((m, fact.stated_px), []).append(slide)
+            lacks = any(m not in facts for m in magnifications)
+            for m, fact in facts.items():
+                claimed = fact.geometry.claimed
+                if (m in magnifications or lacks) and claimed and nearest(claimed) != m:
+                    found.other_scale.append(f"{slide} ({claimed:g}x read as {m}x)")
             if facts and all(fact.vector for fact in facts.values()):
                 found.vectors.append(slide)
             for m in magnifications:
@@ -144,8 +149,6 @@ def survey(
                     found.encoders.setdefault(said, []).append(f"{slide} ({m}x)")
                     if backbones.contradicts(said, reader.backbone, reader.dim):
                         found.misnamed.append(f"{slide} ({m}x) is of {said}, not of {reader.backbone}")
-                if m in facts and (claimed := facts[m].geometry.claimed) and nearest(claimed) != m:
-                    found.other_scale.append(f"{slide} ({claimed:g}x read as {m}x)")
             if shapes is not None:
                 if lacking := tuple(m for m in magnifications if m not in shapes):
                     found.without_scale[slide] = lacking

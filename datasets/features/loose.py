@@ -4,7 +4,9 @@ What they are is seen in the first readable file. Where no file and no folder sa
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,21 +72,27 @@ def find(path: Path, magnification: int | None = None, assumed: int | None = Non
 
 
 def first_words(files: Mapping[str, Path]) -> Words | None:
-    """What the first readable file says; None where none of the first can be read as features."""
+    """What most of the first readable files say; None where none of them can be read as features. Those that say
+    something else are found when all headers are compared.
+    """
+    said: Counter[Words] = Counter()
     for file in list(files.values())[:LOOKED_AT]:
-        try:
-            if file.suffix in PT:
-                found = pt_file.parts(file, vector=True)
-                return Words(found.encoder, found.geometry.claimed, found.vector)
-            if (form := format_of(file)) is not None:
-                head = form.look(file)
-                return Words(head.encoder, head.geometry.claimed, len(head.shape) == 1)
-            words = _h5_words(file)
-        except DataError:
-            continue
-        if words is not None:
-            return words
-    return None
+        with suppress(DataError):
+            if (words := _words(file)) is not None:
+                said[words] += 1
+                if words.claimed is None and words.encoder is None:
+                    break  # files that say nothing: one tells what can be told
+    return said.most_common(1)[0][0] if said else None
+
+
+def _words(file: Path) -> Words | None:
+    if file.suffix in PT:
+        found = pt_file.parts(file, vector=True)
+        return Words(found.encoder, found.geometry.claimed, found.vector)
+    if (form := format_of(file)) is not None:
+        head = form.look(file)
+        return Words(head.encoder, head.geometry.claimed, len(head.shape) == 1)
+    return _h5_words(file)
 
 
 def _h5_words(file: Path) -> Words | None:
