@@ -6,6 +6,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import get_args
 
+from ...datasets.memory import parse_bytes
 from ...datasets.tables.unwrap import MAX_BYTES
 from ...errors import UsageError
 from ...names import check_choice
@@ -13,7 +14,7 @@ from ..results.keeping import Keeping, readings_of, seconds_of
 
 SIMULATED = "synthetic"
 """The word that `--features` takes for a simulated cohort."""
-_CHANGE_NO_NUMBER = ("out", "keep_weights", "retrain", "checkpoint_every")
+_CHANGE_NO_NUMBER = ("out", "keep_weights", "retrain", "checkpoint_every", "cache")
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Request:
         again.
     checkpoint_every
         Time of training between two checkpoints, such as `10min`, or `never`.
+    cache
+        How much memory features may take, such as `32GiB`; `auto` for half of what is free, divided among `--jobs`.
     tune, tune_seconds
         How many settings are tried by fold, or for how many seconds; None for what the recipe says.
     inner
@@ -111,6 +114,7 @@ class Request:
     keep_weights: str = "selected"
     retrain: bool = False
     checkpoint_every: str = "5min"
+    cache: str = "auto"
     tune: int | None = None
     tune_seconds: int | None = None
     inner: str = "3"
@@ -126,6 +130,14 @@ class Request:
         """Where the features lie, as given."""
         given = (self.features_path,) if isinstance(self.features_path, str) else self.features_path or ()
         return tuple(map(Path, given))
+
+    @property
+    def cache_bytes(self) -> int | None:
+        """How much memory features may take; None for a share of what is free. Errors: `UsageError`."""
+        try:
+            return None if self.cache == "auto" else parse_bytes(self.cache)
+        except ValueError as error:
+            raise UsageError(f"--cache {self.cache}: {error}") from error
 
     @property
     def tuned(self) -> bool:
