@@ -81,7 +81,8 @@ def main() -> None:
     """Entry point of `bench`."""
     # Set before torch starts: reproducible matrix products on a GPU need it.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    with STOP.listening(), remarks_shown():
+    _open_standard_streams()
+    with STOP.listening(), remarks_shown(), _flushed():
         try:
             app()
         except Failure as failure:
@@ -93,6 +94,32 @@ def main() -> None:
             if end.code and STOP.reason:
                 sys.exit(STOP.status)
             raise
+
+
+def _open_standard_streams() -> None:
+    """Where a shell closed standard input or output (`>&-`), no file that is opened later may take its place."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
+
+
+@contextmanager
+def _flushed() -> Iterator[None]:
+    """Write what was printed while somebody can still be told that it cannot be: a full disk, a reader that is gone."""
+    try:
+        yield
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries again, and shows how
+            from ..console import fail
+
+            fail(f"standard output cannot be written: {error.strerror}")
+            sys.exit(1)
 
 
 @contextmanager
