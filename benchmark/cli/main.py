@@ -24,6 +24,7 @@ from .evaluate import evaluate
 from .extract import extract
 from .features import features_app
 from .figures import figures
+from .heatmap import heatmap
 from .leaderboard import leaderboard_app
 from .listing import list_
 from .mistakes import Failure
@@ -56,6 +57,7 @@ app.command("compare")(compare)
 app.command("evaluate")(evaluate)
 app.command("transfer")(transfer)
 app.command("predict")(predict)
+app.command("heatmap")(heatmap)
 app.command("figures")(figures)
 
 
