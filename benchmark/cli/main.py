@@ -31,6 +31,7 @@ from .mistakes import Failure
 from .predict import predict
 from .predictions import import_predictions
 from .run import run
+from .sharing import export, import_model
 from .status import status
 from .transfer import transfer
 
@@ -58,6 +59,8 @@ app.command("evaluate")(evaluate)
 app.command("transfer")(transfer)
 app.command("predict")(predict)
 app.command("heatmap")(heatmap)
+app.command("export")(export)
+app.command("import-model")(import_model)
 app.command("figures")(figures)
 
 

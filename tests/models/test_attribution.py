@@ -3,6 +3,7 @@
 import pytest
 import torch
 from milsurv.models.attribution.attention import TITLES, attention_maps
+from milsurv.models.attribution.curves import deletion, insertion
 from milsurv.models.attribution.gradients import gradient_times_input, integrated_gradients
 from milsurv.models.attribution.occlusion import occlusion
 from milsurv.models.attribution.scorer import Scorer
@@ -119,3 +120,18 @@ def test_nobody_hears_anything_once_nobody_listens():
     scorer = scorer_of("crossfusion")
     attention_maps(scorer)
     assert not any(module._forward_hooks for module in scorer.module.modules())
+
+
+def test_taking_away_what_raises_the_risk_lowers_it_fastest():
+    scorer = scorer_of("meanpool", cells=6)
+    values = gradient_times_input(scorer)[20]
+    first, last = (deletion(scorer, 20, ranked, (0.3, 0.6)) for ranked in (values, -values))
+    assert (first < last).all()
+    given = insertion(scorer, 20, values, (0.3, 0.6))
+    assert (given > insertion(scorer, 20, -values, (0.3, 0.6))).all()
+    assert deletion(scorer, 20, values, (1.0,)).item() == pytest.approx(scorer.base() - _over_means(scorer), abs=1e-4)
+
+
+def _over_means(scorer: Scorer) -> float:
+    means = {m: mean.expand_as(scorer.features[m]) for m, mean in scorer.means().items()}
+    return scorer.base() - Scorer(scorer.module, risk, means).base()
