@@ -183,13 +183,14 @@ def compare(results: str | Path | Sequence[str | Path], cohort: str, models: Seq
         Its name.
     models
         Two models, lines or experiments; one for all its pairs; none for all pairs. p-values are adjusted for all
-        pairs that one call compares.
+        pairs of the ranking, whichever are asked for.
 
     Returns
     -------
     pandas.DataFrame
-        A row a pair: the difference of mean C-indices (first minus second) with its 95 % interval, p-values of the
-        paired bootstrap and of the corrected t-test, the smallest difference that could be shown, and the verdict.
+        A row a pair: the difference of mean C-indices (first minus second) with its 95 % interval, its p-value alone
+        and adjusted, the probability that it exceeds 0.01, the smallest difference that would be shown, and the
+        verdict.
 
     Raises
     ------

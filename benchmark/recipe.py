@@ -37,8 +37,8 @@ class Recipe:
         without improvement, 0 = never. Both only shape that reading, never the training.
     refit: whether a model is trained again on the whole training set, validation split included, for as many epochs as
         that split chose; `selected` is then the model of that second training.
-    train_patches: about how many patches of the finest magnification a bag has in training, drawn anew in every epoch, with
-        the same share at the others; 0 = all. Evaluation always reads all.
+    train_patches: about how many patches of the finest magnification a bag has in training, drawn anew in every epoch,
+        with the same share at the others; 0 = all. Evaluation always reads all.
     tokens: patches computed at once; a batch with more is computed in pieces, with the same result.
     precision: `auto` (bfloat16 or float16 with a scaler on a GPU, float32 on a CPU), `float32`, `bfloat16`, `float16`.
     faults: names out of `FAULTS`; only the reference recipe takes any.

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from cachetools import LRUCache, cachedmethod
 
 from ..errors import DataError, some
 from .features.cells import cells_of, patch_sides
 from .features.coverage import survey
 from .features.reader import Reader
 from .findings import Finding, finding
+from .memory import bytes_for_bags
 from .patient import Patient
 from .slide_names import match_names
 
@@ -54,8 +54,11 @@ class Bags:
     `check()` looks at every header and refuses faults before any training. With `missing="drop"`, slides
     without a file, without one of the scales, with an empty one or with numbers that cannot be used (all are
     read for that) are left out and listed by `check()`, and `absent` then names the patients of whom nothing is
-    left: take them out of the folds. Up to `cache_bytes` of bags are kept in memory. With `places`, bags have
-    cells, and slides without coordinates are refused.
+    left: take them out of the folds. With `places`, bags have cells, and slides without coordinates are refused.
+
+    The bags that are read first are kept in memory, up to `cache_bytes` (`memory.bytes_for_bags` when None); the others
+    are read again each time. Training reads all bags in turn, in an order that changes: keeping the latest ones instead
+    would keep hardly any of a cohort that is larger than the memory until its turn comes again.
     """
 
     def __init__(
@@ -63,7 +66,7 @@ class Bags:
         reader: Reader,
         patients: Iterable[Patient],
         magnifications: Iterable[int],
-        cache_bytes: int = 2 << 30,
+        cache_bytes: int | None = None,
         missing: Literal["error", "drop"] = "error",
         places: bool = False,
     ) -> None:
@@ -73,8 +76,9 @@ class Bags:
         self.missing = missing
         self.places = places
         self.absent: tuple[str, ...] = ()
-        self._cache: LRUCache[str, Bag] = LRUCache(cache_bytes, getsizeof=lambda bag: bag.nbytes)
-        self._lock = threading.Lock()  # of the cache
+        self._kept: dict[str, Bag] = {}
+        self._room = bytes_for_bags() if cache_bytes is None else cache_bytes
+        self._lock = threading.Lock()  # of what is kept
         self._slides: dict[str, tuple[str, ...]] = {}  # as the files are called
         known = list(patients)
         self._matched = match_names((slide for patient in known for slide in patient.slides), reader.slides)
@@ -160,15 +164,34 @@ class Bags:
         """Patches of a patient over all magnifications, from headers alone: what a token budget counts."""
         return sum(self.lengths(patient_id).values())
 
-    @cachedmethod(lambda self: self._cache, key=lambda _, patient_id: patient_id, lock=lambda self: self._lock)
     def __getitem__(self, patient_id: str) -> Bag:
         """The bag of a patient; DataError if a file is missing, damaged, or holds NaN or infinite values."""
-        return self._read(patient_id)
+        if (bag := self._kept.get(patient_id)) is not None:
+            return bag
+        bag = self._read(patient_id)
+        with self._lock:
+            if patient_id not in self._kept and bag.nbytes <= self._room:
+                self._kept[patient_id] = bag
+                self._room -= bag.nbytes
+        return bag
 
     def forget(self) -> None:
         """Free the memory of the bags that are kept; they are read again when asked for."""
         with self._lock:
-            self._cache.clear()
+            self._room += sum(bag.nbytes for bag in self._kept.values())
+            self._kept.clear()
+
+    def streamed(self) -> tuple[Finding, ...]:
+        """A finding where not all bags can be kept in memory, from headers alone: how much is read in every epoch."""
+        total = sum(self.tokens(patient) for patient, slides in self._slides.items() if slides) * self.reader.dim * 2
+        if total <= self._room:
+            return ()
+        message = (
+            f"{total / 2**30:.1f} GiB of features, of which {self._room / 2**30:.1f} GiB stay in memory: the rest is "
+            "read again in every epoch. --cache 32GiB keeps more where there is memory, --patches N computes less, and "
+            "`bench features convert` writes a store that is read fastest"
+        )
+        return (finding("features_streamed", "info", message, ()),)
 
     def __len__(self) -> int:
         """How many patients."""

@@ -25,7 +25,8 @@ class Cohort:
     (else None). Both shape the simulated cohort. `official_folds` is the fingerprint of the official folds'
     identifiers. A corrected cohort is a new `version`; rows of results that were made with the old one stay.
     `planted` says where the hazard lives in a planted cohort, which exists only once it is simulated (one of
-    `planted.KINDS`); it is None for all others.
+    `planted.KINDS`); it is None for all others. `clinical` are the covariates of the clinical baseline that models
+    of this cohort are tested against, named here before any is run; none where its tables hold none.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Cohort:
     official_folds: str = ""
     zero_time_slides: int = 0
     planted: str | None = None
+    clinical: tuple[str, ...] = ("age", "is_female")
     version: str = "1"
 
 
@@ -69,7 +71,7 @@ def _cohort(
         name=name, title=title, projects=projects, endpoint="OS", patients=patients, slides=slides, events=events,
         multi_slide_patients=multi, max_slides=most, median_months=median_months, female=female, months=months,
         labels_source=labels_source, folds_source=_FOLDS.format(name), official_folds=official_folds,
-        zero_time_slides=zero_time_slides,
+        zero_time_slides=zero_time_slides, clinical=() if female is None else ("age", "is_female"),
     )  # fmt: skip
 
 
@@ -192,11 +194,11 @@ def get(name: str) -> Cohort:
     return known[wanted]
 
 
-def own_cohort(name: str, title: str = "") -> Cohort:
+def own_cohort(name: str, title: str = "", clinical: tuple[str, ...] = ("age", "is_female")) -> Cohort:
     """A cohort of one's own: no public count, project or endpoint is held against it.
 
     UsageError for a name that cannot be one: letters, digits, dots, dashes and underscores.
     """
     if not re.fullmatch(r"\w[\w.-]{0,79}", name):
         raise UsageError(f"{name!r} cannot name a cohort: use letters, digits, dots, dashes and underscores")
-    return Cohort(name=name, title=title or name, projects=(), endpoint="")
+    return Cohort(name=name, title=title or name, projects=(), endpoint="", clinical=clinical)

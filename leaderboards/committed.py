@@ -15,7 +15,8 @@ from .cache.store import NO_CACHE
 from .entries.entry import PREDICTIONS, Entry
 from .entries.joined import read_entries
 from .publish import Gathered, gather
-from .ranking.board import BASELINE, Board, Ranking
+from .ranking.board import Board, Ranking, names_of
+from .ranking.comparisons import UNTRAINED
 from .render.ablation import STAR, Ablation, ablation_table, ablations
 from .render.markdown import HOW_TO_READ, escape, table
 from .render.page.group_curve_plots import plots
@@ -24,6 +25,8 @@ from .render.text_tables import NONE, TextTable, board_tables, interval, mean
 
 START, END = "<!-- board: `bench leaderboard --update` writes this -->", "<!-- end of board -->"
 _PUBLISHED = Path("leaderboards/published")
+MOST = 6
+"""Lines that are named in a row of the overview, besides those that know nothing."""
 
 
 def committed(root: Path) -> dict[str, str]:
@@ -103,35 +106,52 @@ def _overview(boards: Sequence[Board], names: dict[str, str], folder: str) -> st
     rows = [_row(board, ranking, f"{folder}{names[board.title]}.md") for board in boards for ranking in board.rankings]
     if not rows:
         return "No results are published yet."
-    columns = ("Board", "Patients (died)", "Folds", "First", "C-index", "95 % interval", "Lead shown over", "Baseline")
-    numeric = (False, True, False, False, True, True, True, True)
+    columns = ("Board", "Patients (died)", "Folds", "May be the best", "Of", "First model", "Clinical baseline")
+    numeric = (False, True, False, False, True, False, False)
     head = table(TextTable("", columns, numeric, ()))
     return "\n".join([head, *rows])
 
 
 def _row(board: Board, ranking: Ranking, link: str) -> str:
-    first, evidence, baseline = ranking.lines[0], ranking.evidence, ranking.baseline
-    bounds = None if evidence is None else evidence.intervals[0].get("selected")
-    best = f"{escape(baseline.label)} {mean(baseline.selected)}" if baseline is not None else NONE
+    lines, evidence, baseline, model = ranking.lines, ranking.evidence, ranking.baseline, ranking.best_model
+    names = names_of(lines)
+    best, provisional = NONE, False
+    if evidence is not None and evidence.pairs:
+        provisional = bool(set(evidence.best) & set(evidence.provisional))
+        words = [f"**{escape(names[place])}**" if place == 0 else escape(names[place]) for place in evidence.best]
+        plain = [place for place in evidence.best if lines[place].model == UNTRAINED or lines[place].constant]
+        sound = [word for word, place in zip(words, evidence.best, strict=True) if place not in plain]
+        some = [*sound[:MOST], *[f"{len(sound) - MOST} more"] * (len(sound) > MOST)]
+        best = ", ".join(some + [f"*{escape(names[place])}*" for place in plain])
+    first, tested = "none was run", ""
+    if model is not None:
+        bounds = None if evidence is None else evidence.intervals[model].get("selected")
+        first = f"{escape(names[model])} {mean(lines[model].selected)} {escape(interval(bounds))}".strip()
+        pair = None if evidence is None else evidence.against_baseline(model)
+        if pair is not None:
+            side = "above it" if pair.difference.value > 0 else "below it"
+            tested = f"; the first model is {f'shown to be {side}' if pair.shown else 'not told from it'}"
     cells = [
         f"[{escape(board.title)}]({link})",
-        f"{first.patients} ({first.events})",
+        f"{lines[0].patients} ({lines[0].events})",
         escape(ranking.folds_name),
-        escape(first.label) + " (baseline)" * (first.family == BASELINE),
-        mean(first.selected),
-        interval(bounds) or NONE,
-        (evidence and evidence.lead_shown) or NONE,
-        best,
+        best + " (provisional)" * provisional,
+        f"{len(lines)}",
+        first,
+        NONE if baseline is None else f"{mean(baseline.selected)}{tested}",
     ]
     return f"| {' | '.join(cells)} |"
 
 
 def _index(found: Gathered, entries: Sequence[Entry], names: dict[str, str]) -> str:
     notes = (
-        "C-index is the mean over folds at `selected`: no epoch is chosen on the fold that is reported. The interval "
-        "is a bootstrap of the patients. *Lead shown over* counts the lines that the first is ahead of by both paired "
-        "tests, adjusted for all pairs; over the others its lead may be chance. *Baseline* is the best of the "
-        "models that see no slide. Synthetic cohorts are simulated, with a known truth."
+        "*May be the best*: the lines that no other of the *of* lines on this board is shown to be above (p at most "
+        "0.05, over other patients, seeds and training sets, adjusted for all pairs of the board). The first is in "
+        "bold; those that know nothing, chance itself and constants, are in italics. *Provisional*: one of them is "
+        "imported or has fewer than three seeds, so that it is not known how much another training would change. "
+        "C-index is the mean over folds at `selected`: no epoch is chosen on the fold that is reported; its 95 % "
+        "interval in brackets. *Clinical baseline*: ridge Cox of age and sex, named beforehand. Synthetic cohorts are "
+        "simulated, with a known truth."
     )
     rows = [
         (

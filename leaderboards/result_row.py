@@ -129,6 +129,11 @@ class ResultRow:
         File that imported predictions come from, with its hash.
     left_out
         Patients without an imported prediction.
+    reads
+        What an imported model reads, in words, such as `slides and genes`.
+    clinical
+        Covariates of the clinical baseline of the cohort, named before any model was run; empty where its tables hold
+        none.
     trials
         Settings that were tried to tune this fold; none where it was not tuned.
     trials_failed
@@ -212,6 +217,8 @@ class ResultRow:
     oracle_c_index: Share | None = None
     source: str | None = None
     left_out: Count | None = None
+    reads: str | None = None
+    clinical: str | None = None
     trials: Count | None = None
     trials_failed: Count | None = None
     tuned_settings: str | None = None

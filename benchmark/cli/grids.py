@@ -1,6 +1,7 @@
 """Grids from files: which experiments they hold, what is missing, what they cost, and printed figures beside ours."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -21,11 +22,13 @@ from .output import print_json
 def show_survey(requests: Sequence[Request], as_json: bool) -> None:
     """Print how many folds a grid has, how many are finished, what is missing, and about how long the rest takes."""
     loader = Loader()
-    folds, finished, seconds = 0, 0, []
+    folds, finished = Counter[str](), Counter[str]()  # by model
+    seconds: dict[str, list[float]] = {}
     missing: dict[str, list[str]] = {}
     for request in requests:
+        model = request.model
         if request.simulated:
-            folds += request.folds * request.repeats
+            folds[model] += request.folds * request.repeats
             continue
         try:
             experiment, data = loader.load(request)
@@ -34,27 +37,48 @@ def show_survey(requests: Sequence[Request], as_json: bool) -> None:
             continue
         folder = ResultFolder(request.out, experiment)
         rows = [folder.finished(split.fold) for split in data.folds.splits]
-        folds += len(rows)
-        finished += sum(row is not None for row in rows)
-        seconds += [row.seconds for row in rows if row is not None and row.seconds is not None]
-    hours = mean(seconds) * (folds - finished) / 3600 if seconds else None
+        folds[model] += len(rows)
+        finished[model] += sum(row is not None for row in rows)
+        taken = [row.seconds for row in rows if row is not None and row.seconds is not None]
+        if taken:
+            seconds.setdefault(model, []).extend(taken)
+    hours = hours_left(folds - finished, seconds)
     cannot = sum(map(len, missing.values()))
     if as_json:
         print_json(
             {
                 "experiments": len(requests),
-                "folds": folds,
-                "finished": finished,
+                "folds": folds.total(),
+                "finished": finished.total(),
                 "hours": hours,
                 "missing": [{"error": error, "commands": commands} for error, commands in missing.items()],
             }
         )
         return
     told = f"about {hours:.1f} h for one fold after another" if hours is not None else "known once a fold is finished"
-    row = {"experiments": len(requests), "folds": folds, "finished": finished, "cannot run": cannot, "the rest": told}
+    row = {
+        "experiments": len(requests),
+        "folds": folds.total(),
+        "finished": finished.total(),
+        "cannot run": cannot,
+        "the rest": told,
+    }
     console.listing("The grid", [row])
     for error, commands in missing.items():
         console.warn(f"{len(commands)} of {len(requests)} experiments cannot run: {error}")
+
+
+def hours_left(left: Mapping[str, int], seconds: Mapping[str, Sequence[float]]) -> float | None:
+    """About how long the folds that are left take, one after another: each as long as the finished folds of its model.
+
+    left: folds by model; seconds: of the finished folds, by model. A model of which no fold is finished counts as the
+    mean of the others; None where there is none.
+    """
+    means = {model: mean(taken) for model, taken in seconds.items()}
+    if not means:
+        return None
+    usual = mean(means.values())
+    return sum(count * means.get(model, usual) for model, count in left.items()) / 3600
 
 
 def printed_table(title: str, source: str, printed: Sequence[Printed], finished: Sequence[Finished]) -> TextTable:

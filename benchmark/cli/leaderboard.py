@@ -46,6 +46,7 @@ def build(
     root: Annotated[
         Path | None, typer.Option("--root", help="The checkout of --check and --update.", show_default="milsurv's own")
     ] = None,
+    wide: o.Wide = False,
     as_json: o.AsJson = False,
 ) -> None:
     """Render Markdown, CSV, LaTeX and one HTML page from results and entries, or from an MLflow store."""
@@ -59,6 +60,7 @@ def build(
         from ...leaderboards.cache.store import user_cache
         from ...leaderboards.entries.joined import PUBLISHED
         from ...leaderboards.publish import publish
+        from ...leaderboards.render.text_tables import tables
         from .. import console
         from ..results.reason import reason
 
@@ -85,7 +87,7 @@ def build(
                 "problems": [{"where": p.where, "message": p.message} for p in done.problems],
             })  # fmt: skip
             return
-        console.text_tables(done.tables)
+        console.text_tables(tables(done.gathered.boards, wide=True) if wide else done.tables)
         console.say(f"Leaderboard: {done.paths['html']}")
 
 

@@ -9,11 +9,12 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from ...errors import Remark
+from ...version import __version__
 from ..training.interruption import STOP
 from .ablate import ablate
 from .checkpoint import import_checkpoint
@@ -43,6 +44,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"milsurv {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def bench(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version of milsurv.")
+    ] = False,
+) -> None:
+    """Compare multiple-instance-learning survival models on whole slide images."""
+
+
 app.command("run")(run)
 app.command("ablate")(ablate)
 app.command("demo")(demo)

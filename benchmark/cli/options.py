@@ -130,6 +130,10 @@ CheckpointEvery = Annotated[
     str,
     typer.Option("--checkpoint-every", help="Time of training between two checkpoints: 90s, 10min, 2h, or never."),
 ]
+Cache = Annotated[
+    str,
+    typer.Option("--cache", help="Memory that features may take, such as 32GiB; auto: half of what is free."),
+]
 NoWeights = Annotated[bool, typer.Option("--no-weights", help="The same as --keep-weights none.")]
 Engine = Annotated[
     str | None,
@@ -188,6 +192,7 @@ Register = Annotated[
 SystemMetrics = Annotated[
     bool, typer.Option("--system-metrics", help="Record the use of processor, memory, disk and GPU in MLflow, too.")
 ]
+Wide = Annotated[bool, typer.Option("--wide", help="Tables with all columns, for a wide terminal or a pipe.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")]
 
@@ -200,7 +205,7 @@ PANELS = {
     "Simulated cohorts": (Strength, Patients, CohortSeed),
     "Training": (RecipeName, Loss, Epochs, Scale, Patches, Refit, Settings, Seeds, Device),
     "Tuning": (Tune, TuneSeconds, Inner, TuneWorkers),
-    "Where it is computed": (Engine, Jobs, Cpus, Gpus, Address, Slurm),
+    "Where it is computed": (Engine, Jobs, Cpus, Gpus, Address, Slurm, Cache),
     "What is kept and recorded": (
         Out, KeepWeights, NoWeights, Retrain, CheckpointEvery, Tracking, Register, SystemMetrics,
     ),

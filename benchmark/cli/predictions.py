@@ -22,6 +22,9 @@ def import_predictions(
     cohort: o.CohortName,
     labels_path: o.LabelsFile = None,
     splits_path: o.SplitsFolder = None,
+    reads: Annotated[
+        str | None, typer.Option("--reads", help="What the model reads, in words: `slides and genes`.")
+    ] = None,
     missing: Annotated[
         str, typer.Option("--missing", help="error, or drop test patients without a prediction (they are listed).")
     ] = "error",
@@ -71,9 +74,10 @@ def import_predictions(
             for word in (option, str(given))
         ]
         words += ["--missing", missing] if missing != "error" else []
+        words += ["--reads", reads] if reads else []
         words += words_of_labels.command
         with console.Terminal().computing(f"{model} on {name}", len(checked.folds.splits)) as watcher:
-            finished = import_checked(checked, model, out, shlex.join(words), watcher)
+            finished = import_checked(checked, model, out, shlex.join(words), watcher, reads)
         _show(finished, out, as_json)
 
 

@@ -39,6 +39,7 @@ OPTIONS: dict[str, Any] = {
     "keep_weights": o.KeepWeights,
     "retrain": o.Retrain,
     "checkpoint_every": o.CheckpointEvery,
+    "cache": o.Cache,
     "tune": o.Tune,
     "tune_seconds": o.TuneSeconds,
     "inner": o.Inner,

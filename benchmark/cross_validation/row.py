@@ -38,6 +38,7 @@ def describe(experiment: Experiment, data: CohortData) -> ResultRow:
         protocol=experiment.protocol,
         patients=len(data.labels.patients),
         events=sum(patient.event for patient in data.labels.patients),
+        clinical=",".join(data.labels.clinical),
         labels_fingerprint=experiment.labels_fingerprint,
         folds_fingerprint=experiment.folds_fingerprint,
         features_fingerprint=experiment.features_fingerprint,

@@ -16,6 +16,7 @@ from collections import deque
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
+from ...datasets.memory import PROCESSES
 from .cell import Cell, Done, Event, Failed, Lost, Taken, Tell, Unwritable
 
 PATIENCE = 20.0
@@ -121,6 +122,7 @@ class Local:
         env = dict(os.environ)
         if self._gpus:
             env["CUDA_VISIBLE_DEVICES"] = self._gpus[number % len(self._gpus)]
+        env[PROCESSES] = str(len(self._processes))
         # More threads than cores must not spin while they wait for one another.
         env.setdefault("OMP_WAIT_POLICY", "passive")
         self._processes[number] = subprocess.Popen(

@@ -6,8 +6,10 @@ import traceback
 from collections import deque
 from typing import Any
 
+from ...datasets.memory import PROCESSES
 from ...errors import UsageError
 from .cell import Cell, Event, Failed, Lost, Tell
+from .local import cores
 from .worker import Worker
 
 _worker = Worker()  # of a Ray worker, which computes many cells, one after another
@@ -40,7 +42,7 @@ class Ray:
                 ) from error
         # The scheduler hands lost cells out again, since it knows the leases that died with them.
         self._compute = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_compute)
-        self._jobs = jobs
+        self._jobs, self._cpus = jobs, cpus
         self._cells: deque[Cell] = deque()
         self._running: dict[Any, Cell] = {}
 
@@ -52,7 +54,7 @@ class Ray:
         """Hand out what finds place, and tell what became of the others."""
         while self._cells and (self._jobs is None or len(self._running) < self._jobs):
             cell = self._cells.popleft()
-            self._running[self._compute.remote(cell)] = cell
+            self._running[self._compute.remote(cell, self._cpus)] = cell
         first, _ = self._ray.wait(list(self._running), num_returns=1, timeout=seconds)
         if first:
             ready, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
@@ -80,10 +82,11 @@ class Ray:
             return Lost(cell, brief[0])
 
 
-def _compute(cell: Cell) -> Event:
-    """Compute a cell on a Ray worker."""
+def _compute(cell: Cell, cpus: float) -> Event:
+    """Compute a cell on a Ray worker, one of as many as find place on its machine."""
     from ..training.interruption import STOP
 
+    os.environ.setdefault(PROCESSES, str(max(1, int(cores() // max(cpus, 1)))))
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     os.chdir(cell.home)  # where relative paths begin
     try:

@@ -148,11 +148,14 @@ def _kept(folds: Folds, gone: set[str]) -> Folds:
     return replace(folds, splits=splits, fingerprint=fingerprint_of(splits))
 
 
-def import_checked(checked: Checked, model: str, out: Path, command: str, watcher: Any) -> Finished:
+def import_checked(
+    checked: Checked, model: str, out: Path, command: str, watcher: Any, reads: str | None = None
+) -> Finished:
     """Score checked predictions and write them as an experiment. Its id is the hash of predictions, labels and folds.
 
     Harrell's C needs nothing but the file; metrics with censoring weights learn them from the training set of the fold,
-    as for every row; the Brier score needs survival columns, the log-rank test risk groups. Errors: `CannotWrite`.
+    as for every row; the Brier score needs survival columns, the log-rank test risk groups. reads: what the model
+    reads, in words. Errors: `CannotWrite`.
     """
     table, labels = checked.table, checked.labels
     by_patient, by_id = {row.patient: row for row in table.rows}, labels.by_id
@@ -199,6 +202,7 @@ def import_checked(checked: Checked, model: str, out: Path, command: str, watche
         "events": scored.counts.events,
         "source": f"{table.path.name} (sha256 {hashlib.sha256(table.path.read_bytes()).hexdigest()[:16]})",
         "left_out": len(checked.dropped),
+        "reads": reads,
     }
     units = Units("concat", labels, {patient.id: patient.id for patient in labels.patients}, ())
     data = CohortData(labels, checked.folds, units)

@@ -193,8 +193,8 @@ def _read(
     if reader is not None and (trained or counts or request.missing == "drop"):
         scales = resolved.magnifications or ([max(reader.magnifications)] if counts else reader.magnifications)
         missing = "drop" if request.missing == "drop" else "error"
-        bags = Bags(reader, units.labels.patients, scales, missing=missing, places=resolved.needs_places)
-        findings = (*findings, *bags.check(checking))
+        bags = Bags(reader, units.labels.patients, scales, request.cache_bytes, missing, resolved.needs_places)
+        findings = (*findings, *bags.check(checking), *(bags.streamed() if trained else ()))
         data = replace(data, bags=bags, dim=reader.dim)
         if bags.absent:
             left_out = {**data.left_out, **dict.fromkeys(bags.absent, "no slide with usable features")}

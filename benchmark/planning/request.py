@@ -6,6 +6,7 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import get_args
 
+from ...datasets.memory import parse_bytes
 from ...datasets.tables.unwrap import MAX_BYTES
 from ...errors import UsageError
 from ...names import check_choice
@@ -13,7 +14,7 @@ from ..results.keeping import Keeping, readings_of, seconds_of
 
 SIMULATED = "synthetic"
 """The word that `--features` takes for a simulated cohort."""
-_CHANGE_NO_NUMBER = ("out", "keep_weights", "retrain", "checkpoint_every")
+_CHANGE_NO_NUMBER = ("out", "keep_weights", "retrain", "checkpoint_every", "cache")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class Request:
         again.
     checkpoint_every
         Time of training between two checkpoints, such as `10min`, or `never`.
+    cache
+        How much memory features may take, such as `32GiB`; `auto` for half of what is free, divided among `--jobs`.
     tune, tune_seconds
         How many settings are tried by fold, or for how many seconds; None for what the recipe says.
     inner
@@ -108,6 +111,7 @@ class Request:
     keep_weights: str = "selected"
     retrain: bool = False
     checkpoint_every: str = "5min"
+    cache: str = "auto"
     tune: int | None = None
     tune_seconds: int | None = None
     inner: str = "3"
@@ -117,6 +121,14 @@ class Request:
     def keeping(self) -> Keeping:
         """What is kept beside the numbers. Errors: `UsageError`."""
         return Keeping(readings_of(self.keep_weights), self.retrain, seconds_of(self.checkpoint_every))
+
+    @property
+    def cache_bytes(self) -> int | None:
+        """How much memory features may take; None for a share of what is free. Errors: `UsageError`."""
+        try:
+            return None if self.cache == "auto" else parse_bytes(self.cache)
+        except ValueError as error:
+            raise UsageError(f"--cache {self.cache}: {error}") from error
 
     @property
     def tuned(self) -> bool:

@@ -38,7 +38,7 @@ class Labels:
     table as it stands, before they were left out, `counts` what is left. `fingerprint` hashes ids, times,
     events and slides; it does not depend on the order of rows. `oracle` is each patient's true risk, for
     synthetic cohorts only. `endpoint` is os, dss, pfi or dfi, `kind` the kind of table, `unit` how its times
-    were written.
+    were written. `clinical` are the covariates of the clinical baseline of the cohort.
     """
 
     cohort: str
@@ -53,6 +53,7 @@ class Labels:
     endpoint: str = "os"
     kind: str = "public"
     unit: str = ""
+    clinical: tuple[str, ...] = ("age", "is_female")
 
     @property
     def counts(self) -> Counts:
@@ -129,6 +130,7 @@ def survey_labels(
     labels = Labels(
         name, kept, tuple(findings), fingerprint_of_patients(kept), str(path), bool(synthetic), oracle, counts,
         excluded, endpoint, table.columns.kind, table.basis,
+        known.clinical if known else ("age", "is_female"),
     )  # fmt: skip
     return labels, tuple(faults)
 

@@ -57,6 +57,8 @@ class CohortFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         What the columns hold (the keys of --columns), the unit of the time, and the column of hospitals.
     status_words, endpoint, unusable_times
         As the options of the same names.
+    clinical
+        Covariates of the clinical baseline that models are tested against, as `--covariates` takes them.
     """
 
     labels: str
@@ -76,6 +78,7 @@ class CohortFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     status_words: StatusWordLists = StatusWordLists()
     endpoint: str = "os"
     unusable_times: Literal["error", "drop"] = "error"
+    clinical: tuple[str, ...] = ("age", "is_female")
     home: str = "."
     """The folder that paths count from; set when the file is read."""
 
@@ -100,7 +103,7 @@ class CohortFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def cohort(self) -> Cohort:
         """The cohort; a name that is registered is marked as one's own."""
         taken = self.name.lower() in COHORTS | CDR | CPTAC | SIMULATED
-        return own_cohort(f"{OWN}{self.name}" if taken else self.name, self.title)
+        return own_cohort(f"{OWN}{self.name}" if taken else self.name, self.title, self.clinical)
 
 
 def cohort_file_at(text: str) -> Path | None:

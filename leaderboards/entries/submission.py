@@ -15,7 +15,7 @@ from ...errors import RowError
 from ..experiments import gather_experiments
 from ..predictions import predictions_of, risk_group_curves
 from ..ranking.board import boards
-from ..ranking.comparisons import Resampling
+from ..ranking.comparisons import Errors
 from ..ranking.published_evidence import plain
 from ..result_row import ResultRow
 from ..rows import read_rows
@@ -98,13 +98,12 @@ def select(
 
 def evidence_of(rows: Sequence[ResultRow], predictions: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     """What is sent of these rows instead of their predictions, as plain values that `parse_evidence` takes."""
-    rankings, curves, most = [], {}, 0
+    rankings, curves = [], {}
     for ranking in (ranking for board in boards(rows) for ranking in board.rankings):
-        resampling = Resampling(ranking, predictions)
-        most = max(most, resampling.resamples)
+        errors = Errors(ranking, predictions).of_patients()
         names = [list(line.experiments) for line in ranking.lines]
-        found = zip(names, resampling.intervals(), strict=True)
-        differences = {pair: resampling.difference(*pair) for pair in combinations(resampling.places, 2)}
+        found = zip(names, errors.intervals(), strict=True)
+        differences = {pair: errors.difference(*pair) for pair in combinations(errors.places, 2)}
         rankings.append(
             {
                 "intervals": [
@@ -119,7 +118,7 @@ def evidence_of(rows: Sequence[ResultRow], predictions: Mapping[str, pd.DataFram
             curve = risk_group_curves(predictions[line.experiments[0]])
             if curve is not None:
                 curves[line.experiments[0]] = asdict(curve)
-    return {"resamples": most, "rankings": rankings, "curves": curves}
+    return {"rankings": rankings, "curves": curves}
 
 
 def _is_chosen(row: ResultRow, cohorts: Sequence[str], models: Sequence[str]) -> bool:

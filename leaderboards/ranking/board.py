@@ -39,8 +39,9 @@ class Line:
 
     `spreads` maps `<metric>_<reading>`, `ibs_km` and `oracle_c_index` to their Spread; `folds` holds the C-index of
     each fold (mean over seeds) at each reading; `gap` is best - selected, the optimism of choosing the epoch on the
-    test fold; `variant` names the hyperparameters in which lines of the same model differ; `seconds` is the mean time
-    of one fold; `split` is the SD between folds and the SD between seeds of one fold, where there are several of both.
+    test fold, and `gap_to_last` is best - last; `variant` names the hyperparameters in which lines of the same model
+    differ; `seconds` is the mean time of one fold; `split` is the SD between folds and the SD between seeds of one
+    fold, where there are several of both.
     """
 
     rank: int
@@ -59,6 +60,7 @@ class Line:
     spreads: dict[str, Spread]
     folds: dict[str, tuple[float, ...]]
     gap: float | None
+    gap_to_last: float | None
     parameters: int | None
     seconds: float | None
     patients: int
@@ -72,6 +74,22 @@ class Line:
         """The C-index this line is ranked by."""
         return self.spreads["c_index_selected"]
 
+    def by_seed(self, column: str) -> dict[int, tuple[float, ...]] | None:
+        """By seed, the score of every fold; None where one has none."""
+        found: dict[int, tuple[float, ...]] = {}
+        for seed in self.seeds:
+            scores = [row.score(column) for row in self.rows if row.seed == seed]
+            known = [score for score in scores if score is not None]
+            if len(known) < self.n_folds:
+                return None
+            found[seed] = tuple(known)
+        return found
+
+    @property
+    def constant(self) -> bool:
+        """Whether it gives all patients of a fold one risk: a C-index of exactly one half in every fold."""
+        return all(value == 0.5 for value in self.folds["selected"])
+
     @property
     def tuned(self) -> bool:
         """Whether its settings were chosen fold by fold."""
@@ -83,6 +101,8 @@ class Line:
         return f"{self.model} ({self.variant})" if self.variant else self.model
 
 
+CLINICAL_MODEL, CLINICAL = "clinical-cox", "age,is_female"
+"""The clinical baseline, and its covariates where rows do not name others."""
 SYNTHETIC = "Synthetic cohort: patients and features are simulated, not measured. Never compare with a real one."
 WHOLE_PATIENT = "concat"
 """How slides count by default: all slides of a patient are one bag."""
@@ -112,20 +132,28 @@ class Ranking:
         mode = self.lines[0].slides or WHOLE_PATIENT
         return "" if mode == WHOLE_PATIENT else words.get(mode, mode)
 
-    @cached_property
-    def baseline(self) -> Line | None:
-        """The best of the baselines, with which every model is compared; None where none was run."""
-        return next((line for line in self.lines if line.family == BASELINE), None)
+    @property
+    def covariates(self) -> str:
+        """Covariates of the clinical baseline of this cohort, which was named before any model was run."""
+        named = (row.clinical for line in self.lines for row in line.rows if row.clinical is not None)
+        return next(named, CLINICAL)
 
     @cached_property
-    def below_baseline(self) -> tuple[int, ...]:
-        """The places of lines that are no baselines and whose mean is below that of the best baseline."""
-        best = self.baseline.selected.mean if self.baseline else None
-        return tuple(
-            place
-            for place, line in enumerate(self.lines)
-            if best is not None and line.family != BASELINE and (line.selected.mean or 0.0) < best
-        )
+    def baseline(self) -> Line | None:
+        """The clinical baseline, with which every model is compared; None where it was not run."""
+        wanted = sorted(self.covariates.split(","))
+        fitting = [
+            line
+            for line in self.lines
+            if line.model == CLINICAL_MODEL
+            and sorted(str(line.rows[0].settings.get("covariates", CLINICAL)).split(",")) == wanted
+        ]
+        return max(fitting, key=lambda line: line.rows[0].protocol or 1, default=None)
+
+    @property
+    def best_model(self) -> int | None:
+        """The place of the first line that is no baseline; None where there are baselines only."""
+        return next((place for place, line in enumerate(self.lines) if line.family != BASELINE), None)
 
 
 @dataclass(frozen=True)
@@ -270,7 +298,8 @@ def _line(items: Sequence[CompleteExperiment]) -> Line:
         n_folds=n_folds,
         spreads=spreads,
         folds={reading: tuple(by_fold[f"c_index_{reading}"]) for reading in READINGS},
-        gap=None if best.mean is None or best.n < n_folds or selected.mean is None else best.mean - selected.mean,
+        gap=_difference(best, selected),
+        gap_to_last=_difference(best, spreads["c_index_last"]),
         parameters=max(parameters) if parameters else None,
         seconds=float(np.mean(seconds)) if seconds else None,
         patients=row.patients or 0,
@@ -279,6 +308,12 @@ def _line(items: Sequence[CompleteExperiment]) -> Line:
         rows=rows,
         split=_split(items),
     )
+
+
+def _difference(best: Spread, other: Spread) -> float | None:
+    """Best minus another reading; None where one has not all folds."""
+    known = best.mean is not None and other.mean is not None and best.n == best.of and other.n == other.of
+    return best.mean - other.mean if known and best.mean is not None and other.mean is not None else None
 
 
 def _split(items: Sequence[CompleteExperiment]) -> tuple[float, float] | None:

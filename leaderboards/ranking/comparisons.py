@@ -1,39 +1,31 @@
-"""Every C-index with its interval, every line against the leader, and what that shows: bootstrap, t-test, verdict.
+"""Every C-index with its interval, every line against the first, and which lines may be the best.
 
-All lines of a ranking are resampled together: a resample takes the same patients for every line, so that each interval
-and each difference comes from one set of resamples. Their seed is fixed: the same rows give the same page.
+All lines of a ranking share one joint distribution of errors (`survival/joint.py`): what a comparison shows does not
+depend on who asks for it, or on how many others are asked for.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ...survival.comparisons import (
-    IntervalEstimate,
-    corrected_t_test,
-    holm,
-    means_over_folds,
-    minimum_detectable_difference,
-    percentile,
-)
+from ...survival.comparisons import IntervalEstimate
+from ...survival.influence import influences
+from ...survival.joint import Difference, Joint, training_covariance
 from ..result_row import READINGS
-from .all_pairs import bootstrap_p, sizes, t_test_p, to_adjust
 from .board import BASELINE, Board, Line, Ranking, names_of
-from .evidence import ALPHA, AS_TRAINED, NOT_SHOWN, SURVIVES, Evidence, Pair
+from .evidence import ALPHA, LEAST_SEEDS, Evidence, Pair
 from .published_evidence import NO_EVIDENCE, PublishedEvidence
-
-RESAMPLES = (10_000, 5_000, 2_000)
-WORK = 1.5e10
-"""Multiplications that the bootstrap of one ranking may take, about three seconds on one core. A ranking gets the most
-`RESAMPLES` that fit into it, and never fewer than the last; how many it got is printed beside it. The readings that
-nothing is ranked by always get the fewest: they only need an interval."""
 
 Predictions = Mapping[str, pd.DataFrame]
 Risk = NDArray[np.float64]  # (n,), by fold and patient
+UNTRAINED = "random"
+"""The baseline whose seeds are chance alone; all others give the same whenever they are fitted."""
 
 
 def with_evidence(
@@ -51,25 +43,39 @@ def with_evidence(
 
 
 def evidence(ranking: Ranking, predictions: Predictions, published: PublishedEvidence = NO_EVIDENCE) -> Evidence:
-    """Intervals of all lines, and the leader against every other line, adjusted for their number."""
-    resampling = Resampling(ranking, predictions, published)
-    # The leader was chosen by these very numbers, the largest of all: adjusting for its pairs alone would ignore that.
-    every = resampling.known(list(combinations(resampling.places, 2)))
-    found = resampling.pairs([pair for pair in every if pair[0] == 0], among=every)
-    models = [pair for pair in found if ranking.lines[pair.second].family != BASELINE]
-    detectable = float(np.median([pair.detectable for pair in models or found])) if found else None
-    verdict = _verdict(ranking, found, len(every), detectable)
-    resamples = resampling.resamples or (published.resamples if resampling.places else 0)
-    left_out = list(resampling.left_out)
-    apart = set(resampling.places[1:]) - {pair.second for pair in found}
-    if 0 in resampling.places and apart:
-        names = names_of(ranking.lines)
+    """Intervals of all lines, the first against every other, models against the clinical baseline, and the best."""
+    errors = Errors(ranking, predictions, published)
+    lines, every = ranking.lines, errors.pairs()
+    found = tuple(pair for pair in every if pair.first == 0)
+    left_out = list(errors.left_out)
+    names = names_of(lines)
+    apart = set(errors.places[1:]) - {pair.second for pair in found}
+    if 0 in errors.places and apart:
         left_out.append(
-            f"{_list([names[place] for place in sorted(apart)])}: published without patients, apart from the "
-            "leader, so that the difference is not known"
+            f"{listed([names[place] for place in sorted(apart)])}: published without patients, apart from the first "
+            "line, so that the difference is not known"
         )
-    tuned = tuple(resampling.pairs(tuned_pairs(ranking)))
-    return Evidence(resamples, resampling.intervals(), tuple(found), detectable, verdict, tuple(left_out), tuned)
+    worse = {pair.second if pair.difference.value > 0 else pair.first for pair in every if pair.shown}
+    best = tuple(place for place in errors.places if place not in worse)
+    baseline = ()
+    if ranking.baseline is not None:
+        at = lines.index(ranking.baseline)
+        models = [place for place, line in enumerate(lines) if line.family != BASELINE]
+        baseline = tuple(errors.pairs([(place, at) for place in models]))
+    models = [pair.detectable for pair in found if lines[pair.second].family != BASELINE]
+    detectable = float(np.median(models or [pair.detectable for pair in found])) if found else None
+    return Evidence(
+        len(every),
+        errors.intervals(),
+        found,
+        best,
+        tuple(place for place, line in enumerate(lines) if not training_known(line)),
+        baseline,
+        detectable,
+        _verdict(ranking, found, best, detectable),
+        tuple(left_out),
+        tuple(errors.pairs(tuned_pairs(ranking))),
+    )
 
 
 def tuned_pairs(ranking: Ranking) -> list[tuple[int, int]]:
@@ -84,21 +90,35 @@ def tuned_pairs(ranking: Ranking) -> list[tuple[int, int]]:
     return found
 
 
-class Resampling:
-    """The bootstrap of one ranking: done once, it gives intervals and the difference of any pair of lines.
+def training_known(line: Line) -> bool:
+    """Whether it is known how much another training would change: baselines give the same whenever they are fitted, so
+    that of them it is known without a seed."""
+    return (line.family == BASELINE and line.model != UNTRAINED) or len(line.seeds) >= LEAST_SEEDS
 
-    `places` are the lines that could be resampled, or of which `published` holds what resampling gave elsewhere;
-    `left_out` says why the others could not: no predictions, those of other patients than the other lines have, or
-    numbers that are not those of the rows.
+
+@dataclass(frozen=True)
+class _Patients:
+    """What the patients contribute to the C-index of one line at one reading: how much each of them moves it."""
+
+    value: float
+    moved: NDArray[np.float64]
+
+
+class Errors:
+    """The errors of all C-indices of a ranking.
+
+    `places` are the lines of which they are known, from predictions or from what was `published`; `left_out` says why
+    those of others are not: no predictions, those of other patients than the other lines have, or numbers that are not
+    those of the rows.
     """
 
     def __init__(self, ranking: Ranking, predictions: Predictions, published: PublishedEvidence = NO_EVIDENCE) -> None:
         self.ranking = ranking
         self.published = published
+        self.patients_only = False
         self.left_out: list[str] = []
-        self.resamples = 0
         self._elsewhere: dict[int, Mapping[str, IntervalEstimate]] = {}
-        self._draws: dict[tuple[int, str], tuple[float, NDArray[np.float64]]] = {}
+        self._here: dict[tuple[int, str], _Patients] = {}
         names = names_of(ranking.lines)
         patients: pd.DataFrame | None = None
         columns: dict[tuple[int, str], list[Risk]] = {}
@@ -125,34 +145,27 @@ class Resampling:
             return
         if ranking.lines[0].slides == "slide" and "owner" not in patients.columns:
             self.left_out.append(
-                "no line was resampled: the predictions do not name the patients of their slides; run it again"
+                "no line has an interval: the predictions do not name the patients of their slides; run it again"
             )
             return
-        event, fold = np.asarray(patients["event"]), np.asarray(patients["fold"])
-        ranked = {key: found for key, found in columns.items() if key[1] == "selected"}
-        self.resamples = _affordable(event, fold, sum(len(found) for found in ranked.values()))
         try:
-            self._draw(patients, ranked, self.resamples)
-            self._draw(patients, {key: found for key, found in columns.items() if key not in ranked}, RESAMPLES[-1])
+            self._measure(patients, columns)
         except ValueError as error:
-            self.left_out.append(f"no line could be resampled: {error}")
+            self.left_out.append(f"no line has an interval: {error}")
 
-    def _draw(self, patients: pd.DataFrame, columns: Mapping[tuple[int, str], list[Risk]], resamples: int) -> None:
-        """Resample these risks together; what does not give the C-index of its rows is left out."""
-        if not columns:
-            return
+    def _measure(self, patients: pd.DataFrame, columns: Mapping[tuple[int, str], list[Risk]]) -> None:
+        """How much each patient moves each C-index; what does not give the C-index of its rows is left out."""
         time, event, fold = (np.asarray(patients[name]) for name in ("time", "event", "fold"))
-        # Scores of one patient are not independent: they are resampled together, or every interval would be too narrow.
+        # Scores of one patient are not independent: they come together, or every interval would be too narrow.
         owner = np.asarray(patients["owner" if "owner" in patients.columns else "patient"], dtype=str)
-        several = owner if len(set(owner)) < len(owner) else None
         risks = np.stack([risk for found in columns.values() for risk in found])
-        found, start = means_over_folds(time, event, risks, fold, resamples, patient=several), 0
+        found, start = influences(time, event, risks, fold, owner if len(set(owner)) < len(owner) else None), 0
         for (place, reading), mine in columns.items():
             at, start = slice(start, start + len(mine)), start + len(mine)
             line = self.ranking.lines[place]
             value, expected = float(found.values[at].mean()), line.spreads[f"c_index_{reading}"].mean
             if _agrees(line, reading, value):
-                self._draws[place, reading] = value, found.draws[:, at].mean(axis=1)
+                self._here[place, reading] = _Patients(value, found.patients[at].mean(axis=0))
             elif reading == "selected":
                 numbers = f"{value:.4f}, the rows say {expected:.4f}" if expected is not None else f"{value:.4f}"
                 name = names_of(self.ranking.lines)[place]
@@ -160,90 +173,122 @@ class Resampling:
 
     @property
     def places(self) -> tuple[int, ...]:
-        """The lines that were resampled at `selected`, here or elsewhere, by place."""
-        return tuple(sorted({place for place, reading in self._draws if reading == "selected"} | set(self._elsewhere)))
+        """The lines whose errors are known at `selected`."""
+        return tuple(sorted({place for place, reading in self._here if reading == "selected"} | set(self._elsewhere)))
 
     def intervals(self) -> tuple[dict[str, IntervalEstimate], ...]:
         """By line, the interval of its C-index at each reading that has one."""
-        found: list[dict[str, IntervalEstimate]] = []
-        for place in range(len(self.ranking.lines)):
-            mine = {reading: self._draws.get((place, reading)) for reading in READINGS}
-            here = {reading: percentile(*resampled) for reading, resampled in mine.items() if resampled is not None}
-            found.append({**self._elsewhere.get(place, {}), **here})
-        return tuple(found)
+        return tuple(
+            {reading: joint.estimate(0) for reading in READINGS if (joint := self._alone(place, reading)) is not None}
+            for place in range(len(self.ranking.lines))
+        )
 
     def known(self, pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """Those of these pairs whose difference is known; it is not where two lines were published without patients, in
         different entries."""
-        resampled, published, lines = self._resampled.keys(), self.published, self.ranking.lines
-        return [
-            (first, second)
-            for first, second in pairs
-            if (first in resampled and second in resampled)
-            or published.difference(lines[first].experiments, lines[second].experiments) is not None
-        ]
+        at = self._at
+        return [pair for pair in pairs if set(pair) <= at.keys() and self.joint.known(*(at[one] for one in pair))]
 
-    def pairs(self, chosen: Sequence[tuple[int, int]], among: Sequence[tuple[int, int]] | None = None) -> list[Pair]:
-        """Compare pairs of lines, given by place; p-values are adjusted for all `chosen` pairs together, or for all
-        `among` which they are.
+    def pairs(self, chosen: Sequence[tuple[int, int]] | None = None) -> list[Pair]:
+        """The comparison of these pairs of lines, by place, or of all; pairs of which nothing is known are left out.
 
-        Pairs of which nothing is known are left out. Of the pairs that are only adjusted for, nothing but p-values is
-        computed: that is what keeps a table of some hundred lines, with its tens of thousands of pairs, cheap.
+        p-values are adjusted for all pairs of the ranking, whichever are chosen.
         """
-        chosen = self.known(chosen)
-        among = chosen if among is None else self.known(among)
-        differences = [self.difference(*pair) for pair in chosen]
-        counted, chances = self._bootstrap_p(among)
-        bootstrap = np.maximum(holm(chances), counted)
-        tested = t_test_p(self.ranking.lines, np.array(among, dtype=np.intp).reshape(-1, 2))
-        adjusted = None if tested is None else holm(tested)
-        at = {pair: index for index, pair in enumerate(among)}
+        known = self.known(list(combinations(self.places, 2)) if chosen is None else chosen)
+        at, (adjusted, alpha) = self._at, self._adjusted
+        found = self.joint.differences(np.array([[at[i], at[j]] for i, j in known], dtype=np.intp).reshape(-1, 2))
+        lines = self.ranking.lines
         return [
             Pair(
                 first,
                 second,
                 difference,
-                _t_test(self.ranking.lines[first], self.ranking.lines[second]),
-                float(bootstrap[at[first, second]]),
-                None if adjusted is None else float(adjusted[at[first, second]]),
-                minimum_detectable_difference(difference.standard_error, ALPHA),
+                adjusted[min(first, second), max(first, second)],
+                self.joint.detectable(difference, alpha),
+                not (training_known(lines[first]) and training_known(lines[second])),
             )
-            for (first, second), difference in zip(chosen, differences, strict=True)
-            if difference is not None
+            for (first, second), difference in zip(known, found, strict=True)
         ]
 
-    def difference(self, first: int, second: int) -> IntervalEstimate | None:
+    def of_patients(self) -> "Errors":
+        """The same with the patients as the only source: what is published, since seeds are in the rows."""
+        found = copy(self)
+        found.patients_only = True
+        return found
+
+    def difference(self, first: int, second: int) -> Difference | None:
         """The difference of two lines, by place; None where it is not known."""
-        one, other = self._draws.get((first, "selected")), self._draws.get((second, "selected"))
-        if one is not None and other is not None:
-            return percentile(one[0] - other[0], one[1] - other[1], test=True)
+        found = self.known([(first, second)])
+        return self.joint.differences(np.array([[self._at[one] for one in found[0]]]))[0] if found else None
+
+    @cached_property
+    def joint(self) -> Joint:
+        """The lines at `places`, together."""
+        places = self.places
+        found = {place: one for (place, reading), one in self._here.items() if reading == "selected"}
+        values = [found[p].value if p in found else self._elsewhere[p]["selected"].value for p in places]
+        return self._joint(places, np.array(values), self._patients(places, found), "selected")
+
+    @cached_property
+    def _at(self) -> dict[int, int]:
+        return {place: at for at, place in enumerate(self.places)}
+
+    @cached_property
+    def _adjusted(self) -> tuple[dict[tuple[int, int], float], float]:
+        """Of all pairs whose difference is known the adjusted p-value, and the p that one needs alone."""
+        every = self.known(list(combinations(self.places, 2)))
+        at = self._at
+        if not every:
+            return {}, ALPHA
+        found, alpha = self.joint.adjusted(np.array([[at[i], at[j]] for i, j in every], dtype=np.intp))
+        return {pair: float(p) for pair, p in zip(every, found, strict=True)}, alpha
+
+    def _patients(self, places: Sequence[int], here: Mapping[int, _Patients]) -> NDArray[np.float64]:
+        """Covariance over patients of the lines at `places`; NaN where it is not known."""
+        covariance = np.full((len(places), len(places)), np.nan)
+        rows = [at for at, place in enumerate(places) if place in here]
+        if rows:
+            moved = np.stack([here[places[at]].moved for at in rows])
+            covariance[np.ix_(rows, rows)] = moved @ moved.T
         lines = self.ranking.lines
-        return self.published.difference(lines[first].experiments, lines[second].experiments)
+        for at, place in enumerate(places):
+            if place not in here:
+                covariance[at, at] = self._elsewhere[place]["selected"].standard_error ** 2
+        for i, j in combinations(range(len(places)), 2):
+            known = self.published.difference(lines[places[i]].experiments, lines[places[j]].experiments)
+            if known is not None and np.isnan(covariance[i, j]):
+                covariance[i, j] = (covariance[i, i] + covariance[j, j] - known.standard_error**2) / 2
+                covariance[j, i] = covariance[i, j]
+        return covariance
 
-    @property
-    def _resampled(self) -> dict[int, tuple[float, NDArray[np.float64]]]:
-        return {place: found for (place, reading), found in self._draws.items() if reading == "selected"}
+    def _joint(
+        self, places: Sequence[int], values: NDArray[np.float64], patients: NDArray[np.float64], reading: str
+    ) -> Joint:
+        lines = [self.ranking.lines[place] for place in places]
+        varied = [not self.patients_only and len(line.seeds) >= LEAST_SEEDS for line in lines]
+        scores = [line.by_seed(f"c_index_{reading}") if one else None for line, one in zip(lines, varied, strict=True)]
+        deaths = min((line.events - line.n_folds for line in lines), default=1)
+        # Chance has no training set.
+        ratio = [0.0 if line.model == UNTRAINED else np.divide(*sizes(line)) for line in lines]
+        return Joint(values, patients, float(max(1, deaths)), *training_covariance(scores, ratio))
 
-    def _bootstrap_p(self, pairs: Sequence[tuple[int, int]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """For pairs that are known, the p-value that counts resamples and the one to adjust."""
-        counted, chances = np.ones(len(pairs)), np.ones(len(pairs))
-        resampled = self._resampled
-        here = np.array([set(pair) <= resampled.keys() for pair in pairs], dtype=bool)
-        if here.any():
-            row = {place: index for index, place in enumerate(resampled)}
-            rows = np.array([(row[i], row[j]) for (i, j), known in zip(pairs, here, strict=True) if known])
-            values, draws = (
-                np.array([found[0] for found in resampled.values()]),
-                np.stack([d for _, d in resampled.values()]),
-            )
-            counted[here], chances[here] = bootstrap_p(values, draws, rows, self.resamples)
-        for index, (first, second) in enumerate(pairs):
-            found = None if here[index] else self.difference(first, second)
-            if found is not None and found.p is not None:
-                counted[index] = found.p
-                p, value, error = (np.array([number]) for number in (found.p, found.value, found.standard_error))
-                chances[index] = to_adjust(p, value, error, self.published.resamples - found.undefined)[0]
-        return counted, chances
+    def _alone(self, place: int, reading: str) -> Joint | None:
+        """One line at one reading."""
+        mine, known = self._here.get((place, reading)), self._elsewhere.get(place, {}).get(reading)
+        if mine is not None:
+            value, variance = mine.value, float(mine.moved @ mine.moved)
+        elif known is not None:
+            value, variance = known.value, known.standard_error**2
+        else:
+            return None
+        return self._joint([place], np.array([value]), np.array([[variance]]), reading)
+
+
+def sizes(line: Line) -> tuple[float, float]:
+    """Patients that are tested, and that are trained on (with the validation split), mean over folds."""
+    tested = [row.n_test or 0 for row in line.rows]
+    trained = [(row.n_train or 0) + (row.n_val or 0) or (row.patients or 0) - (row.n_test or 0) for row in line.rows]
+    return float(np.mean(tested)), max(1.0, float(np.mean(trained)))
 
 
 def _agrees(line: Line, reading: str, value: float) -> bool:
@@ -265,52 +310,36 @@ def _same_patients(one: pd.DataFrame, other: pd.DataFrame) -> bool:
     )
 
 
-def _affordable(event: NDArray[np.bool_], fold: NDArray[np.float64], risks: int) -> int:
-    size = sum(int(event[fold == k].sum()) * int((fold == k).sum()) for k in np.unique(fold))
-    return next((count for count in RESAMPLES if count * size * (risks + 1) <= WORK), RESAMPLES[-1])
-
-
-def _t_test(first: Line, second: Line) -> IntervalEstimate | None:
-    if first.n_folds < 2:
-        return None
-    differences = np.subtract(first.folds["selected"], second.folds["selected"])
-    return corrected_t_test([float(value) for value in differences], *sizes(first))
-
-
-def _verdict(ranking: Ranking, pairs: Sequence[Pair], adjusted_for: int, detectable: float | None) -> str:
+def _verdict(ranking: Ranking, pairs: Sequence[Pair], best: Sequence[int], detectable: float | None) -> str:
     names = names_of(ranking.lines)
     if not pairs:
         return "There is nothing to compare: fewer than two lines have predictions of the same patients."
-    by_verdict = {
-        verdict: [names[pair.second] for pair in pairs if pair.verdict == verdict]
-        for verdict in (SURVIVES, AS_TRAINED, NOT_SHOWN)
-    }
-    baseline = ranking.lines[0].family == BASELINE
-    parts = [f"{names[0]} has the highest mean" + (": no model is above the baselines." if baseline else ".")]
-    if by_verdict[SURVIVES]:
+    parts = []
+    if all(line.family == BASELINE for line in ranking.lines):
+        parts.append("Baselines only: no model was run.")
+    if len(best) == 1:
+        parts.append(f"{names[best[0]]} is shown to be above all other lines.")
+    else:
+        parts.append(f"Cannot be told from the best: {listed([names[place] for place in best])}.")
+        over = [names[pair.second] for pair in pairs if pair.shown and pair.second not in best]
+        parts += [f"{names[0]}, which has the highest mean, is shown to be above {listed(over)}."] if over else []
+    if any(pair.provisional for pair in pairs):
         parts.append(
-            f"Its lead over {_list(by_verdict[SURVIVES])} survives both tests, adjusted for {_many(adjusted_for)}."
+            "Provisional where a line is imported or has fewer than three seeds: how much another training would "
+            "change is not known."
         )
-    if by_verdict[AS_TRAINED]:
+    if detectable is not None and detectable > 0.4:
+        parts.append("Trainings differ so much here that hardly any difference would be shown.")
+    elif detectable is not None:
         parts.append(
-            f"Its lead over {_list(by_verdict[AS_TRAINED])} holds for these trained models on patients like these; "
-            "that other training data would give it again is not shown."
-        )
-    if by_verdict[NOT_SHOWN]:
-        parts.append(f"No difference is shown to {_list(by_verdict[NOT_SHOWN])}.")
-    if detectable is not None:
-        parts.append(
-            f"A single comparison on this table detects a true difference of {detectable:.3f} with 80 % power; smaller "
-            "ones it mostly misses."
+            f"A true difference of {detectable:.3f} to another line would be shown with 80 % power; smaller ones are "
+            "mostly missed."
         )
     return " ".join(parts)
 
 
-def _many(pairs: int) -> str:
-    return "one pair" if pairs == 1 else f"all {pairs} pairs of lines"
-
-
-def _list(words: Sequence[str], most: int = 8) -> str:
+def listed(words: Sequence[str], most: int = 8) -> str:
+    """Words as a list in a sentence."""
     if len(words) > most:
         return f"{', '.join(words[:most])} and {len(words) - most} more"
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,72 +1,81 @@
-"""What the numbers of a ranking are worth, as plain values: intervals, comparisons with the leader, a verdict."""
+"""What the numbers of a ranking are worth, as plain values: intervals, comparisons, and which lines may be the best."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...survival.comparisons import IntervalEstimate
+from ...survival.joint import Difference
 
 ALPHA = 0.05
-SURVIVES, AS_TRAINED, NOT_SHOWN = "survives", "as trained", "not shown"
-"""`survives`: both tests, adjusted, are at most `ALPHA`. `as trained`: only the bootstrap is, so that these trained
-models differ on patients like these, and other trainings might not. `not shown`: neither, or the t-test alone."""
+SHOWN, NOT_SHOWN, PROVISIONAL = "shown", "not shown", "provisional"
+"""A difference is shown where its p-value, adjusted for all pairs of the ranking, is at most `ALPHA`. It is provisional
+where another training of one of the two might give something else, and it is not known how much."""
+LEAST_SEEDS = 3
+"""Seeds below which it is not known how much another training would change."""
 
 
 @dataclass(frozen=True)
 class Pair:
     """Two lines of a ranking, by their places in it: `difference` is the C-index of `first` minus that of `second`.
 
-    difference: paired bootstrap of the patients, its `p` for this pair alone. t_test: corrected resampled t-test on the
-    folds, None for a single fold. p_bootstrap, p_t: the p-values, adjusted by Holm for all pairs compared together.
-    detectable: the true difference that this comparison, made alone, finds with 80 % power.
+    difference: with its interval and the p-value of this pair alone. p_adjusted: adjusted for all pairs of the ranking,
+    whichever are shown. detectable: the true difference that would be shown among all pairs of the ranking with at
+    least 80 % power. provisional: the training variance of one of the two is not known.
     """
 
     first: int
     second: int
-    difference: IntervalEstimate
-    t_test: IntervalEstimate | None
-    p_bootstrap: float
-    p_t: float | None
+    difference: Difference
+    p_adjusted: float
     detectable: float
+    provisional: bool
+
+    @property
+    def shown(self) -> bool:
+        """Whether the difference is shown."""
+        return self.p_adjusted <= ALPHA
 
     @property
     def verdict(self) -> str:
-        """One of `SURVIVES`, `AS_TRAINED` and `NOT_SHOWN`."""
-        if self.p_bootstrap > ALPHA:
-            return NOT_SHOWN
-        return SURVIVES if self.p_t is not None and self.p_t <= ALPHA else AS_TRAINED
+        """`shown` or `not shown`; with `, provisional` where another training might say something else."""
+        return (SHOWN if self.shown else NOT_SHOWN) + f", {PROVISIONAL}" * self.provisional
 
 
 @dataclass(frozen=True)
 class Evidence:
     """Of one ranking, in the order of its lines.
 
-    intervals: by line, the interval of the C-index at each reading that has one. pairs: the leader against every other
-    line, adjusted for all pairs of lines, since the leader was chosen among all. detectable: the median of what the
-    comparisons with models could detect (with baselines, where there are no models). verdict: all of it in words.
-    left_out: lines without intervals, and why. tuned: every tuned line against the same without tuning, where that was
-    run, adjusted for their number.
+    intervals: by line, the interval of the C-index at each reading that has one. compared: of how many pairs the
+    difference is known; p-values are adjusted for all of them. pairs: the first line against every other. best: the
+    places of the lines that no other is shown to be above, so that each of them may be the best. provisional: those of
+    which it is not known how much another training would change. baseline: every model against the clinical baseline.
+    detectable: the median of what comparisons with the first line could show. verdict: all of it in words. left_out:
+    lines without intervals, and why. tuned: every tuned line against the same without tuning, where that was run.
     """
 
-    resamples: int
+    compared: int
     intervals: tuple[Mapping[str, IntervalEstimate], ...]
     pairs: tuple[Pair, ...]
+    best: tuple[int, ...]
+    provisional: tuple[int, ...]
+    baseline: tuple[Pair, ...]
     detectable: float | None
     verdict: str
     left_out: tuple[str, ...]
     tuned: tuple[Pair, ...] = ()
 
-    @property
-    def lead_shown(self) -> str:
-        """Over how many of the other lines the first one's lead survives both tests: "2 of 5"; empty without pairs."""
-        survived = sum(pair.verdict == SURVIVES for pair in self.pairs)
-        return f"{survived} of {len(self.pairs)}" if self.pairs else ""
+    def against_baseline(self, place: int) -> Pair | None:
+        """The line at `place` against the clinical baseline; None where that is not known."""
+        return next((pair for pair in self.baseline if pair.first == place), None)
 
 
-def how(resamples: int, leader: bool = False) -> str:
-    """How pairs are compared, in a sentence or two; with `leader`, what they are adjusted for."""
-    family = "all pairs of lines, the leader being chosen among them" if leader else "all pairs of the table"
+def how(compared: int) -> str:
+    """How pairs are compared, in a few sentences."""
+    family = "this one pair" if compared == 1 else f"all {compared:,} pairs of lines of this ranking"
     return (
-        f"Difference: paired bootstrap, {resamples:,} resamples of the patients, 95 % interval. t-test: "
-        f"Nadeau and Bengio's on the folds. p-values are adjusted by Holm for {family}. Survives: "
-        "both are at most 0.05; as trained: only the bootstrap's is."
+        "Difference in C-index on the same patients and folds; its interval and p hold for the pair alone, over other "
+        f"patients, seeds and training sets. Adjusted p: step-down max-T over {family}, whichever are listed here. "
+        f"Shown: adjusted p at most 0.05. Provisional: a line has fewer than {LEAST_SEEDS} seeds or is imported, so "
+        "that its training variance is unknown and only patients count. P(> 0.01): the probability that the first is "
+        "better by more than 0.01."
     )

@@ -1,4 +1,4 @@
-"""Pairs of lines that a user chooses, compared and adjusted for their number."""
+"""Pairs of lines that a user chooses. What is shown of them is what their ranking shows, whichever are chosen."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,23 +7,23 @@ from itertools import combinations
 import pandas as pd
 
 from ...errors import RowError
-from ...survival.comparisons import IntervalEstimate
 from .board import Board, Line, Ranking, names_of
-from .comparisons import Resampling
+from .comparisons import Errors
 from .evidence import Pair, how
 from .published_evidence import NO_EVIDENCE, PublishedEvidence
 
 
 @dataclass(frozen=True)
 class Compared:
-    """The pairs of one ranking. `names` are those of its lines; `notes` say how, and what was left out."""
+    """The pairs of one ranking. `names` are those of its lines; `compared` is how many pairs p-values are adjusted for;
+    `notes` say how, and what was left out."""
 
     title: str
     names: tuple[str, ...]
     experiments: tuple[tuple[str, ...], ...]
     folds_name: str
     synthetic: bool
-    resamples: int
+    compared: int
     pairs: tuple[Pair, ...]
     notes: tuple[str, ...]
 
@@ -32,7 +32,7 @@ class Compared:
         return {
             "folds": self.folds_name,
             "synthetic": self.synthetic,
-            "resamples": self.resamples,
+            "adjusted_over_pairs": self.compared,
             "pairs": [self._pair(pair) for pair in self.pairs],
             "notes": list(self.notes),
         }
@@ -46,17 +46,14 @@ class Compared:
             "low": pair.difference.low,
             "high": pair.difference.high,
             "standard_error": pair.difference.standard_error,
-            "p_bootstrap": pair.difference.p,
-            "p_bootstrap_holm": pair.p_bootstrap,
-            "t_test": _t_test(pair.t_test),
-            "p_t_test_holm": pair.p_t,
+            "degrees_of_freedom": pair.difference.df,
+            "p": pair.difference.p,
+            "p_adjusted": pair.p_adjusted,
+            "probability_above_0.01": pair.difference.notable,
             "detectable": pair.detectable,
+            "provisional": pair.provisional,
             "verdict": pair.verdict,
         }
-
-
-def _t_test(test: IntervalEstimate | None) -> dict[str, object] | None:
-    return None if test is None else {"low": test.low, "high": test.high, "p": test.p}
 
 
 def pairwise(
@@ -93,12 +90,13 @@ def _compared(
     models: Sequence[str],
     published: PublishedEvidence,
 ) -> Compared:
-    resampling = Resampling(ranking, predictions, published)
+    errors = Errors(ranking, predictions, published)
     named = _named(ranking)
     chosen = [{place for place, (line, name) in enumerate(named) if _is(model, line, name)} for model in models]
-    pairs = [pair for pair in combinations(resampling.places, 2) if _is_chosen(pair, chosen)]
-    notes = [how(resampling.resamples)] if pairs else ["no two lines to compare."]
-    notes += [f"Left out: {reason}." for reason in resampling.left_out]
+    pairs = [pair for pair in combinations(errors.places, 2) if _is_chosen(pair, chosen)]
+    compared = len(errors.known(list(combinations(errors.places, 2))))
+    notes = [how(compared)] if pairs else ["no two lines to compare."]
+    notes += [f"Left out: {reason}." for reason in errors.left_out]
     # With a name given, its line comes first, so that a positive difference speaks for it.
     ordered = [(b, a) if chosen and b in chosen[0] and a not in chosen[0] else (a, b) for a, b in pairs]
     return Compared(
@@ -107,8 +105,8 @@ def _compared(
         tuple(line.experiments for line in ranking.lines),
         ranking.folds_name,
         board.synthetic,
-        resampling.resamples,
-        tuple(resampling.pairs(ordered)),
+        compared,
+        tuple(errors.pairs(ordered)),
         tuple(notes),
     )
 

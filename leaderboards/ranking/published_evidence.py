@@ -24,20 +24,19 @@ class PublishedEvidence:
     """What is known of lines whose predictions are not here.
 
     intervals: by line, the interval of the C-index at each reading. differences: by pair of lines, C-index of the first
-    minus the second, with its p-value for this pair alone. curves: by experiment. resamples: the most that were used.
+    minus the second; their standard errors are over patients alone, since seeds are in the rows. curves: by experiment.
     """
 
     intervals: Mapping[Members, Mapping[str, IntervalEstimate]] = field(default_factory=dict)
     differences: Mapping[tuple[Members, Members], IntervalEstimate] = field(default_factory=dict)
     curves: Mapping[str, GroupCurves] = field(default_factory=dict)
-    resamples: int = 0
 
     @property
     def text(self) -> str:
         """All of it as text: the same for the same numbers."""
         intervals = [[line, {key: plain(one) for key, one in mine.items()}] for line, mine in self.intervals.items()]
         differences = [[*pair, plain(one)] for pair, one in self.differences.items()]
-        return json.dumps([sorted(intervals, key=repr), sorted(differences, key=repr), self.resamples])
+        return json.dumps([sorted(intervals, key=repr), sorted(differences, key=repr)])
 
     @property
     def experiments(self) -> set[str]:
@@ -66,7 +65,6 @@ class PublishedEvidence:
             {**other.intervals, **self.intervals},
             {**other.differences, **self.differences},
             {**other.curves, **self.curves},
-            max(self.resamples, other.resamples),
         )
 
 
@@ -113,11 +111,11 @@ class _Ranking(msgspec.Struct, frozen=True):
 
 
 class _File(msgspec.Struct, frozen=True):
-    """`evidence.json` of an entry."""
+    """`evidence.json` of an entry; of a bootstrap, `resamples` says how many there were."""
 
-    resamples: int
     rankings: tuple[_Ranking, ...]
     curves: dict[str, GroupCurves]
+    resamples: int = 0
 
 
 def parse_evidence(data: bytes, name: str) -> PublishedEvidence:
@@ -135,7 +133,6 @@ def parse_evidence(data: bytes, name: str) -> PublishedEvidence:
         },
         {(one.first, one.second): one.estimate for one in pairs},
         found.curves,
-        found.resamples,
     )
 
 

@@ -1,19 +1,20 @@
 """Ablation: how scales are fused, and which backbone is read, as the two axes of one table per ranking.
 
 Every cell is compared with a reference, over the same patients and folds: the reference model on the same backbone, or
-one cell of the table (`model@backbone`). p-values are adjusted for all cells of the table.
+one cell of the table (`model@backbone`). What is shown of a pair is what its ranking shows.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import pandas as pd
 
 from ...errors import RowError
 from ...survival.comparisons import IntervalEstimate
 from ..ranking.board import BASELINE, IMPORTED, Board, Line, Ranking
-from ..ranking.comparisons import Resampling
-from ..ranking.evidence import SURVIVES, Pair, how
+from ..ranking.comparisons import Errors
+from ..ranking.evidence import Pair, how
 from ..ranking.published_evidence import NO_EVIDENCE, PublishedEvidence
 from .latex import escape as latex_escape
 from .latex import tabular
@@ -22,7 +23,7 @@ from .text_tables import NONE, TextTable, interval, mean, p_value, scales, signe
 
 STAR = (
     "Mean C-index over folds and its 95 % interval; then the difference to the reference and its 95 % interval. A "
-    "star: it survives both tests."
+    "star: it is shown."
 )
 
 
@@ -93,19 +94,18 @@ def differences_table(found: Ablation) -> TextTable:
                 rows.append((*head, "reference" if cell.is_reference else NONE, *([NONE] * 4)))
                 continue
             pair = cell.pair
-            t_test = NONE if pair.p_t is None else p_value(pair.p_t)
             rows.append(
                 (
                     *head,
                     signed(pair.difference.value),
                     interval(pair.difference, sign=True),
-                    p_value(pair.p_bootstrap),
-                    t_test,
+                    p_value(pair.difference.p),
+                    p_value(pair.p_adjusted),
                     pair.verdict,
                 )
             )
     columns = (
-        "Model", "Backbone", "C-index", "95 % interval", "Difference", "95 % interval of it", "p bootstrap", "p t-test",
+        "Model", "Backbone", "C-index", "95 % interval", "Difference", "95 % interval of it", "p", "p adjusted",
         "Verdict",
     )  # fmt: skip
     return TextTable(
@@ -120,8 +120,8 @@ def _ablation(
     reference: str | None,
     published: PublishedEvidence,
 ) -> Ablation:
-    resampling = Resampling(ranking, predictions, published)
-    intervals = resampling.intervals()
+    errors = Errors(ranking, predictions, published)
+    intervals = errors.intervals()
     shown = [place for place, line in enumerate(ranking.lines) if line.family not in (BASELINE, IMPORTED)]
     leader = ranking.lines[shown[0]]
     chosen = reference or leader.label
@@ -133,9 +133,9 @@ def _ablation(
         for place in shown
         if (base := bases.get(ranking.lines[place].backbone or NONE)) is not None
         and base != place
-        and {place, base} <= set(resampling.places)
+        and {place, base} <= set(errors.places)
     ]
-    pairs = {pair.first: pair for pair in resampling.pairs(compared)}
+    pairs = {pair.first: pair for pair in errors.pairs(compared)}
     # The reference first, then by the best cell of each row: the ranking is in that order already.
     rows = list(dict.fromkeys(named[place] for place in shown))
     rows.sort(key=lambda name: not any(named[base] == name for base in bases.values()))
@@ -147,8 +147,9 @@ def _ablation(
             line, intervals[place].get("selected"), pairs.get(place), place in set(bases.values())
         )
     notes = [f"Compared with {chosen}{'' if '@' in chosen else ', on the same backbone'}."]
-    notes += [how(resampling.resamples or published.resamples)] if pairs else []
-    notes += [f"Left out: {reason}." for reason in resampling.left_out]
+    every = errors.known(list(combinations(errors.places, 2)))
+    notes += [how(len(every))] if pairs else []
+    notes += [f"Left out: {reason}." for reason in errors.left_out]
     title = f"{board.title}: fusion and backbone, folds {ranking.folds_name}"
     return Ablation(title, chosen, tuple(rows), backbones, tuple(tuple(row) for row in cells), tuple(notes))
 
@@ -185,7 +186,7 @@ def _cell(cell: AblationCell | None) -> str:
     head = f"{mean(cell.line.selected)} {interval(cell.interval)}".strip()
     if cell.pair is None:
         return f"{head} (reference)" if cell.is_reference else head
-    mark = "*" if cell.pair.verdict == SURVIVES else ""
+    mark = "*" if cell.pair.shown else ""
     return f"{head}; {signed(cell.pair.difference.value)}{mark} {interval(cell.pair.difference, sign=True)}"
 
 

@@ -7,18 +7,19 @@ from collections.abc import Sequence
 
 from ..external_result import ExternalResult
 from ..ranking.board import Board, Ranking
+from ..ranking.evidence import Pair
 from ..result_row import READINGS, score_columns
 
 _LINE = (
     "rank", "model", "variant", "family", "scales", "backbone", "loss", "recipe", "slides", "folds_name", "n_folds",
     "parameters", "seconds", "patients", "events", "hyperparameters",
 )  # fmt: skip
+_PAIR = ("", "_low", "_high", "_p", "_p_adjusted", "_above_0.01", "_detectable", "_verdict")
 _EVIDENCE = (
-    *(f"c_index_{reading}_{end}" for reading in READINGS for end in ("low", "high")), "resamples", "sd_between_folds",
-    "sd_between_seeds", "below_baseline", "behind_leader", "behind_leader_low", "behind_leader_high",
-    "behind_leader_p_bootstrap_holm", "behind_leader_p_t_test_holm", "behind_leader_detectable",
-    "behind_leader_verdict", "over_untuned", "over_untuned_low", "over_untuned_high", "over_untuned_p_bootstrap_holm",
-    "over_untuned_p_t_test_holm", "over_untuned_verdict", "tuned_settings",
+    *(f"c_index_{reading}_{end}" for reading in READINGS for end in ("low", "high")), "sd_between_folds",
+    "sd_between_seeds", "may_be_best", "provisional", "pairs_compared",
+    *(f"{what}{rest}" for what in ("behind_leader", "over_baseline", "over_untuned") for rest in _PAIR),
+    "tuned_settings",
 )  # fmt: skip
 _EXTERNAL = (
     "kind", "cohort", "synthetic", "experiment", "model", "trained_on", "scales", "backbone", "loss", "recipe", "seed",
@@ -40,9 +41,10 @@ def table_csv(boards: Sequence[Board]) -> str:
     unranked).
 
     `<metric>_mean` and `_sd` are over folds, `_folds` says how many folds have a value; `_low` and `_high` bound the
-    95 % interval; `behind_leader` is the leader's C-index minus this line's; `over_untuned` is a tuned line's
-    minus that of the same without tuning; `tuned_settings` is the JSON text of what was chosen for its folds. Nothing
-    is rounded.
+    95 % interval; `behind_leader` is the leader's C-index minus this line's; `over_baseline` this line's minus that of
+    the clinical baseline; `over_untuned` a tuned line's minus that of the same without tuning; `_p` is of the pair
+    alone, `_p_adjusted` for all `pairs_compared`; `tuned_settings` is the JSON text of what was chosen for its folds.
+    Nothing is rounded.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, columns(), restval="", lineterminator="\n")
@@ -62,38 +64,34 @@ def table_csv(boards: Sequence[Board]) -> str:
 
 def _evidence(ranking: Ranking, number: int) -> dict[str, object]:
     line, evidence = ranking.lines[number], ranking.evidence
-    record: dict[str, object] = {"below_baseline": number in ranking.below_baseline if ranking.baseline else ""}
+    record: dict[str, object] = {}
     if line.split is not None:
         record["sd_between_folds"], record["sd_between_seeds"] = line.split
     if line.tuned:
         record["tuned_settings"] = json.dumps([row.chosen for row in line.rows])
     if evidence is None:
         return record
-    for pair in evidence.tuned:
-        if pair.first == number:
-            record |= {
-                "over_untuned": pair.difference.value,
-                "over_untuned_low": pair.difference.low,
-                "over_untuned_high": pair.difference.high,
-                "over_untuned_p_bootstrap_holm": pair.p_bootstrap,
-                "over_untuned_p_t_test_holm": pair.p_t,
-                "over_untuned_verdict": pair.verdict,
-            }
-    record["resamples"] = evidence.resamples or ""
+    record |= {
+        "may_be_best": number in evidence.best,
+        "provisional": number in evidence.provisional,
+        "pairs_compared": evidence.compared,
+    }
     for reading, found in evidence.intervals[number].items():
         record |= {f"c_index_{reading}_low": found.low, f"c_index_{reading}_high": found.high}
-    for pair in evidence.pairs:
-        if pair.second == number:
-            record |= {
-                "behind_leader": pair.difference.value,
-                "behind_leader_low": pair.difference.low,
-                "behind_leader_high": pair.difference.high,
-                "behind_leader_p_bootstrap_holm": pair.p_bootstrap,
-                "behind_leader_p_t_test_holm": pair.p_t,
-                "behind_leader_detectable": pair.detectable,
-                "behind_leader_verdict": pair.verdict,
-            }
+    pairs = {
+        "behind_leader": next((pair for pair in evidence.pairs if pair.second == number), None),
+        "over_baseline": evidence.against_baseline(number),
+        "over_untuned": next((pair for pair in evidence.tuned if pair.first == number), None),
+    }
+    for what, pair in pairs.items():
+        record |= {} if pair is None else {f"{what}{rest}": value for rest, value in _pair(pair).items()}
     return record
+
+
+def _pair(pair: Pair) -> dict[str, object]:
+    found = pair.difference
+    values = (found.value, found.low, found.high, found.p, pair.p_adjusted, found.notable, pair.detectable)
+    return dict(zip(_PAIR, (*values, pair.verdict), strict=True))
 
 
 def _ranked(ranking: Ranking, number: int) -> dict[str, object]:

@@ -10,7 +10,7 @@ from .text_tables import NONE, TextTable, incomplete_table, ranking_table
 _COLUMNS = (
     "Model",
     "Mark",
-    "Scales",
+    "Reads",
     "Backbone",
     "Loss",
     "Seeds",
@@ -18,7 +18,7 @@ _COLUMNS = (
     "95 % interval",
     "Last",
     "Best",
-    "Optimism",
+    "Best \N{MINUS SIGN} selected",
     "Uno's C",
     "Oracle C",
 )

@@ -10,10 +10,10 @@ from .text_tables import TextTable, across_table, board_tables
 
 HOW_TO_READ = (
     "Ranked by the C-index at `selected`: the epoch is chosen on a validation split, the test fold chooses "
-    "nothing. `Last` is the last epoch; `Best` is the best epoch on the test fold, as many papers report it; "
-    "`Optimism` is best minus selected. Mean ± sample standard deviation over folds; several seeds are averaged "
-    "within each fold first. Brackets: 95 % interval of the mean, from a bootstrap that draws patients, each with "
-    "all of their scores."
+    "nothing. `Last` is the last epoch; `Best` is the best epoch on the test fold, as many papers report it. "
+    "Mean ± sample standard deviation over folds; several seeds are averaged within each fold first. Brackets: 95 % "
+    "interval of the mean over other patients and, with three or more seeds, other seeds and training sets. "
+    "`may be the best`: no other line is shown to be above it."
 )
 
 

@@ -38,8 +38,10 @@ def text_table(title: str, columns: list[tuple[str, bool, list[str]]], notes: tu
     return TextTable(title, names, numeric, tuple(zip(*cells, strict=True)), notes)
 
 
-def p_value(p: float) -> str:
+def p_value(p: float | None) -> str:
     """A p-value as tables show it: never 0."""
+    if p is None:
+        return NONE
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 

@@ -6,28 +6,31 @@ from dataclasses import replace
 from ...survival.comparisons import IntervalEstimate
 from ..ranking.across import Across, across
 from ..ranking.board import BASELINE, IMPORTED, Board, Line, Ranking, Spread, names_of
+from ..ranking.comparisons import UNTRAINED
 from ..ranking.evidence import Evidence, Pair, how
 from ..result_row import ResultRow
+from .explanations import reads, size_notes
 from .external import external_table
 from .text_table import NONE, TextTable, p_value, scales, signed, text_table
 
 
-def tables(boards: Sequence[Board]) -> tuple[TextTable, ...]:
+def tables(boards: Sequence[Board], wide: bool = False) -> tuple[TextTable, ...]:
     """Boards as text tables, for a terminal: per cohort its rankings, comparisons and what is incomplete; then models
-    across cohorts."""
+    across cohorts. Few columns, or with `wide` all of them."""
     over = [across_table(found) for found in across(boards)]
-    return (*(table for board in boards for table in board_tables(board)), *over)
+    return (*(table for board in boards for table in board_tables(board, wide)), *over)
 
 
 def board_tables(board: Board, wide: bool = False) -> tuple[TextTable, ...]:
     """One table per ranking of the board, each followed by its comparisons where they were computed, then one of the
-    incomplete experiments where there are any; where lines were tuned, what that brought. `wide` tables show the
-    intervals of all readings, calibration, and the settings that were chosen."""
+    incomplete experiments where there are any; where lines were tuned, what that brought. `wide` tables show all
+    readings, every metric, and the settings that were chosen."""
     found = []
     for number, ranking in enumerate(board.rankings):
-        found.append(ranking_table(board, ranking, board.notes if number == 0 else (), wide))
+        shown = ranking_table if wide else short_table
+        found.append(shown(board, ranking, board.notes if number == 0 else ()))
         if ranking.evidence is not None and (ranking.evidence.pairs or ranking.evidence.left_out):
-            found.append(comparison_table(board, ranking, ranking.evidence))
+            found.append(comparison_table(board, ranking, ranking.evidence, wide))
         if any(line.tuned for line in ranking.lines):
             found += [tuning_table(board, ranking), *[settings_table(board, ranking)] * wide]
     if board.external:
@@ -38,15 +41,33 @@ def board_tables(board: Board, wide: bool = False) -> tuple[TextTable, ...]:
     return tuple(found)
 
 
-def ranking_table(board: Board, ranking: Ranking, notes: tuple[str, ...] = (), wide: bool = False) -> TextTable:
+def short_table(board: Board, ranking: Ranking, notes: tuple[str, ...] = ()) -> TextTable:
+    """The lines of one ranking in five columns, for a terminal."""
+    lines, evidence = ranking.lines, ranking.evidence
+    intervals = evidence.intervals if evidence else tuple({} for _ in lines)
+    scores = [
+        f"{mean(line.selected)} {interval(found.get('selected'))}".strip()
+        for line, found in zip(lines, intervals, strict=True)
+    ]
+    columns = [
+        ("#", True, [str(line.rank) for line in lines]),
+        ("Model", False, list(names_of(lines))),
+        ("C-index, 95 % interval", True, scores),
+        ("Seeds", True, [str(len(line.seeds)) for line in lines]),
+        ("Mark", False, [", ".join(marks(ranking, place)) for place in range(len(lines))]),
+    ]
+    slides = f"; {ranking.slides}" if ranking.slides else ""
+    all_notes = (*notes, *size_notes(board, ranking), *baseline_notes(ranking))
+    return text_table(f"{board.title}: folds {ranking.folds_name}{slides}", columns, all_notes)
+
+
+def ranking_table(board: Board, ranking: Ranking, notes: tuple[str, ...] = ()) -> TextTable:
     """The lines of one ranking. Columns whose value is the same word in all lines stay: tables are read alone."""
     lines, evidence = ranking.lines, ranking.evidence
     intervals = evidence.intervals if evidence else tuple({} for _ in lines)
 
     def reading(name: str) -> list[str]:
         cells = [mean(line.spreads[f"c_index_{name}"]) for line in lines]
-        if not wide:
-            return cells
         return [f"{cell} {interval(found.get(name))}".strip() for cell, found in zip(cells, intervals, strict=True)]
 
     oracle = any(line.spreads["oracle_c_index"].mean is not None for line in lines)
@@ -54,7 +75,7 @@ def ranking_table(board: Board, ranking: Ranking, notes: tuple[str, ...] = (), w
         ("#", True, [str(line.rank) for line in lines]),
         ("Model", False, [line.label for line in lines]),
         ("Mark", False, [", ".join(marks(ranking, place)) for place in range(len(lines))]),
-        ("Scales", False, [scales(line.scales) for line in lines]),
+        ("Reads", False, [reads(line) for line in lines]),
         ("Backbone", False, [line.backbone or NONE for line in lines]),
         ("Loss", False, [line.loss or NONE for line in lines]),
         ("Recipe", False, [line.recipe or NONE for line in lines]),
@@ -64,7 +85,8 @@ def ranking_table(board: Board, ranking: Ranking, notes: tuple[str, ...] = (), w
         ("SD fold / seed", True, [NONE if line.split is None else split(line.split) for line in lines]),
         ("Last", True, reading("last")),
         ("Best", True, reading("best")),
-        ("Optimism", True, [signed(line.gap) for line in lines]),
+        ("Best \N{MINUS SIGN} selected", True, [signed(line.gap) for line in lines]),
+        ("Best \N{MINUS SIGN} last", True, [signed(line.gap_to_last) for line in lines]),
         ("Uno's C", True, [mean(line.spreads["uno_c_selected"]) for line in lines]),
         ("AUC 12/36/60", True, [at_months(line, "auc", 2) for line in lines]),
         ("IBS (KM)", True, [ibs(line) for line in lines]),
@@ -80,45 +102,69 @@ def ranking_table(board: Board, ranking: Ranking, notes: tuple[str, ...] = (), w
         "Mark": not any(marks(ranking, place) for place in range(len(lines))),
         "95 % interval": not any(intervals),
         "SD fold / seed": not any(line.split for line in lines),
-        "ICI 12/36/60": not wide,
     }
     columns = [column for column in columns if not empty.get(column[0])]
-    all_notes = (*notes, *baseline_notes(ranking))
+    all_notes = (*notes, *size_notes(board, ranking), *baseline_notes(ranking))
     slides = f"; {ranking.slides}" if ranking.slides else ""
-    found = text_table(f"{board.title}: folds {ranking.folds_name}{slides}", columns, all_notes)
-    return replace(found, first=("#", "Model", "C-index (selected)", "95 % interval"))
+    return text_table(f"{board.title}: folds {ranking.folds_name}{slides}", columns, all_notes)
+
+
+MAY_BE_BEST = "may be the best"
+"""Of a line that no other is shown to be above."""
 
 
 def marks(ranking: Ranking, place: int) -> tuple[str, ...]:
-    """What to know of a line before its number: that it is a baseline, was imported, or is below the best baseline."""
-    family = ranking.lines[place].family
-    kinds = ["baseline"] if family == BASELINE else [IMPORTED] if family == IMPORTED else []
-    return (*kinds, *["below baseline"] * (place in ranking.below_baseline))
+    """What to know of a line before its number: that no other is shown to be above it; that it is a baseline or was
+    imported; that it is shown to be above or below the clinical baseline; that its prediction is constant."""
+    line, evidence = ranking.lines[place], ranking.evidence
+    found = [MAY_BE_BEST] if evidence is not None and evidence.pairs and place in evidence.best else []
+    found += ["baseline"] if line.family == BASELINE else [IMPORTED] if line.family == IMPORTED else []
+    pair = None if evidence is None else evidence.against_baseline(place)
+    if pair is not None and pair.shown:
+        found.append("above baseline" if pair.difference.value > 0 else "below baseline")
+    return (*found, *["constant prediction"] * line.constant)
+
+
+def foremost(ranking: Ranking, place: int) -> bool:
+    """Whether a line is set off: it may be the best, and is not chance itself or a constant."""
+    line, evidence = ranking.lines[place], ranking.evidence
+    may_be = line.rank == 1 if evidence is None or not evidence.pairs else place in evidence.best
+    return may_be and line.model != UNTRAINED and not line.constant
 
 
 def baseline_notes(ranking: Ranking) -> tuple[str, ...]:
-    """The best baseline of the ranking, and which models are below it."""
-    best = ranking.baseline
-    if best is None:
-        return ()
-    first = f"Best baseline: {best.label}, {mean(best.selected)}, which sees no slide."
-    names = names_of(ranking.lines)
-    below = [names[place] for place in ranking.below_baseline]
-    if below:
-        return (f"{first} Below it: {', '.join(below)}.",)
+    """The clinical baseline of the ranking, and which models are shown to be above or below it."""
+    baseline, evidence, names = ranking.baseline, ranking.evidence, names_of(ranking.lines)
     models = any(line.family != BASELINE for line in ranking.lines)
-    return (f"{first} No model is below it." if models else first,)
+    if not ranking.covariates:
+        return ("No clinical baseline: the tables of this cohort hold no covariates.",) if models else ()
+    if baseline is None:
+        wanted = f"clinical-cox with {ranking.covariates.replace(',', ', ')}"
+        return (f"The clinical baseline, {wanted}, was not run on these patients and folds.",) if models else ()
+    first = (
+        f"Clinical baseline, named beforehand: {names[ranking.lines.index(baseline)]}, {mean(baseline.selected)}; it "
+        "sees no slide."
+    )
+    if evidence is None or not models:
+        return (first,)
+    words = []
+    for sign, word in ((1, "above"), (-1, "below")):
+        mine = [names[pair.first] for pair in evidence.baseline if pair.shown and pair.difference.value * sign > 0]
+        words += [f"Shown to be {word} it: {', '.join(mine)}."] if mine else []
+    rest = [names[pair.first] for pair in evidence.baseline if not pair.shown]
+    words += [f"No difference is shown for {', '.join(rest)}."] if rest else []
+    return (" ".join((first, *words)),)
 
 
-def comparison_table(board: Board, ranking: Ranking, evidence: Evidence) -> TextTable:
-    """The leader of a ranking against every other line, and the verdict as notes."""
+def comparison_table(board: Board, ranking: Ranking, evidence: Evidence, wide: bool = False) -> TextTable:
+    """The first line of a ranking against every other, and the verdict as notes."""
     notes = [evidence.verdict]
     if evidence.pairs:
-        notes.append(how(evidence.resamples, leader=True))
+        notes.append(how(evidence.compared))
     notes += [f"Left out: {reason}." for reason in evidence.left_out]
     title = f"{board.title}: {ranking.lines[0].label} against the other lines"
-    found = pairs_table(title, names_of(ranking.lines), evidence.pairs, tuple(notes), leader=True)
-    return replace(found, first=("Against", "Difference", "95 % interval", "Verdict"))
+    shown = pairs_table if wide else short_pairs_table
+    return shown(title, names_of(ranking.lines), evidence.pairs, tuple(notes), leader=True)
 
 
 TUNING = (
@@ -144,13 +190,13 @@ def tuning_table(board: Board, ranking: Ranking) -> TextTable:
         ("Without tuning", True, [NONE if pair is None else mean(lines[pair.second].selected) for pair in found]),
         ("Difference", True, [NONE if pair is None else signed(pair.difference.value) for pair in found]),
         ("95 % interval", True, [NONE if p is None else interval(p.difference, sign=True) for p in found]),
-        ("p bootstrap", True, [NONE if pair is None else p_value(pair.p_bootstrap) for pair in found]),
-        ("p t-test", True, [NONE if p is None or p.p_t is None else p_value(p.p_t) for p in found]),
+        ("p", True, [NONE if pair is None else p_value(pair.difference.p) for pair in found]),
+        ("p adjusted", True, [NONE if pair is None else p_value(pair.p_adjusted) for pair in found]),
         ("Verdict", False, [NONE if pair is None else pair.verdict for pair in found]),
         ("Inner, default", True, [inner(place, "untuned_c_index") for place in places]),
         ("Inner, chosen", True, [inner(place, "tuned_c_index") for place in places]),
     ]
-    notes = (TUNING, *([how(evidence.resamples)] if evidence and pairs else []))
+    notes = (TUNING, *([how(evidence.compared)] if evidence and pairs else []))
     shown = text_table(f"{board.title}: what tuning brought, folds {ranking.folds_name}", columns, notes)
     return replace(shown, first=("Tuned line", "Difference", "95 % interval", "Verdict"))
 
@@ -195,10 +241,27 @@ def pairs_table(
         ("Against", False, [names[pair.second] for pair in pairs]),
         ("Difference", True, [signed(pair.difference.value) for pair in pairs]),
         ("95 % interval", True, [interval(pair.difference, sign=True) for pair in pairs]),
-        ("p bootstrap", True, [p_value(pair.p_bootstrap) for pair in pairs]),
-        ("p t-test", True, [NONE if pair.p_t is None else p_value(pair.p_t) for pair in pairs]),
+        ("P(> 0.01)", True, [f"{pair.difference.notable:.2f}" for pair in pairs]),
+        ("p", True, [p_value(pair.difference.p) for pair in pairs]),
+        ("p adjusted", True, [p_value(pair.p_adjusted) for pair in pairs]),
         ("Detectable", True, [f"{pair.detectable:.3f}" for pair in pairs]),
         ("Verdict", False, [pair.verdict for pair in pairs]),
+    ]
+    return text_table(title, columns[1:] if leader else columns, notes)
+
+
+def short_pairs_table(
+    title: str, names: Sequence[str], pairs: Sequence[Pair], notes: tuple[str, ...] = (), leader: bool = False
+) -> TextTable:
+    """Compared pairs in few columns, for a terminal."""
+    differences = [f"{signed(p.difference.value)} {interval(p.difference, sign=True)}" for p in pairs]
+    columns = [
+        ("First", False, [names[pair.first] for pair in pairs]),
+        ("Against", False, [names[pair.second] for pair in pairs]),
+        ("Difference, 95 % interval", True, differences),
+        ("P(> 0.01)", True, [f"{pair.difference.notable:.2f}" for pair in pairs]),
+        ("p adjusted", True, [p_value(pair.p_adjusted) for pair in pairs]),
+        ("Shown", False, [("yes" if p.shown else "no") + ", provisional" * p.provisional for p in pairs]),
     ]
     return text_table(title, columns[1:] if leader else columns, notes)
 

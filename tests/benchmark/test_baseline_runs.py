@@ -146,7 +146,7 @@ def test_several_seeds_are_one_line_and_one_object(bench, cohort_folder, tmp_pat
     (line,) = gather(tmp_path / "experiments").boards[0].rankings[0].lines
     assert line.seeds == (0, 1, 2) and line.split is not None
     status, out, _ = bench("run", "--model", "random", "--seeds", "0,1,2", *words, "--out", tmp_path)
-    assert "SD fold /" in out
+    assert "│     3 │" in out, "seeds are counted in the line"
 
 
 def test_seeds_of_what_does_not_draw_are_one_experiment():

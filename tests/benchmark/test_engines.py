@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 from engine_grid import cells, files, first
+from milsurv.benchmark.engines import choose
 from milsurv.benchmark.engines import schedule as scheduling
+from milsurv.benchmark.engines.local import Local
 from milsurv.benchmark.engines.options import Options
 from milsurv.benchmark.planning.grid import grid
 from milsurv.benchmark.planning.load import load
@@ -36,6 +38,34 @@ def test_processes_write_the_same_files_as_one_after_another(cohort_folder, tmp_
     finished, failures = run_all(cells(cohort_folder, tmp_path), Quiet(), "none", Options("local", jobs))
     assert not failures and all(one.complete for one in finished)
     assert files(tmp_path) == serial
+
+
+class Asking(Quiet):
+    """Asks the process that computes a fold which GPUs it sees."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.seen = out, {}
+
+    @contextmanager
+    def computing(self, title, cells):
+        with super().computing(title, cells) as watcher:
+            watcher.epoch = self.ask
+            yield watcher
+
+    def ask(self, cell, epoch, line):
+        lease = held(self.out / "experiments" / cell.experiment, cell.fold)
+        if lease is not None:
+            environment = Path(f"/proc/{lease.holder.pid}/environ").read_bytes().split(b"\0")
+            named = [text.partition(b"=")[2].decode() for text in environment if text.startswith(b"CUDA_VISIBLE_DEV")]
+            self.seen[lease.holder.pid] = named
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="asks Linux what a process sees")
+def test_gpus_are_dealt_to_the_processes(cohort_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(choose, "Local", lambda jobs, gpus: Local(jobs, ("3", "5")))
+    asking = Asking(tmp_path)
+    run_all(cells(cohort_folder, tmp_path), asking, "none", Options("local", 2))
+    assert sorted(asking.seen.values()) == [["3"], ["5"]]
 
 
 class Killing(Quiet):

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from milsurv.benchmark.cli.grids import hours_left
 from milsurv.benchmark.planning.grid_file import grid_names, grid_path, read_grid, read_printed, requests_of
 from milsurv.benchmark.planning.request import Request
 from milsurv.benchmark.planning.resolve import resolve
@@ -79,3 +80,11 @@ def test_a_dry_run_counts_and_the_run_shows_printed_figures_beside_ours(bench, c
     assert "rerun" in (tmp_path / "out" / "leaderboard" / "printed.md").read_text()
     survey = json.loads(bench(*words, *features, "--dry-run", "--json")[1])
     assert survey["finished"] == 4 and survey["hours"] == 0
+
+
+def test_what_is_left_is_estimated_from_the_finished_folds_of_each_model():
+    seconds = {"abmil": [10.0, 20.0], "transmil": [105.0]}
+    assert hours_left({"abmil": 2, "transmil": 1}, seconds) == pytest.approx((2 * 15 + 105) / 3600)
+    assert hours_left({"dsmil": 3}, seconds) == pytest.approx(3 * 60 / 3600)  # none of it is finished
+    assert hours_left({}, seconds) == 0
+    assert hours_left({"abmil": 1}, {}) is None

@@ -119,23 +119,33 @@ def test_a_missing_file_is_an_error_even_without_a_check(folder: Path) -> None:
         bags["Z"]
 
 
-def test_a_second_look_at_a_patient_is_served_from_memory_until_the_room_is_used(folder: Path) -> None:
+def test_a_second_look_at_a_patient_is_served_from_memory_while_there_is_room(folder: Path) -> None:
     patients = [patient("A", "a1"), patient("B", "b1")]
     reader = open_features(folder)
     ample = Bags(reader, patients, (20,))
     assert ample["A"] is ample["A"]
     one = ample["A"].nbytes
     tight = Bags(reader, patients, (20,), cache_bytes=one)
-    first = tight["A"]
-    tight["B"]
-    assert tight["A"] is not first
+    first, second = tight["A"], tight["B"]
+    assert tight["A"] is first
+    assert tight["B"] is not second
     nothing = Bags(reader, patients, (20,), cache_bytes=0)
     assert nothing["A"] is not nothing["A"]
 
 
+def test_what_does_not_fit_into_memory_is_said(folder: Path) -> None:
+    patients = [patient("A", "a1"), patient("B", "b1")]
+    reader = open_features(folder)
+    total = sum(Bags(reader, patients, (20,))[name].nbytes for name in "AB")
+    total -= sum(c.nbytes for name in "AB" if (c := Bags(reader, patients, (20,))[name].coords[20]) is not None)
+    assert Bags(reader, patients, (20,), cache_bytes=total).streamed() == ()
+    (found,) = Bags(reader, patients, (20,), cache_bytes=total - 1).streamed()
+    assert found.code == "features_streamed" and "read again in every epoch" in found.message
+
+
 @given(st.lists(st.sampled_from("ABC"), max_size=30), st.floats(0, 1.2))
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_cache_holds_the_latest_bags_that_fit_and_never_more_than_its_room(
+def test_the_first_bags_that_fit_are_kept_and_never_more_than_the_room(
     folder: Path, looks: list[str], share: float
 ) -> None:
     patients = [patient("A", "a1"), patient("B", "b1"), patient("C", "a1", "a2")]
@@ -143,12 +153,11 @@ def test_the_cache_holds_the_latest_bags_that_fit_and_never_more_than_its_room(
     size = {p.id: Bags(reader, [p], (20,))[p.id].nbytes for p in patients}
     room = int(share * sum(size.values()))
     bags = Bags(reader, patients, (20,), cache_bytes=room)
-    kept: dict[str, Bag] = {}  # least recently used first
+    kept: dict[str, Bag] = {}
     for name in looks:
         bag = bags[name]
         assert (name in kept) == (bag is kept.get(name))
-        kept.pop(name, None)
-        if size[name] <= room:
+        if name not in kept and sum(size[k] for k in kept) + size[name] <= room:
             kept[name] = bag
-        while sum(size[k] for k in kept) > room:
-            del kept[next(iter(kept))]
+    bags.forget()
+    assert all(bags[name] is not bag for name, bag in kept.items())

@@ -123,7 +123,7 @@ def test_where_patients_are_scored_more_than_once_they_are_drawn_with_all_their_
     cohort_folder, tmp_path, changes
 ):
     from milsurv.leaderboards.publish import gather
-    from milsurv.survival.comparisons import bootstrap_interval
+    from milsurv.survival.influence import influences
 
     for model in ("meanpool", "maxpool"):
         assert run(request(cohort_folder, model=model, out=tmp_path, **changes), Quiet(), "none").complete
@@ -135,9 +135,9 @@ def test_where_patients_are_scored_more_than_once_they_are_drawn_with_all_their_
     whose = mine["owner" if "owner" in mine else "patient"]
     assert whose.nunique() == 60 < len(mine)
     apart, together = (
-        bootstrap_interval(mine.time, mine.event, mine.risk, mine.fold, ranking.evidence.resamples, patient=who)
+        influences(mine.time, mine.event, mine.risk.to_numpy()[None], mine.fold, who).patients[0]
         for who in (None, whose)
     )
     printed = ranking.evidence.intervals[0]["selected"]
-    assert (printed.value, printed.low, printed.high) == pytest.approx((together.value, together.low, together.high))
-    assert (printed.low, printed.high) != pytest.approx((apart.low, apart.high))
+    assert printed.standard_error**2 == pytest.approx((together**2).sum())
+    assert printed.standard_error**2 != pytest.approx((apart**2).sum())

@@ -40,7 +40,6 @@ ONE_IMPORTER = {
     "skimage": {"datasets/slides/tissue.py"},
     "requests": {"datasets/gdc/search.py"},
     "tenacity": {"datasets/gdc/search.py"},
-    "cachetools": {"datasets/bags.py"},
 }
 ONE_FOLDER = {
     "h5py": "datasets/features",

@@ -3,7 +3,7 @@
 import leaderboard_rows as make
 import pytest
 from milsurv.errors import RowError
-from milsurv.leaderboards.ranking.comparisons import Resampling
+from milsurv.leaderboards.ranking.comparisons import Errors
 from milsurv.leaderboards.render.ablation import ablation_latex, ablation_markdown, ablations
 from milsurv.leaderboards.render.figures import style
 from milsurv.leaderboards.render.figures.differences import ablation
@@ -38,7 +38,7 @@ def test_every_cell_is_the_comparison_of_its_line_with_the_baseline_on_its_backb
     for pair in pairs:
         cell, base = ranking.lines[pair.first], ranking.lines[pair.second]
         assert (cell.model, base.model, cell.backbone) == (MARKUP, "good", base.backbone)
-    assert pairs == Resampling(ranking, tables).pairs([(pair.first, pair.second) for pair in pairs])
+    assert pairs == Errors(ranking, tables).pairs([(pair.first, pair.second) for pair in pairs])
 
 
 def test_a_cell_of_the_table_can_be_the_baseline_of_all(varied):

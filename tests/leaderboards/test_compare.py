@@ -1,22 +1,21 @@
 """Leads on the board are tested on the same patients, adjusted for their number, and put in words."""
 
 import json
-from dataclasses import replace
-from itertools import combinations
 
 import leaderboard_rows as make
 import numpy as np
 import pytest
 from milsurv.errors import RowError
+from milsurv.leaderboards.entries.submission import evidence_of
 from milsurv.leaderboards.publish import gather
 from milsurv.leaderboards.ranking.across import across, friedman
 from milsurv.leaderboards.ranking.board import names_of
-from milsurv.leaderboards.ranking.comparisons import RESAMPLES, Resampling, evidence, with_evidence
-from milsurv.leaderboards.ranking.evidence import AS_TRAINED, NOT_SHOWN, SURVIVES
+from milsurv.leaderboards.ranking.comparisons import Errors, evidence, sizes, with_evidence
 from milsurv.leaderboards.ranking.pairwise import pairwise
-from milsurv.leaderboards.ranking.published_evidence import PublishedEvidence
+from milsurv.leaderboards.ranking.published_evidence import parse_evidence
 from milsurv.leaderboards.render.markdown import markdown
-from milsurv.survival.comparisons import holm, paired_bootstrap, variance_split
+from milsurv.leaderboards.render.text_tables import foremost, marks
+from milsurv.survival.comparisons import paired_bootstrap, variance_split
 from scipy import stats
 from typer.testing import CliRunner
 
@@ -37,11 +36,11 @@ def board_of(*made):
 
 @pytest.fixture(scope="module")
 def three():
-    made = [("good", 6.0, 1), ("alike", 6.0, 2), ("poor", -6.0, 3)]
+    made = [("good", 6.0, 1), ("alike", 6.0, 4), ("poor", -6.0, 3)]
     return board_of(*(trained(*one, patients=900) for one in made))
 
 
-def test_the_leader_is_compared_as_the_paired_bootstrap_does(three):
+def test_a_difference_is_that_of_the_means_and_its_error_that_of_a_paired_bootstrap(three):
     board, tables = three
     (ranking,) = board.rankings
     first, second = ranking.lines[0], ranking.lines[2]
@@ -50,32 +49,38 @@ def test_the_leader_is_compared_as_the_paired_bootstrap_does(three):
         for line in (first, second)
     )
     pair = ranking.evidence.pairs[1]
-    expected = paired_bootstrap(one.time, one.event, one.risk, other.risk, one.fold, ranking.evidence.resamples)
-    assert (pair.difference.value, pair.difference.low) == pytest.approx((expected.value, expected.low))
-    assert pair.difference.value == pytest.approx(first.selected.mean - second.selected.mean)
-    every = Resampling(ranking, tables).pairs([(0, 1), (0, 2), (1, 2)])
-    assert pair == every[1]  # adjusted for all pairs: the leader was chosen among all
-    assert [p.p_t for p in every] == holm([p.t_test.p for p in every]).tolist()
+    expected = paired_bootstrap(one.time, one.event, one.risk, other.risk, one.fold, 4000)
+    assert pair.difference.value == pytest.approx(expected.value) == first.selected.mean - second.selected.mean
+    assert pair.difference.standard_error == pytest.approx(expected.standard_error, rel=0.05)
+    assert (pair.difference.low, pair.difference.high) == pytest.approx((expected.low, expected.high), abs=0.006)
 
 
-def test_a_clear_lead_survives_and_a_narrow_one_is_not_shown(three):
+def test_a_pair_has_one_verdict_whoever_asks_and_for_however_many(three, results):
     (ranking,) = three[0].rankings
-    assert [pair.verdict for pair in ranking.evidence.pairs] == [NOT_SHOWN, SURVIVES]
-    assert ranking.evidence.lead_shown == "1 of 2"
-    as_trained = tuple(replace(pair, p_t=0.2) for pair in ranking.evidence.pairs)
-    assert replace(ranking.evidence, pairs=as_trained).lead_shown == "0 of 2", "one test alone shows no lead"
+    errors = Errors(ranking, three[1])
+    every = errors.pairs()
+    assert [errors.pairs([(0, second)])[0] for second in (1, 2)] == [p for p in every if p.first == 0]
+    assert list(ranking.evidence.pairs) == [p for p in every if p.first == 0]
+    read = gather(results, evidence=False)
+    (all_of_them,), (one,) = (pairwise(read.boards, read.predictions, "blca", m) for m in ((), ("good", "poor")))
+    asked = {(all_of_them.names[p.first], all_of_them.names[p.second]): p for p in all_of_them.pairs}
+    assert one.pairs[0].p_adjusted == asked["good", "poor"].p_adjusted
+    assert one.compared == all_of_them.compared == 3
+    assert "all 3 pairs of lines of this ranking" in one.notes[0]
+
+
+def test_a_clear_lead_is_shown_and_a_narrow_one_is_not(three):
+    (ranking,) = three[0].rankings
+    found = ranking.evidence
+    assert [pair.verdict for pair in found.pairs] == ["not shown, provisional", "shown, provisional"]
+    assert found.best == (0, 1)
+    assert found.provisional == (0, 1, 2), "one seed says nothing of other trainings"
     leader, second, last = names_of(ranking.lines)
     assert last == "poor"
-    assert f"{leader} has the highest mean" in ranking.evidence.verdict
-    assert f"lead over {last} survives both tests" in ranking.evidence.verdict
-    assert f"No difference is shown to {second}" in ranking.evidence.verdict
-    assert "80 % power" in ranking.evidence.verdict
-
-
-def test_what_was_resampled_elsewhere_moves_no_verdict_here(three):
-    board, tables = three
-    (ranking,) = board.rankings
-    assert evidence(ranking, tables, PublishedEvidence(resamples=10**6)) == ranking.evidence
+    assert f"Cannot be told from the best: {leader} and {second}." in found.verdict
+    assert f"{leader}, which has the highest mean, is shown to be above poor" in found.verdict
+    assert "80 % power" in found.verdict
+    assert [marks(ranking, place)[:1] for place in range(3)] == [("may be the best",)] * 2 + [()]
 
 
 def test_every_reading_has_an_interval_around_its_mean(three):
@@ -88,27 +93,50 @@ def test_every_reading_has_an_interval_around_its_mean(three):
             assert interval.value == pytest.approx(mean)
 
 
-def test_a_difference_that_folds_contradict_holds_only_as_trained(three):
-    (ranking,) = three[0].rankings
-    (pair,) = Resampling(ranking, three[1]).pairs([(0, 2)])
-    assert (pair.p_bootstrap <= 0.05, pair.p_t <= 0.05, pair.verdict) == (True, True, SURVIVES)
-
-    assert replace(pair, p_t=0.2).verdict == AS_TRAINED
-    assert replace(pair, p_t=None).verdict == AS_TRAINED
-    assert replace(pair, p_bootstrap=0.2).verdict == NOT_SHOWN
-
-
-def test_seeds_are_resampled_together_and_split_the_variance():
+def test_seeds_widen_intervals_by_what_other_trainings_would_change():
     made = [trained("good", 2.0, seed, seed=seed) for seed in range(3)] + [trained("poor", 0.0, 9)]
-    board, _ = board_of(*made)
-    line = board.rankings[0].lines[0]
+    board, tables = board_of(*made)
+    (ranking,) = board.rankings
+    line = ranking.lines[0]
     assert line.seeds == (0, 1, 2)
-    scores = np.array([[row["c_index_selected"] for row in rows] for rows, _ in made[:3]]).T
-    assert line.split == pytest.approx(variance_split(scores))
-    alone, _ = board_of(made[0], made[3])
-    wide, narrow = (b.rankings[0].evidence.intervals[0]["selected"].standard_error for b in (alone, board))
-    assert narrow < wide
+    scores = np.array([[row["c_index_selected"] for row in rows] for rows, _ in made[:3]])
+    assert line.split == pytest.approx(variance_split(scores.T))
+    errors = Errors(ranking, tables)
+    alone = errors.of_patients().intervals()[0]["selected"].standard_error
+    seeds = scores.var(axis=0, ddof=1).mean()
+    tested, learnt = sizes(line)
+    expected = alone**2 + seeds * (1 / scores.size + tested / learnt)
+    assert errors.intervals()[0]["selected"].standard_error ** 2 == pytest.approx(expected)
+    assert ranking.evidence.provisional == (1,)
+    assert ranking.evidence.pairs[0].provisional
     assert "SD fold / seed" in markdown([board])
+
+
+def test_two_seeds_are_too_few_to_know_what_another_training_would_change():
+    board, tables = board_of(*[trained("good", 2.0, seed, seed=seed) for seed in range(2)], trained("poor", 0.0, 9))
+    errors = Errors(board.rankings[0], tables)
+    assert errors.intervals() == errors.of_patients().intervals()
+    assert board.rankings[0].evidence.provisional == (0, 1)
+
+
+def test_a_baseline_that_is_the_same_whenever_it_is_fitted_is_not_provisional_and_chance_is():
+    kind = {"family": "control", "scales": None, "backbone": None}
+    board, _ = board_of(trained("site-only", 1.0, 1, **kind), trained("random", 0.0, 2, **kind))
+    (ranking,) = board.rankings
+    assert [ranking.lines[place].model for place in ranking.evidence.provisional] == ["random"]
+    assert "Baselines only: no model was run." in ranking.evidence.verdict
+
+
+def test_chance_and_constants_are_never_set_off():
+    kind = {"family": "control", "scales": None, "backbone": None}
+    board, _ = board_of(trained("random", 0.0, 2, **kind), trained("poor", -6.0, 3))
+    (ranking,) = board.rankings
+    assert ranking.lines[0].model == "random"
+    assert not foremost(ranking, 0)
+    rows = [row | {"c_index_selected": 0.5} for row in make.experiment(0.1, model="flat")]
+    (flat,) = make.boards(rows)
+    assert flat.rankings[0].lines[0].constant
+    assert "constant prediction" in markdown([flat])
 
 
 def test_the_variance_split_finds_both_parts():
@@ -135,55 +163,45 @@ def test_predictions_that_contradict_the_rows_or_are_of_others_are_left_out(thre
     assert "are missing or not readable" in missing.left_out[0]
 
 
-def test_many_lines_get_fewer_resamples_and_never_too_few(three):
-    ranking, tables = three[0].rankings[0], three[1]
-    from milsurv.leaderboards.ranking import comparisons
-
-    event, fold = np.ones(1000, dtype=bool), np.arange(1000) % 5
-    counts = [comparisons._affordable(event, fold, risks) for risks in (1, 5, 15, 1000)]
-    assert counts == sorted(counts, reverse=True)
-    assert (counts[0], counts[-1]) == (RESAMPLES[0], RESAMPLES[-1])
-    assert Resampling(ranking, tables).resamples == 10_000
-
-
-def test_p_values_of_all_pairs_at_once_are_those_of_each_pair_alone():
-    made = [trained(f"m{hazard}", hazard, 9 + hazard, patients=200) for hazard in (-6, -5, 0, 5, 6)]
-    board, tables = board_of(*made)
+def test_what_is_published_without_patients_gives_the_same_verdicts(three):
+    board, tables = three
     (ranking,) = board.rankings
-    resampling = Resampling(ranking, tables)
-    every = list(combinations(range(5), 2))
-    alone = [resampling.difference(*pair) for pair in every]
-    counted = [one.p for one in alone]
-    normal = [float(2 * stats.norm.sf(abs(one.value) / one.standard_error)) for one in alone]
-    ended = [p <= 2.5 / (resampling.resamples + 1) for p in counted]
-    assert 0 < sum(ended) < len(every)
-    raised = [min(p, q) if end else p for p, q, end in zip(counted, normal, ended, strict=True)]
-    expected = np.maximum(holm(raised), counted)
-    found = resampling.pairs(every)
-    assert [pair.difference for pair in found] == alone
-    assert [pair.p_bootstrap for pair in found] == expected.tolist()
-    assert [pair.p_t for pair in found] == holm([pair.t_test.p for pair in found]).tolist()
-    assert list(ranking.evidence.pairs) == found[:4]
+    rows = [row for line in ranking.lines for row in line.rows]
+    sent = parse_evidence(json.dumps(evidence_of(rows, tables)).encode(), "evidence.json")
+    kept, full = evidence(ranking, {}, sent), ranking.evidence
+    assert [pair.verdict for pair in kept.pairs] == [pair.verdict for pair in full.pairs]
+    assert [pair.difference.standard_error for pair in kept.pairs] == pytest.approx(
+        [pair.difference.standard_error for pair in full.pairs]
+    )
+    assert kept.best == full.best
 
 
-def test_the_best_baseline_marks_what_is_below_it(tmp_path):
-    baseline = trained("clinical-cox", 1.0, 5, family="control", scales=None, backbone=None)
-    board, tables = board_of(trained("good", 4.0, 1), baseline, trained("poor", 0.0, 3))
+def test_models_are_tested_against_the_clinical_baseline_that_was_named(tmp_path):
+    kind = {"family": "control", "scales": None, "backbone": None}
+    named = trained("clinical-cox", 1.0, 5, hyperparameters=json.dumps({"covariates": "age,is_female"}), **kind)
+    other = trained("clinical-cox", 5.0, 6, hyperparameters=json.dumps({"covariates": "age"}), **kind)
+    board, tables = board_of(trained("good", 8.0, 1, patients=300), named, other, trained("poor", -8.0, 3))
     ranking = board.rankings[0]
-    assert ranking.baseline.model == "clinical-cox"
-    assert [ranking.lines[place].model for place in ranking.below_baseline] == ["poor"]
+    assert ranking.baseline.rows[0].settings["covariates"] == "age,is_female", "not the best of several"
+    verdicts = {ranking.lines[p.first].model: (p.shown, p.difference.value > 0) for p in ranking.evidence.baseline}
+    assert verdicts == {"good": (True, True), "poor": (True, False)}
     text = markdown([board])
-    assert "Best baseline: clinical-cox" in text
-    assert "Below it: poor" in text
+    assert "Clinical baseline, named beforehand: clinical-cox" in text
+    assert "Shown to be below it: poor" in text
     rows = [row for line in ranking.lines for row in line.rows]
     paths = make.render(rows, tables, tmp_path)
     assert paths["html"].read_text().count(">below baseline<") == 1
     assert "below baseline" in paths["tex"].read_text()
 
 
-def test_a_leading_baseline_is_said_to_lead():
-    board, _ = board_of(trained("clinical-cox", 3.0, 5, family="control"), trained("poor", 0.0, 3))
-    assert "no model is above the baselines" in board.rankings[0].evidence.verdict
+def test_a_cohort_may_name_another_clinical_baseline_or_none():
+    kind = {"family": "control", "scales": None, "backbone": None}
+    age = trained("clinical-cox", 1.0, 5, hyperparameters=json.dumps({"covariates": "age"}), **kind)
+    for clinical, found in ((None, None), ("age", "clinical-cox"), ("", None)):
+        rows = [row | {"clinical": clinical} for row in trained("good", 4.0, 1)[0]] + age[0]
+        (board,) = make.boards(rows)
+        assert getattr(board.rankings[0].baseline, "model", None) == found, clinical
+        assert ("hold no covariates" in markdown([board])) == (clinical == "")
 
 
 # Across cohorts
@@ -248,7 +266,7 @@ def test_synthetic_cohorts_are_not_compared_with_real_ones():
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
-    for rows, table in (trained("good", 6.0, 1), trained("alike", 6.0, 2), trained("poor", -6.0, 3)):
+    for rows, table in (trained("good", 6.0, 1), trained("alike", 6.0, 4), trained("poor", -6.0, 3)):
         make.write(folder, rows, table)
     return folder
 
@@ -272,9 +290,10 @@ def test_the_command_prints_json_that_says_everything(results):
     done = bench(results, "--cohort", "blca", "--model", "good", "--model", "poor", "--json")
     assert done.exit_code == 0, done.output
     (pair,) = json.loads(done.stdout)["tables"][0]["pairs"]
-    assert (pair["first"], pair["second"], pair["verdict"]) == ("good", "poor", "survives")
+    assert (pair["first"], pair["second"], pair["verdict"]) == ("good", "poor", "shown, provisional")
     assert pair["low"] < pair["difference"] < pair["high"]
-    assert pair["p_bootstrap"] == pair["p_bootstrap_holm"]
+    assert pair["p"] <= pair["p_adjusted"] <= 0.05
+    assert json.loads(done.stdout)["tables"][0]["adjusted_over_pairs"] == 3
 
 
 @pytest.mark.parametrize(

@@ -261,7 +261,7 @@ def test_a_metric_that_some_folds_lack_says_of_how_many_folds_it_is_the_mean():
     rows[4] |= {"uno_c_selected": None, "why_uno_c_selected": "too few deaths"}
     line = only(rows)
     assert (line.spreads["uno_c_selected"].n, line.spreads["uno_c_selected"].of) == (4, 5)
-    (sheet,) = tables(make.boards(rows))
+    (sheet,) = tables(make.boards(rows), wide=True)
     assert sheet.rows[0][sheet.columns.index("Uno's C")] == "0.600 (4 of 5 folds)"
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from milsurv.leaderboards.ranking.comparisons import with_evidence
 from milsurv.leaderboards.render.page.ablation_views import ablation_view
 from milsurv.leaderboards.render.page.datatables import datatables
 from milsurv.leaderboards.render.page.group_curve_plots import plot
@@ -136,16 +137,25 @@ def test_where_nothing_was_varied_there_is_no_matrix():
 
 
 def test_models_over_cohorts_have_a_cell_for_every_ranking_and_mark_what_is_below_a_baseline():
-    rows = [row for cohort in ("blca", "brca") for row in make.experiment(0.1, cohort=cohort)]
-    rows += make.experiment(0.3, cohort="blca", model="clinical-cox", family="control")
-    rows += make.experiment(0.1, cohort="luad", synthetic=True)
-    found = make.boards(rows)
+    rows, tables = [], {}
+    for hazard, changes in (
+        (-6.0, {"cohort": "blca"}),
+        (6.0, {"cohort": "blca", "model": "clinical-cox", "family": "control"}),
+        (0.0, {"cohort": "brca"}),
+        (0.0, {"cohort": "luad", "synthetic": True}),
+    ):
+        mine = make.experiment(0.1, patients=150, **changes)
+        table = make.predictions(mine, 150, hazard).astype({"event": bool})
+        rows += make.agreeing(mine, table)
+        tables[mine[0]["experiment"]] = table
+    found = with_evidence(make.boards(rows), tables)
     (view,) = overall_views(found, [board.cohort for board in found], addresses(found))
     assert [column[1] for column in view.columns] == ["blca", "brca"]
     assert [row.name for row in view.rows] == ["abmil", "clinical-cox"]
     (one, other), (baseline, none) = (row.cells for row in view.rows)
     assert (one.below, other.below, baseline.below, none) == (True, False, False, None)
     assert (one.rank, other.rank) == (2, 1)
+    assert (one.top, baseline.top) == (False, True)
 
 
 def test_a_fault_of_many_files_is_said_once():

@@ -7,14 +7,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ...ranking.board import Line, names_of
-from ...ranking.evidence import SURVIVES
 from ..ablation import Ablation
 from . import style
 from .style import clip
 
 
 def ablation(found: Ablation, width: float = 7.2) -> Figure:
-    """Every cell minus its baseline, with its 95 % interval, a panel a backbone; filled: it survives both tests."""
+    """Every cell minus its baseline, with its 95 % interval, a panel a backbone; filled: it is shown."""
     columns, rows = len(found.backbones), len(found.rows)
     height = 0.3 * rows
     total = height + 1.05
@@ -44,7 +43,7 @@ def ablation(found: Ablation, width: float = 7.2) -> Figure:
                     if cell.is_reference:
                         axes.plot([0], [at], "|", color=style.INK, ms=9, mew=1.6)
                     continue
-                difference, shown = cell.pair.difference, cell.pair.verdict == SURVIVES
+                difference, shown = cell.pair.difference, cell.pair.shown
                 colour = style.LOW if difference.value >= 0 else style.HIGH
                 axes.plot([difference.low, difference.high], [at, at], color=colour, lw=1.6)
                 fill = colour if shown else style.PAPER
@@ -58,7 +57,7 @@ def ablation(found: Ablation, width: float = 7.2) -> Figure:
             axes.xaxis.grid(True, color=style.LINE, lw=0.6)
             axes.set_axisbelow(True)
             axes.spines["left"].set_visible(False)
-        words = f"C-index minus that of {clip(found.reference, 40)}, 95 % interval; filled: survives both tests"
+        words = f"C-index minus that of {clip(found.reference, 40)}, 95 % interval; filled: shown"
         figure.text(1 - 0.12 / width, 0.06 / total, words, ha="right", va="bottom", fontsize=8, color=style.SOFT)
     return figure
 

@@ -9,7 +9,7 @@ from ...cache.store import Cache
 from ...experiments import IncompleteExperiment
 from ...ranking.board import BASELINE, IMPORTED, Board, Line, Ranking
 from ...result_row import READINGS
-from .. import text_tables
+from .. import explanations, text_tables
 from ..external import external_table
 from ..figures.forest import forest
 from .ablation_views import AblationView, ablation_view
@@ -55,6 +55,7 @@ class LineView:
     line: Line
     key: str
     marks: tuple[str, ...]
+    foremost: bool
     interval: str
     scales: tuple[str, ...]
     setting: str
@@ -85,6 +86,7 @@ class RankingView:
     oracle: float | None
     baseline: float | None
     baseline_note: str
+    size_note: str
     forest: Markup
     evidence: EvidenceView | None
     tuning: text_tables.TextTable | None
@@ -137,6 +139,7 @@ def _ranking(
         oracle=shared.place(oracle) if oracle else None,
         baseline=None if baseline is None else shared.place(baseline),
         baseline_note=" ".join(text_tables.baseline_notes(ranking)),
+        size_note=" ".join(explanations.size_notes(board, ranking)),
         forest=_forest(lines[:FOREST], f"{key}f", board.title, cache),
         evidence=None if ranking.evidence is None else evidence_view(board, ranking, ranking.evidence),
         tuning=text_tables.tuning_table(board, ranking) if any(line.tuned for line in lines) else None,
@@ -175,9 +178,10 @@ def _line(
         line=line,
         key=links[line.experiments[0]],
         marks=text_tables.marks(ranking, place),
+        foremost=text_tables.foremost(ranking, place),
         interval=text_tables.interval(intervals.get("selected")),
         scales=tuple(scale.strip() for scale in (line.scales or "").split(",") if scale.strip()),
-        setting=" · ".join(word for word in (line.backbone, line.loss, line.recipe, seeds) if word),
+        setting=" · ".join(word for word in (_read(line), line.backbone, line.loss, line.recipe, seeds) if word),
         filters=_filters(board, ranking, line),
         bar=bar(line, shared, intervals),
         cells=_cells(line, {name: text_tables.interval(found, 2) for name, found in intervals.items()}),
@@ -199,6 +203,11 @@ def _line(
         facts=facts(line),
         commands=tuple(dict.fromkeys(row.command for row in line.rows if row.command)),
     )
+
+
+def _read(line: Line) -> str:
+    """What a line reads that has no scales to show."""
+    return "" if line.scales else f"reads {explanations.reads(line)}"
 
 
 def _filters(board: Board, ranking: Ranking, line: Line) -> dict[str, str]:
@@ -228,7 +237,12 @@ def _cells(line: Line, intervals: Mapping[str, str]) -> tuple[Cell, ...]:
     return (
         metric("Last", "c_index_last", intervals.get("last", "")),
         metric("Best", "c_index_best", intervals.get("best", "")),
-        Cell("Optimism", text_tables.signed(line.gap), line.gap),
+        Cell(
+            "Best \N{MINUS SIGN} selected",
+            text_tables.signed(line.gap),
+            line.gap,
+            below="" if line.gap_to_last is None else f"{text_tables.signed(line.gap_to_last)} to last",
+        ),
         metric("Uno's C", "uno_c_selected"),
         Cell(
             "AUC 12/36/60",

@@ -65,7 +65,7 @@ def across_view(found: Across, key: str, cache: Cache) -> AcrossView:
 
 def evidence_view(board: Board, ranking: Ranking, evidence: Evidence) -> EvidenceView:
     """The leader of a ranking against the other lines, for the page."""
-    shown = text_tables.comparison_table(board, ranking, evidence)
+    shown = text_tables.comparison_table(board, ranking, evidence, wide=True)
     names = names_of(ranking.lines)
     ends = [abs(end) for pair in evidence.pairs for end in (pair.difference.low, pair.difference.high)]
     reach = math.ceil(100 * max([*ends, evidence.detectable or 0.01]) + 0.5) / 100
@@ -85,7 +85,7 @@ def evidence_view(board: Board, ranking: Ranking, evidence: Evidence) -> Evidenc
         for pair, row in zip(evidence.pairs, shown.rows, strict=True)
     )
     band = None if evidence.detectable is None else (place(-evidence.detectable), place(evidence.detectable))
-    method = how(evidence.resamples, leader=True) if pairs else ""
+    method = how(evidence.compared) if pairs else ""
     return EvidenceView(
         names[0], evidence.verdict, method, shown.columns[1:-1], pairs, band, f"{reach:.2f}", evidence.left_out
     )

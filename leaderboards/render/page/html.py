@@ -81,11 +81,17 @@ def _addresses(boards: Sequence[Board]) -> tuple[list[str], dict[str, str]]:
     return keys, links
 
 
-def _totals(boards: Sequence[Board]) -> dict[str, int]:
-    lines = [line for board in boards for ranking in board.rankings for line in ranking.lines]
-    return {
-        "cohorts": len(boards),
-        "models": len({line.model for line in lines if line.family != BASELINE}),
-        "trainings": sum(len(line.rows) for line in lines if line.family not in (BASELINE, IMPORTED)),
-        "incomplete": sum(len(board.incomplete) for board in boards),
-    }
+def _totals(boards: Sequence[Board]) -> list[tuple[int, str]]:
+    """What the page holds, in numbers: what was measured apart from what was simulated."""
+    found = []
+    for synthetic, kind in ((False, ""), (True, "simulated ")):
+        mine = [board for board in boards if board.synthetic == synthetic]
+        lines = [line for board in mine for ranking in board.rankings for line in ranking.lines]
+        imported = {line.model for line in lines if line.family == IMPORTED}
+        trained = [line for line in lines if line.family not in (BASELINE, IMPORTED)]
+        models, folds = len({line.model for line in trained}), sum(len(line.rows) for line in trained)
+        found += [(len(mine), f"{kind}cohort{'s' * (len(mine) != 1)}")] if mine else []
+        found += [(len(imported), f"imported model{'s' * (len(imported) != 1)} on them")] if imported else []
+        found += [(models, f"model{'s' * (models != 1)} trained on them, in {folds:,} folds")] if models else []
+    incomplete = sum(len(board.incomplete) for board in boards)
+    return found + [(incomplete, "incomplete, not ranked")] * bool(incomplete)

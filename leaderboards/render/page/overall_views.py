@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...ranking.board import Board, Line, Ranking, names_of
+from ..text_tables import foremost
 
 
 @dataclass(frozen=True)
 class Score:
-    """A cell: where it leads, its C-index, its rank among `of`, how deep its tint is (percent), and whether it is below
-    the best baseline."""
+    """A cell: where it leads, its C-index, its rank among `of`, how deep its tint is (percent), whether it is shown
+    to be below the clinical baseline, and whether it is set off as one that may be the best."""
 
     link: str
     value: float
@@ -17,6 +18,7 @@ class Score:
     of: int
     tint: int
     below: bool
+    top: bool
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,17 @@ def _score(ranking: Ranking, place: int, links: Mapping[str, str]) -> Score:
     line, top = ranking.lines[place], ranking.lines[0].selected.mean or 0.5
     value = line.selected.mean or 0.0
     tint = round(100 * max(0.0, value - 0.5) / max(top - 0.5, 0.02))
-    below = place in ranking.below_baseline
-    return Score(links[line.experiments[0]], value, line.rank, len(ranking.lines), min(tint, 100), below)
+    pair = None if ranking.evidence is None else ranking.evidence.against_baseline(place)
+    below = pair is not None and pair.shown and pair.difference.value < 0
+    return Score(
+        links[line.experiments[0]],
+        value,
+        line.rank,
+        len(ranking.lines),
+        min(tint, 100),
+        below,
+        foremost(ranking, place),
+    )
 
 
 def _standing(cells: Sequence[Score | None]) -> tuple[int, float]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...ranking.board import BASELINE, Board, Ranking, names_of
+from ...ranking.board import Board, Ranking, names_of
 from .. import text_tables
 
 
@@ -11,8 +11,9 @@ from .. import text_tables
 class OverviewRow:
     """One ranking.
 
-    `leader` and `baseline` are the best model and the best baseline as (name, address, C-index), of the leader also its
-    interval; `shown` is `Evidence.lead_shown`.
+    `leader` and `baseline` are the first model and the clinical baseline as (name, address, C-index), of the leader
+    also its interval; `against` says what is shown of the leader against that baseline; `best` is how many lines may be
+    the best, as `2 of 9`, and `best_names` which.
     """
 
     key: str
@@ -22,8 +23,10 @@ class OverviewRow:
     size: str
     leader: tuple[str, str, str, str] | None
     baseline: tuple[str, str, str] | None
-    below: bool
-    shown: str
+    against: str
+    best: str
+    best_names: str
+    provisional: bool
     detectable: str
 
 
@@ -38,7 +41,7 @@ def overview(boards: Sequence[Board], keys: Sequence[str], links: Mapping[str, s
 
 def overview_row(board: Board, key: str, ranking: Ranking, links: Mapping[str, str]) -> OverviewRow:
     """One ranking of the board at the address `key`."""
-    model = next((place for place, line in enumerate(ranking.lines) if line.family != BASELINE), None)
+    model = ranking.best_model
     evidence, baseline = ranking.evidence, ranking.baseline
     detectable = None if evidence is None else evidence.detectable
     names = names_of(ranking.lines)
@@ -52,6 +55,10 @@ def overview_row(board: Board, key: str, ranking: Ranking, links: Mapping[str, s
         interval = text_tables.interval(None if evidence is None else evidence.intervals[model].get("selected"))
         leader = (*named(model), interval)
     first = ranking.lines[0]
+    pair = None if evidence is None or model is None else evidence.against_baseline(model)
+    against = "" if pair is None or not pair.shown else "above" if pair.difference.value > 0 else "below"
+    compared = evidence is not None and bool(evidence.pairs)
+    best = evidence.best if evidence is not None and compared else ()
     return OverviewRow(
         key,
         board.cohort,
@@ -60,7 +67,9 @@ def overview_row(board: Board, key: str, ranking: Ranking, links: Mapping[str, s
         f"{first.patients} ({first.events})",
         leader,
         None if baseline is None else named(ranking.lines.index(baseline)),
-        model is not None and model in ranking.below_baseline,
-        (evidence and evidence.lead_shown) or text_tables.NONE,
+        against,
+        f"{len(best)} of {len(ranking.lines)}" if compared else text_tables.NONE,
+        ", ".join(names[place] for place in best),
+        evidence is not None and bool(set(best) & set(evidence.provisional)),
         text_tables.NONE if detectable is None else f"{detectable:.3f}",
     )

@@ -1,0 +1,49 @@
+"""How much memory bags may take: a share of what is free, here and now, in this process's control group."""
+
+import os
+import re
+from pathlib import Path
+
+import psutil
+
+SHARE = 0.5
+"""Of the memory that is free, what bags may take; models, their gradients and other programs need the rest."""
+PROCESSES = "MILSURV_PROCESSES"
+"""The environment variable that says how many processes of one command divide the memory of a machine."""
+_UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
+    f"{letter}IB": 1 << 10 * power for power, letter in enumerate("KMGT", 1)
+}
+_CONTROL_GROUPS = Path("/sys/fs/cgroup")
+
+
+def bytes_for_bags() -> int:
+    """What the bags of this process may take, in bytes."""
+    processes = os.environ.get(PROCESSES, "1")
+    return int(SHARE * free_bytes()) // (int(processes) if processes.isdigit() and int(processes) else 1)
+
+
+def free_bytes(groups: Path = _CONTROL_GROUPS) -> int:
+    """Memory that is free for this process: of the machine, or what its control group leaves, whichever is less."""
+    free = [psutil.virtual_memory().available]
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            most, taken = (int((groups / name).read_text()) for name in (limit, used))
+        except (OSError, ValueError):  # there is no such group, or its limit is `max`
+            continue
+        free.append(max(0, most - taken))
+    return min(free)
+
+
+def parse_bytes(text: str) -> int:
+    """A size such as `32GiB`, `500MB` or `0`, in bytes. Errors: ValueError.
+
+    >>> parse_bytes("1.5 KiB")
+    1536
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip(), re.IGNORECASE | re.ASCII)
+    if match is None or match[2].upper() not in _UNITS:
+        raise ValueError(f"{text!r} is no size such as 32GiB, 500MB or 0")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
