@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from milsurv import run
 from milsurv.benchmark.inference.ensemble import load_ensemble, out_of_fold
+from milsurv.benchmark.inference.heatmap.integrated import integrated_gradients
 from milsurv.benchmark.inference.heatmap.maps import METHODS, regions_of, scorer_of
 from milsurv.benchmark.inference.predict import open_source
 from milsurv.datasets.features.cells import patch_sides
@@ -28,7 +29,7 @@ from milsurv.datasets.patient import patient_of
 from milsurv.datasets.simulated.cohort import planted_patches
 from milsurv.models.attribution.attention import attention_maps
 from milsurv.models.attribution.curves import deletion, insertion
-from milsurv.models.attribution.gradients import gradient_times_input, integrated_gradients
+from milsurv.models.attribution.gradients import gradient_times_input
 from milsurv.models.attribution.occlusion import occlusion
 from milsurv.models.registry import MODELS
 from sklearn.metrics import average_precision_score, roc_auc_score

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from milsurv.benchmark.inference.heatmap.integrated import integrated_gradients
 from milsurv.models.attribution.attention import TITLES, attention_maps
 from milsurv.models.attribution.curves import deletion, insertion
-from milsurv.models.attribution.gradients import gradient_times_input, integrated_gradients
+from milsurv.models.attribution.gradients import gradient_times_input
 from milsurv.models.attribution.occlusion import occlusion
 from milsurv.models.attribution.scorer import Scorer
 from milsurv.models.contract import Places

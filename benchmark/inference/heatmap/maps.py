@@ -11,6 +11,7 @@ from ....datasets.features.cells import patch_sides
 from ....errors import DataError
 from ....models import registry
 from ....models.attribution.attention import attention_maps
+from ....models.attribution.gradients import gradient_times_input
 from ....models.attribution.occlusion import TOKENS, occlusion
 from ....models.attribution.scorer import Scorer
 from ...training.batches import pack
@@ -117,7 +118,7 @@ def _of_model(
     progress: Callable[[int, int], None],
 ) -> list[tuple[str, str, int, np.ndarray]]:
     """(method, title, magnification, values) of one fold model."""
-    from ....models.attribution.gradients import gradient_times_input, integrated_gradients
+    from .integrated import integrated_gradients  # captum takes a second to import
 
     scorer = scorer_of(model, source, name)
     found = []
