@@ -97,7 +97,8 @@ def sheet(one: SlideMap, picture: SlidePicture, shown: int = SHOWN) -> bytes | N
         draw.text((8, top + 4), name, fill="#5d5872", font=font)
         for k, place in enumerate(places):
             x, y = 8 + (k % columns) * (PATCH_PX + 8), top + 28 + (k // columns) * cell
-            page.paste(picture.patch(*one.corners[place], one.side, PATCH_PX), (x, y))
+            left, up = one.corners[place]
+            page.paste(picture.patch(left, up, one.side, PATCH_PX), (x, y))
             draw.text((x, y + PATCH_PX + 3), f"{one.values[place]:.3g}", fill="#1c1829", font=small)
         top += 28 + lines * cell
     return _encoded(page)
