@@ -361,7 +361,12 @@ def text_tables(tables: "Iterable[TextTable]") -> None:
         table = Table(title=escape(shown.title), title_justify="left", title_style="bold")
         places = shown.fitting(OUT.width)
         for place in places:
-            table.add_column(escape(shown.columns[place]), justify="right" if shown.numeric[place] else "left")
+            table.add_column(
+                escape(shown.columns[place]),
+                justify="right" if shown.numeric[place] else "left",
+                no_wrap=shown.numeric[place] and len(places) < 7,
+                overflow="fold",
+            )
         for row in shown.rows:
             table.add_row(*(escape(row[place]) for place in places))
         OUT.print(table)

@@ -69,6 +69,12 @@ class Evidence:
         return next((pair for pair in self.baseline if pair.first == place), None)
 
 
+def short_how(compared: int) -> str:
+    """What a terminal says below few columns."""
+    family = "this one pair" if compared == 1 else f"all {compared:,} pairs of this ranking"
+    return f"P(>0.01): probability of a difference above 0.01. p adj.: adjusted for {family}. *: provisional."
+
+
 def how(compared: int) -> str:
     """How pairs are compared, in a few sentences."""
     family = "this one pair" if compared == 1 else f"all {compared:,} pairs of lines of this ranking"

@@ -13,7 +13,7 @@ HOW_TO_READ = (
     "nothing. `Last` is the last epoch; `Best` is the best epoch on the test fold, as many papers report it. "
     "Mean ± sample standard deviation over folds; several seeds are averaged within each fold first. Brackets: 95 % "
     "interval of the mean over other patients and, with three or more seeds, other seeds and training sets. "
-    "`may be the best`: no other line is shown to be above it."
+    "`may be best`: no other line is shown to be above it."
 )
 
 
@@ -43,7 +43,7 @@ def table(found: TextTable) -> str:
     """One text table as a pipe table, numbers aligned to the right."""
     head = "| " + " | ".join(escape(column) for column in found.columns) + " |"
     rule = "| " + " | ".join("---:" if right else "---" for right in found.numeric) + " |"
-    rows = ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in found.rows]
+    rows = ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in found.safe_rows]
     return "\n".join([head, rule, *rows])
 
 

@@ -7,7 +7,7 @@ from ...survival.comparisons import IntervalEstimate
 from ..ranking.across import Across, across
 from ..ranking.board import BASELINE, IMPORTED, Board, Line, Ranking, Spread, names_of
 from ..ranking.comparisons import UNTRAINED
-from ..ranking.evidence import Evidence, Pair, how
+from ..ranking.evidence import Evidence, Pair, how, short_how
 from ..result_row import ResultRow
 from .explanations import reads, size_notes
 from .external import external_table
@@ -109,7 +109,7 @@ def ranking_table(board: Board, ranking: Ranking, notes: tuple[str, ...] = ()) -
     return text_table(f"{board.title}: folds {ranking.folds_name}{slides}", columns, all_notes)
 
 
-MAY_BE_BEST = "may be the best"
+MAY_BE_BEST = "may be best"
 """Of a line that no other is shown to be above."""
 
 
@@ -159,8 +159,10 @@ def baseline_notes(ranking: Ranking) -> tuple[str, ...]:
 def comparison_table(board: Board, ranking: Ranking, evidence: Evidence, wide: bool = False) -> TextTable:
     """The first line of a ranking against every other, and the verdict as notes."""
     notes = [evidence.verdict]
-    if evidence.pairs:
+    if evidence.pairs and wide:
         notes.append(how(evidence.compared))
+    elif evidence.pairs:
+        notes.append(short_how(evidence.compared))
     notes += [f"Left out: {reason}." for reason in evidence.left_out]
     title = f"{board.title}: {ranking.lines[0].label} against the other lines"
     shown = pairs_table if wide else short_pairs_table
@@ -259,9 +261,9 @@ def short_pairs_table(
         ("First", False, [names[pair.first] for pair in pairs]),
         ("Against", False, [names[pair.second] for pair in pairs]),
         ("Difference, 95 % interval", True, differences),
-        ("P(> 0.01)", True, [f"{pair.difference.notable:.2f}" for pair in pairs]),
-        ("p adjusted", True, [p_value(pair.p_adjusted) for pair in pairs]),
-        ("Shown", False, [("yes" if p.shown else "no") + ", provisional" * p.provisional for p in pairs]),
+        ("P(>0.01)", True, [f"{pair.difference.notable:.2f}" for pair in pairs]),
+        ("p adj.", True, [p_value(pair.p_adjusted) for pair in pairs]),
+        ("Shown", False, [("yes" if p.shown else "no") + "*" * p.provisional for p in pairs]),
     ]
     return text_table(title, columns[1:] if leader else columns, notes)
 
