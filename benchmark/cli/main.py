@@ -25,12 +25,14 @@ from .evaluate import evaluate
 from .extract import extract
 from .features import features_app
 from .figures import figures
+from .heatmap import heatmap
 from .leaderboard import leaderboard_app
 from .listing import list_
 from .mistakes import Failure
 from .predict import predict
 from .predictions import import_predictions
 from .run import run
+from .sharing import export, import_model
 from .status import status
 from .transfer import transfer
 
@@ -74,6 +76,9 @@ app.command("compare")(compare)
 app.command("evaluate")(evaluate)
 app.command("transfer")(transfer)
 app.command("predict")(predict)
+app.command("heatmap")(heatmap)
+app.command("export")(export)
+app.command("import-model")(import_model)
 app.command("figures")(figures)
 
 
