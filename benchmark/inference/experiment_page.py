@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAGE = "report.html"
+CURVES = {"train_loss": "Training loss", "val_c_index": "C-index of the validation split"}
 MEANING = {
     "selected": "the epoch that the validation split chose; the one that is ranked",
     "last": "the last epoch",
@@ -65,7 +66,7 @@ def training_figures(folder: Path, rows: Sequence[ResultRow]) -> list["Figure"]:
         if path.is_file():
             curves[row.fold] = pd.read_csv(path)
     figures = []
-    for column, title in (("train_loss", "Training loss"), ("val_c_index", "C-index of the validation split")):
+    for column, title in CURVES.items():
         drawn = {fold: one for fold, one in curves.items() if column in one and one[column].notna().any()}
         if drawn:
             figures.append(_by_epoch(drawn, column, title, {row.fold: row.epoch_selected for row in rows}))
