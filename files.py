@@ -1,19 +1,28 @@
 """Files: written whole or not at all, named so that no name leads out of its folder, and known by fingerprints."""
 
+import errno
+import glob
 import hashlib
 import json
 import os
 import re
 import shutil
+import stat
+import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import DataError
+from .processes import gone, this_process
 
 UNFINISHED = ".*.partial"
 """Matches what a killed writer leaves behind; no reader takes it for a result."""
+ABANDONED = 86_400.0
+"""Seconds after which something unfinished is nobody's, where its process cannot be asked."""
+_OWNER = re.compile(r"\.([0-9a-f]{8}-\d+-\d+)\.[0-9a-f]{8}\.partial$")
 
 
 def write_whole(path: Path, data: str | bytes) -> Path:
@@ -55,8 +64,9 @@ def whole_folder(path: Path, keep: Callable[[], bool] = lambda: False) -> Iterat
     """Give a new folder beside `path` to fill; when the block ends without error, it takes the place of `path`.
 
     `keep` is asked before a folder that stands there is replaced: another process may have put the same there
-    meanwhile, and it stays where `keep()` says so.
+    meanwhile, and it stays where `keep()` says so. What a killed process left of the same folder is removed.
     """
+    remove_unfinished(path.parent, f".{glob.escape(path.name[:50])}.*.partial")
     partial = _beside(path)
     try:
         partial.mkdir(parents=True)
@@ -81,6 +91,64 @@ def whole_folder(path: Path, keep: Callable[[], bool] = lambda: False) -> Iterat
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def read_regular(path: Path, limit: int, links: bool = True) -> bytes:
+    """The content of a regular file of at most `limit` bytes.
+
+    A pipe, a device or what is larger is refused before it is read, and a link where `links` is False: whoever sends a
+    folder decides what lies in it. OSError names `path` and says why.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        handle = os.open(path, flags if links else flags | getattr(os, "O_NOFOLLOW", 0))
+    except OSError as error:
+        why = "it is a link" if error.errno == errno.ELOOP else error.strerror
+        raise OSError(error.errno, why, str(path)) from error
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        if found.st_size > limit:
+            raise OSError(errno.EFBIG, f"it has {found.st_size:,} bytes, more than the limit of {limit:,}", str(path))
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(found.st_size)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for temporary files, which is removed when the block ends; by the next `scratch` if we are killed."""
+    place = Path(tempfile.gettempdir())
+    remove_unfinished(place, ".milsurv.*.partial")
+    folder = _beside(place / "milsurv")
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_unfinished(folder: Path, pattern: str = UNFINISHED, below: bool = False) -> None:
+    """Remove what killed writers left in `folder`, and in the folders below it.
+
+    The name of an unfinished file says which process writes it. Where nobody can know whether that one lives, on
+    another machine or before a restart of this one, it counts as dead once nothing was written for `ABANDONED` seconds.
+    """
+    with suppress(OSError):
+        for path in list(folder.rglob(pattern) if below else folder.glob(pattern)):
+            with suppress(OSError):
+                if _is_abandoned(path):
+                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+
+
+def _is_abandoned(path: Path) -> bool:
+    dead = gone(match[1]) if (match := _OWNER.search(path.name)) else None
+    if dead is not None:
+        return dead
+    inside = [path, *path.iterdir()] if path.is_dir() else [path]
+    return time.time() - max(one.stat().st_mtime for one in inside) > ABANDONED
+
+
 def set_aside(path: Path) -> Path:
     """Rename a file that cannot be used, so that another can take its place: `mlflow.db` to `mlflow.db.unusable-1`."""
     number = 1
@@ -90,7 +158,7 @@ def set_aside(path: Path) -> Path:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name[:50]}.{uuid.uuid4().hex[:8]}.partial")
+    return path.with_name(f".{path.name[:50]}.{this_process()}.{uuid.uuid4().hex[:8]}.partial")
 
 
 def _sync(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Out-of-fold predictions as a table: what `experiments/<id>/predictions.csv` and entries hold."""
 
+import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -8,10 +9,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import RowError
+from ..files import read_regular
+from ..survival.concordance import c_index
+from ..survival.followup import NotComputable
 from ..survival.risk_groups import GroupCurves, group_curves
-from .result_row import READINGS
+from .result_row import READINGS, ResultRow
 from .rows import Problem
 
+AGREES = 1e-6
+"""How far the C-index of a row may be from that of its predictions."""
+LARGEST = 1 << 30
+"""Bytes of one experiment's predictions."""
 COLUMNS = ("patient", "fold", "reading", "time", "event", "risk", "risk_group")
 """What every line has. Where slides are scored, `patient` is a slide and a column `owner` says whose it is. Survival
 probabilities, where they are known, are in `survival_1`, `survival_2`, … at the months `edge_1`, `edge_2`, …"""
@@ -42,7 +50,8 @@ def read_predictions(path: Path, name: str | None = None) -> pd.DataFrame:
     """
     name = name or str(path)
     try:
-        table = pd.read_csv(path, dtype={"patient": str, "reading": str, "risk_group": str})
+        content = io.BytesIO(read_regular(path, LARGEST))
+        table = pd.read_csv(content, dtype={"patient": str, "reading": str, "risk_group": str})
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
         raise RowError(f"{name}: cannot be read as a table ({error}); run the experiment again") from error
     return check_predictions(table, name)
@@ -65,7 +74,9 @@ def check_predictions(table: pd.DataFrame, name: str, remedy: str = "run the exp
     for column in ("time", "risk", "fold"):
         values = np.asarray(pd.to_numeric(table[column], errors="coerce"), dtype=float)
         good = np.isfinite(values) & (values > 0 if column == "time" else True)
-        expect(column, good, "a number above 0" if column == "time" else "a number")
+        good &= (values >= 0) & (values < 1e6) & (values == np.floor(values)) if column == "fold" else True
+        words = {"time": "a number above 0", "fold": "a whole number from 0"}
+        expect(column, good, words.get(column, "a number"))
         table[column] = values
     expect("reading", np.isin(np.asarray(table["reading"], dtype=str), READINGS), ", ".join(READINGS))
     words = np.asarray(table["event"].astype(str).str.strip().str.lower(), dtype=str)
@@ -73,7 +84,31 @@ def check_predictions(table: pd.DataFrame, name: str, remedy: str = "run the exp
     expect("event", died | np.isin(words, ("0", "0.0", "false")), "0 or 1")
     groups = np.asarray(table["risk_group"].fillna(""), dtype=str)
     expect("risk_group", np.isin(groups, ("high", "low", "")), "high, low or nothing")
+    for column in (*numbered_columns(table, "survival"), *numbered_columns(table, "edge")):
+        values = np.asarray(pd.to_numeric(table[column], errors="coerce"), dtype=float)
+        most = 1.0 if column.startswith("survival") else np.finfo(float).max
+        blank = np.asarray(table[column].isna() | (table[column].astype(str).str.strip() == ""))
+        expect(column, ((values >= 0) & (values <= most)) | blank, f"a number from 0 to {most:.3g}, or nothing")
+        table[column] = values
     return table.assign(event=died, risk_group=groups)
+
+
+def contradictions(rows: Iterable[ResultRow], table: pd.DataFrame) -> str:
+    """Where the C-indices of an experiment's rows are not those of its predictions, in words; empty where all are."""
+    for row in rows:
+        for reading in READINGS:
+            part = table[(table["fold"] == row.fold) & (table["reading"] == reading)]
+            given = row.score(f"c_index_{reading}")
+            if part.empty or not row.finished or given is None:
+                continue
+            try:
+                found = c_index(part["time"], part["event"], part["risk"])
+            except NotComputable:
+                found = float("nan")
+            if not abs(found - given) <= AGREES:
+                what = f"c_index_{reading} of fold {row.fold} is {given:.4f}, its predictions give {found:.4f}"
+                return f"{what}: the experiment is not ranked"
+    return ""
 
 
 def predictions_of(

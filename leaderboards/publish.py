@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..files import write_whole
+from ..files import remove_unfinished, write_whole
 from .cache.predictions import CachedPredictions
 from .cache.store import NO_CACHE, Cache
-from .entries.entry import EntryHead
+from .entries.entry import Entry, EntryHead
 from .entries.joined import read_entries
 from .external_result import read_externals
+from .predictions import contradictions
 from .ranking.board import Board, boards, with_external
 from .ranking.cached_evidence import with_cached_evidence
 from .ranking.published_evidence import NO_EVIDENCE, PublishedEvidence
@@ -22,6 +23,7 @@ from .render.markdown import markdown
 from .render.page.group_curve_plots import plots
 from .render.page.html import html
 from .render.text_tables import TextTable, tables
+from .result_row import ResultRow
 from .rows import Problem, read_rows
 
 
@@ -76,11 +78,18 @@ def gather(results: Path | Sequence[Path], evidence: bool = True, cache: Cache =
     names = [
         name for board in ranked for ranking in board.rankings for line in ranking.lines for name in line.experiments
     ]
-    own = CachedPredictions(read.folders, names, cache)
+    own = CachedPredictions(read.folders, names, cache, read.rows)
     # A chain is only ever read here, and so may be of mappings that cannot be written.
     predictions = ChainMap(own, *(entry.predictions for entry in sent.entries))  # pyright: ignore[reportArgumentType]
     origins = {row.experiment: entry.head for entry in sent.entries for row in entry.rows}
-    problems = (*read.problems, *sent.problems, *own.problems)
+    contradicted = {
+        name: Problem(entry.name, f"experiment {name}: {wrong}")
+        for entry in sent.entries
+        for name, wrong in _contradicted(entry, cache).items()
+    }
+    problems = (*read.problems, *sent.problems, *own.problems, *contradicted.values())
+    if apart := own.contradicted | contradicted.keys():
+        ranked = boards(row for row in read.rows if row.experiment not in apart)
     if evidence:
         ranked = with_cached_evidence(ranked, predictions, sent.published, cache)
     outside, unread = read_externals(roots)
@@ -88,6 +97,19 @@ def gather(results: Path | Sequence[Path], evidence: bool = True, cache: Cache =
         ranked = with_external(ranked, outside)
     problems = (*problems, *unread)
     return Gathered(ranked, predictions, problems, sent.published, origins)
+
+
+def _contradicted(entry: Entry, cache: Cache) -> dict[str, str]:
+    """By experiment of an entry, how its rows contradict its predictions; only those that do."""
+
+    def find() -> dict[str, str]:
+        rows: dict[str, list[ResultRow]] = {}
+        for row in entry.rows:
+            rows.setdefault(row.experiment, []).append(row)
+        found = {name: contradictions(rows[name], table) for name, table in entry.predictions.items()}
+        return {name: wrong for name, wrong in found.items() if wrong}
+
+    return cache.get(dict[str, str], "contradictions", lambda: entry.head.files, find)
 
 
 def write(found: Gathered, folder: Path, cache: Cache = NO_CACHE) -> dict[str, Path]:
@@ -99,6 +121,7 @@ def write(found: Gathered, folder: Path, cache: Cache = NO_CACHE) -> dict[str, P
         "tex": latex(found.boards),
         "html": html(found.boards, curves, found.problems, cache),
     }
+    remove_unfinished(folder)
     paths = {kind: write_whole(folder / f"leaderboard.{kind}", text) for kind, text in texts.items()}
     if outside := external_csv([one for board in found.boards for one in board.external]):
         paths["external"] = write_whole(folder / "external.csv", outside)

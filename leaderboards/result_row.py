@@ -27,6 +27,7 @@ epoch on the test fold, as papers report it; it never ranks."""
 Status = Literal["finished", "failed", "running"]
 Text = Annotated[str, Meta(min_length=1, description="text")]
 Count = Annotated[int, Meta(ge=0, description="a whole number >= 0")]
+Folds = Annotated[int, Meta(ge=0, le=10_000, description="a whole number from 0 to 10000")]
 Share = Annotated[float, Meta(ge=0, le=1, description="a number between 0 and 1")]
 Seconds = Annotated[float, Meta(ge=0, description="a number >= 0")]
 
@@ -175,7 +176,7 @@ class ResultRow:
     status: Status
     experiment: Text
     fold: Count
-    n_folds: Count
+    n_folds: Folds
     seed: Count
     model: Text
     family: str | None

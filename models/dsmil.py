@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .layers.dropout import Dropout
+from .layers.listening import tell
 from .layers.segments import segment_weighted_sum
 from .spec import ModelSpec
 
@@ -50,7 +51,7 @@ class DSMIL(nn.Module):
             best, critical = score.max(0)  # (n_out,) both
             likeness = query @ query[critical].T * query.shape[1] ** -0.5  # (n, n_out)
             largest.append(best)
-            weights.append(likeness.softmax(0))
+            weights.append(tell(likeness.softmax(0)))
         pooled = segment_weighted_sum(torch.cat(weights), x, sizes)  # (b, n_out, dim)
         bag = self.head(pooled).squeeze(2)  # (b, n_out)
         if self.instance_weight == 0.0:

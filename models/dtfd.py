@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from .contract import Trained
 from .layers.dropout import Dropout
 from .layers.gated_attention import GatedAttention, GatedAttentionPool
+from .layers.listening import tell
 from .layers.segments import segment_softmax, segment_weighted_sum
 from .public_weights import PublicWeights
 from .spec import ModelSpec
@@ -84,7 +85,10 @@ class DTFD(nn.Module):
         """Scores of the bags (b, n_out) and of all groups (sum of groups, n_out), of which the rows are given."""
         h = torch.cat([bag[torch.cat(rows).to(h.device)] for bag, rows in zip(h.split(sizes), groups, strict=True)])
         cuts = [len(rows) for bag in groups for rows in bag]
-        weights = segment_softmax(self.attention.scores(h), cuts)  # (sum of n, 1)
+        weights = segment_softmax(self.attention.scores(h), cuts, heard=False)  # (sum of n, 1)
+        starts = [sum(sizes[:bag]) for bag in range(len(sizes))]
+        order = torch.cat([torch.cat(rows) + start for rows, start in zip(groups, starts, strict=True)])
+        tell(torch.empty_like(weights).index_copy_(0, order.to(h.device), weights))
         pooled = segment_weighted_sum(weights, h, cuts).squeeze(1)  # (sum of groups, hidden)
         if self.distill == "AFS":
             distilled, counts = pooled, [1] * len(cuts)

@@ -1,5 +1,6 @@
 """Run experiments from the command line, and show what came of them."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from ..engines.options import SERIAL, Options
 from ..inference.evaluate import Evaluation
 from ..inference.external_test import ExternalTest
 from ..planning.request import Request
-from ..results.tracking.store import Tracking
+from ..results.tracking.store import Tracking, local_store
 from ..run import Finished, plan, run, run_all
 from .grids import write_printed
 from .output import print_json
@@ -124,7 +125,8 @@ def show_places(published: Published | None, out: Path, tracking: str | None) ->
     if published:
         console.say(f"Leaderboard: {published.paths['html']}")
     if tracking != "none":
-        console.say(f"MLflow:      mlflow ui --backend-store-uri {tracking or f'sqlite:///{out}/mlflow.db'}")
+        address = tracking or (local_store(out) if set(str(out)) & set("?#%") else f"sqlite:///{out}/mlflow.db")
+        console.say(f"MLflow:      mlflow ui --backend-store-uri {shlex.quote(address)}")
 
 
 def ablation(requests: Sequence[Request], published: Published, baseline: str | None) -> tuple[TextTable, ...]:

@@ -54,9 +54,8 @@ def build(
         if check or update:
             _committed(update, root or Path(__file__).resolve().parents[2], as_json)
             return
-        import tempfile
-
         from ...errors import UsageError
+        from ...files import scratch
         from ...leaderboards.cache.store import user_cache
         from ...leaderboards.entries.joined import PUBLISHED
         from ...leaderboards.publish import publish
@@ -69,15 +68,15 @@ def build(
         given = results or ([] if published else [Path("results")])
         target = out or (given[0] if given else Path("results")) / "leaderboard"
         folders = _experiments_of(given)
-        with tempfile.TemporaryDirectory() as fetched:
+        with scratch() as fetched:
             if tracking:
                 from ..results.tracking.fetch import fetch
 
                 try:
-                    fetch(tracking, Path(fetched))
+                    fetch(tracking, fetched)
                 except Exception as error:
                     raise Failure(f"MLflow at {tracking} cannot be read: {reason(error)}", 1) from error
-                folders = [Path(fetched)]
+                folders = [fetched]
             done = publish([*folders, *([PUBLISHED] if published and PUBLISHED.is_dir() else [])], target, user_cache())
         for problem in done.problems:
             console.warn(f"{problem.where}: {problem.message}")

@@ -26,12 +26,14 @@ from .evaluate import evaluate
 from .extract import extract
 from .features import features_app
 from .figures import figures
+from .heatmap import heatmap
 from .leaderboard import leaderboard_app
 from .listing import list_
 from .mistakes import Failure
 from .predict import predict
 from .predictions import import_predictions
 from .run import run
+from .sharing import export, import_model
 from .status import status
 from .transfer import transfer
 
@@ -76,6 +78,9 @@ app.command("added-value")(added_value)
 app.command("evaluate")(evaluate)
 app.command("transfer")(transfer)
 app.command("predict")(predict)
+app.command("heatmap")(heatmap)
+app.command("export")(export)
+app.command("import-model")(import_model)
 app.command("figures")(figures)
 
 
@@ -83,7 +88,8 @@ def main() -> None:
     """Entry point of `bench`."""
     # Set before torch starts: reproducible matrix products on a GPU need it.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    with STOP.listening(), remarks_shown():
+    _open_standard_streams()
+    with STOP.listening(), remarks_shown(), _flushed():
         try:
             app()
         except Failure as failure:
@@ -95,6 +101,32 @@ def main() -> None:
             if end.code and STOP.reason:
                 sys.exit(STOP.status)
             raise
+
+
+def _open_standard_streams() -> None:
+    """Where a shell closed standard input or output (`>&-`), no file that is opened later may take its place."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
+
+
+@contextmanager
+def _flushed() -> Iterator[None]:
+    """Write what was printed while somebody can still be told that it cannot be: a full disk, a reader that is gone."""
+    try:
+        yield
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries again, and shows how
+            from ..console import fail
+
+            fail(f"standard output cannot be written: {error.strerror}")
+            sys.exit(1)
 
 
 @contextmanager

@@ -23,7 +23,13 @@ def explained() -> Iterator[None]:
         raise Failure(str(error), 2) from error
     except (DataError, RowError) as error:
         raise Failure(str(error), 1) from error
-    except OSError as error:
-        if error.filename is None:
+    except (MemoryError, ImportError) as error:
+        if isinstance(error, ImportError) and "failed to map segment" not in str(error):
             raise
-        raise Failure(f"{error.filename}: {error.strerror}", 1) from error
+        raise Failure(f"out of memory ({type(error).__name__}: {error}); what is finished is kept", 1) from error
+    except OSError as error:
+        if error.filename is not None:
+            raise Failure(f"{error.filename}: {error.strerror}", 1) from error
+        if error.errno is None:
+            raise
+        raise Failure(f"{error.strerror}: free space where results, temporary files and output go", 1) from error

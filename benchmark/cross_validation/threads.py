@@ -42,6 +42,9 @@ def threads(number: int) -> Iterator[None]:
 
 @cache
 def _linear_algebra() -> ThreadpoolController:
-    import scipy.linalg  # noqa: F401  # its library has to be loaded to be found
+    import scipy.linalg  # its library has to be loaded to be found
 
+    # The libraries take their working memory when they first compute, and ask for it without end where there is none.
+    one = np.eye(2)
+    scipy.linalg.solve(one @ one, one)
     return ThreadpoolController()

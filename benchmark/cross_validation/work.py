@@ -25,6 +25,9 @@ from .parts import oracle_c_index
 from .row import describe
 from .threads import threads, threads_for
 
+_OF_NO_MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "failed to map segment")
+"""What torch, the system and its loader say where there is no memory; they raise errors of many kinds."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -82,10 +85,7 @@ class Work:
             except Exception as error:
                 # Bad data, diverged training, or a fault of ours or of a model: the fold is recorded as failed, the
                 # others still run, and the exit status says so.
-                explained = isinstance(error, DataError | Diverged | NothingTrained | torch.OutOfMemoryError)
-                row = replace(
-                    row, status="failed", error=str(error) if explained else f"{type(error).__name__}: {error}"
-                )
+                row = replace(row, status="failed", error=_in_words(error))
                 folder.write_failure(row, traceback.format_exc())
             else:
                 row = outcome.complete(row)
@@ -97,6 +97,15 @@ class Work:
         row = replace(self.shared, fold=fold, created=_now(), status="failed", error=error)
         self.folder.write_failure(row, details)
         return row
+
+
+def _in_words(error: Exception) -> str:
+    """Why a fold failed, in a line."""
+    if isinstance(error, DataError | Diverged | NothingTrained | torch.OutOfMemoryError):
+        return str(error)
+    named = f"{type(error).__name__}: {error}"
+    short = isinstance(error, MemoryError) or any(text in str(error) for text in _OF_NO_MEMORY)
+    return f"out of memory ({named})" if short else named
 
 
 def _now() -> str:

@@ -1,5 +1,6 @@
 """The program of a process of the engine `local`: it computes the cells that come through a pipe, until that closes."""
 
+import faulthandler
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from ...errors import Remark
@@ -56,9 +58,15 @@ def _remarks(say: Callable[[str], None]) -> Iterator[None]:
         yield
 
 
+HUNG = 300.0
+"""Seconds in which no line of Python runs, after which a process ends: a library waits for what never comes."""
+
+
 def _end_with(parent: int) -> None:
-    """End when the process that started this one is gone, as if it had asked for it."""
+    """End when the process that started this one is gone, as if it had asked for it; and when this one hangs."""
+    nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # for as long as the process lives
     while os.getppid() == parent:
+        faulthandler.dump_traceback_later(HUNG, exit=True, file=nowhere)
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(PATIENCE)

@@ -9,7 +9,6 @@ OUT/previews/<slide>.png        with --preview: what would be read, and preview-
 import json
 import os
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -29,7 +28,7 @@ from ...datasets.slides.grid import POWERS
 from ...datasets.slides.mpp import AGREE, BY_USER, BY_USER_HERE, OBJECTIVE
 from ...datasets.slides.reader import ReadOptions, SlidePlan, running
 from ...errors import DataError, UsageError
-from ...files import UNFINISHED, fingerprint, safe_name
+from ...files import fingerprint, remove_unfinished, safe_name
 from ..results.folder import table, write
 from ..training.device import device_of
 from .stream import Embedded, Task, embed_slides
@@ -38,7 +37,6 @@ EXTRACTION = 2
 """Raised when the same slide and settings would give other features."""
 
 SETTINGS, REPORT, PREVIEWS, PREVIEW_REPORT = "extraction.json", "extract-report", "previews", "preview-report"
-OLD = 3600.0  # seconds after which an unfinished file is no longer being written, which takes a few
 
 OPTIONS = {"least": "--min-tissue", "patch_px": "--patch-px", "nest": "--nest"}
 """Settings that are called otherwise on the command line."""
@@ -180,7 +178,7 @@ def _run(
     settings = {} if encoder is None else _settings(options, reading, encoder)
     if encoder is not None:
         _claim(options.out, settings, encoder)
-        _sweep(options.out)
+        remove_unfinished(options.out)
     previews = options.out / PREVIEWS
     if options.preview:
         previews.mkdir(exist_ok=True)
@@ -315,14 +313,6 @@ def _claim(out: Path, settings: dict[str, object], encoder: Encoder) -> None:
             raise DataError(f"{out} holds {path_of_slide.name}, which milsurv did not write: choose another --out.")
         raise DataError(f"{out} holds features that were not extracted here: choose another --out.")
     write(path, json.dumps(settings, indent=2) + "\n")
-
-
-def _sweep(out: Path) -> None:
-    """Remove what killed extractions left unfinished."""
-    for left in out.glob(UNFINISHED):
-        with suppress(OSError):
-            if time.time() - left.stat().st_mtime > OLD:
-                left.unlink()
 
 
 def _finished(out: Path, slide: str, source: str) -> StoreHead | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from ...datasets.features.reader import Reader
@@ -17,6 +18,8 @@ from ..training.batches import BagSource
 from ..training.fold import Aggregation
 from ..training.fold_model import FoldModel, load_fold
 
+REFERENCE_RISKS = "reference-risks.json"
+"""In the folder of an imported model: the out-of-fold risks of its training cohort, by fold."""
 ENSEMBLE = "ensemble"
 """What rows call all fold models together."""
 
@@ -184,8 +187,11 @@ class OutOfFold:
 def out_of_fold(folder: Path) -> OutOfFold:
     """The out-of-fold predictions of an experiment. Errors: `RowError` where they are damaged."""
     path = folder / "predictions.csv"
-    if not path.is_file():
-        return OutOfFold()
+    if not path.is_file():  # an imported model: its patients are not named
+        if not (folder / REFERENCE_RISKS).is_file():
+            return OutOfFold()
+        found = msgspec.json.decode((folder / REFERENCE_RISKS).read_bytes(), type=dict[int, list[float]])
+        return OutOfFold(risks={fold: np.sort(np.array(risks)) for fold, risks in found.items()})
     table = read_predictions(path)
     table = table[table["reading"] == "selected"]
     owner = table["owner" if "owner" in table.columns else "patient"].astype(str)

@@ -207,6 +207,11 @@ def _without_seen(ensemble: FoldEnsemble, data: CohortData, seen: str) -> tuple[
     return data.without(data.units.of(both)) if both else data, both
 
 
+def internal_estimate(ensemble: FoldEnsemble, resamples: int = RESAMPLES[0]) -> Estimate | None:
+    """The mean C-index over the test folds, at `selected`, with its interval; None where predictions are not there."""
+    return _internal(ensemble, resamples)[0]
+
+
 def _internal(ensemble: FoldEnsemble, resamples: int) -> tuple[Estimate | None, np.ndarray | None]:
     """The mean C-index over the test folds, at `selected`, with the resampled ones; None where it is not known."""
     path = ensemble.folder / "predictions.csv"

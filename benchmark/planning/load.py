@@ -120,19 +120,20 @@ class Loader:
     last stay in memory. What it has read, it takes to be unchanged.
 
     elsewhere: the device of other machines, `cpu` or `cuda`, where they compute; None where this one does.
+    build: whether a model is built to see that it takes its settings.
     """
 
     _KEPT = 8  # cohorts with their tables and headers
 
-    def __init__(self, elsewhere: str | None = None) -> None:
-        self.elsewhere = elsewhere
+    def __init__(self, elsewhere: str | None = None, build: bool = True) -> None:
+        self.elsewhere, self.build = elsewhere, build
         self._read: dict[Hashable, tuple[CohortData, Reader | None]] = {}
 
     def load(
         self, request: Request, simulating: Counter | None = None, checking: Counter | None = None
     ) -> tuple[Experiment, CohortData]:
         """Read and check everything that a request names, and name its experiment; see `load`."""
-        resolved = resolve(request, self.elsewhere)
+        resolved = resolve(request, self.elsewhere, self.build)
         baseline = resolved.baseline
         counts = baseline is not None and baseline.counts_patches
         key = _data_key(request, resolved)

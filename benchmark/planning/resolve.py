@@ -58,10 +58,11 @@ class Resolved:
         return isinstance(self.method, ModelSpec) and self.method.places
 
 
-def resolve(request: Request, elsewhere: str | None = None) -> Resolved:
+def resolve(request: Request, elsewhere: str | None = None, build: bool = True) -> Resolved:
     """Look up everything that a request names.
 
     elsewhere: the device of other machines, `cpu` or `cuda`, where they compute; None where this one does.
+    build: whether the model is built to see that it takes its settings.
 
     Raises
     ------
@@ -93,7 +94,8 @@ def resolve(request: Request, elsewhere: str | None = None) -> Resolved:
     if request.covariates is not None:
         raise UsageError(f"--covariates are those of the baseline clinical-cox; {spec.name} reads patches")
     recipe, hyperparameters = model_settings(spec, request.recipe, request.settings)
-    _check_build(spec, hyperparameters)
+    if build:
+        _check_build(spec, hyperparameters)
     return Resolved(
         method=spec,
         cohort=cohort,

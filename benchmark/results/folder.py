@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...errors import CannotWrite, Remark, some
-from ...files import UNFINISHED, write_whole
+from ...files import UNFINISHED, remove_unfinished, write_whole
 from ...leaderboards.result_row import READINGS, ResultRow, RowError
 from ...leaderboards.rows import read_row
 from ...survival.clinical_curves import clinical_curves
@@ -30,7 +30,7 @@ from ...survival.followup import FollowUp
 from ..experiment import Experiment
 from .fold_predictions import FoldOutcome
 from .keeping import Keeping
-from .manifest import MANIFEST, fault_of, manifest
+from .manifest import MANIFEST, RESULT, fault_of, manifest
 from .scored_fold import read_fold
 from .weights import weights_name
 
@@ -73,6 +73,7 @@ class ResultFolder:
             raise CannotWrite(
                 f"cannot write {self.path}: {reason}. Choose a folder you may write with --out"
             ) from error
+        remove_unfinished(self.path, below=True)
         described = {"id": self.experiment.id, "id_fields": self.experiment.id_fields()}
         text = json.dumps(described, indent=2, sort_keys=True)
         write(self.path / "experiment.json", text + "\n")
@@ -138,8 +139,9 @@ class ResultFolder:
                 old.unlink(missing_ok=True)
         for name, data in files.items():
             write(folder / name, data)
-        write(folder / MANIFEST, manifest(files))
-        write(folder / "result.json", json.dumps(row.to_json(), indent=2, allow_nan=False) + "\n")
+        result = json.dumps(row.to_json(), indent=2, allow_nan=False) + "\n"
+        write(folder / MANIFEST, manifest(files, result))
+        write(folder / RESULT, result)
         self._forget_checkpoint(row.fold)
 
     def _forget_checkpoint(self, fold: int) -> None:

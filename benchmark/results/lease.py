@@ -15,11 +15,12 @@ import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 
 import msgspec
 import psutil
+
+from ...processes import ended, machine
 
 BEAT = 10.0
 """Seconds after which a holder renews its lease."""
@@ -57,15 +58,7 @@ class Holder:
     @property
     def dead(self) -> bool:
         """True where the process is known to be gone; of another machine's processes nothing is known."""
-        if self.machine != _machine():
-            return False
-        try:
-            process = psutil.Process(self.pid)
-            return process.status() == psutil.STATUS_ZOMBIE or abs(process.create_time() - self.born) > 2
-        except psutil.NoSuchProcess:
-            return True
-        except psutil.Error:
-            return False
+        return self.machine == machine() and ended(self.pid, self.born)
 
 
 @dataclass(frozen=True)
@@ -151,7 +144,7 @@ def acquire(folder: Path, fold: int, run: str = "", void: str | None = None) -> 
     number = 1 if found is None else found.number + 1
     holder = Holder(
         host=platform.node(),
-        machine=_machine(),
+        machine=machine(),
         pid=os.getpid(),
         born=psutil.Process().create_time(),
         token=uuid.uuid4().hex,
@@ -209,16 +202,6 @@ def _holder(content: bytes) -> Holder | None:
         return msgspec.json.decode(content, type=Holder)
     except msgspec.MsgspecError:
         return None
-
-
-@cache
-def _machine() -> str:
-    """An id of this machine since its start, and of its table of processes: containers have one each."""
-    parts = [platform.node()]
-    with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
-        parts.append(str(Path("/proc/self/ns/pid").readlink()))
-    return " ".join(parts)
 
 
 def _job() -> str:

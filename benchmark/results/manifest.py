@@ -8,16 +8,22 @@ from typing import Any
 
 import msgspec
 
-MANIFEST = "files.json"
+MANIFEST, RESULT = "files.json", "result.json"
+CHANGING = frozenset({"created", "seconds", "tuning_seconds", "hardware", "code_version"})
+"""Fields of a row that say when and where a fold was computed: the same fold computed again may differ in them."""
 
 
-def manifest(files: Mapping[str, str | bytes]) -> str:
-    """The text of files.json: by name the bytes and the SHA-256 of each file, and the rows of tables."""
+def manifest(files: Mapping[str, str | bytes], result: str) -> str:
+    """The text of files.json: by name the bytes and the SHA-256 of each file, and the rows of tables.
+
+    Of `result`, the text of result.json, it is the SHA-256 of all fields but the `CHANGING` ones.
+    """
     found: dict[str, dict[str, Any]] = {}
     for name, content in files.items():
         data = content.encode() if isinstance(content, str) else content
         rows = {"rows": data.count(b"\n") - 1} if name.endswith(".csv") else {}
         found[name] = {"bytes": len(data), **rows, "sha256": hashlib.sha256(data).hexdigest()}
+    found[RESULT] = {"sha256": _of_row(result.encode())}
     return json.dumps(found, indent=2) + "\n"
 
 
@@ -52,6 +58,10 @@ def fault_of(folder: Path, rows: int) -> str | None:
             path = folder / name
             if not path.is_file() and path.suffix == ".safetensors":
                 continue
+            if name == RESULT:
+                if _of_row(path.read_bytes()) != expected:
+                    return f"{name} is not as it was written"
+                continue
             with path.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != expected:
                     return f"{name} is not as it was written ({path.stat().st_size} bytes)"
@@ -60,3 +70,12 @@ def fault_of(folder: Path, rows: int) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+def _of_row(content: bytes) -> str:
+    """Errors: `ValueError` where it is no JSON object."""
+    row = json.loads(content)
+    if not isinstance(row, dict):
+        raise ValueError(f"{RESULT} is damaged")
+    kept = {key: value for key, value in row.items() if key not in CHANGING}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()

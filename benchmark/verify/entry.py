@@ -1,7 +1,6 @@
 """Verify an entry: its numbers need no trust where its predictions, or its simulated cohort, give them again."""
 
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pandas as pd
 from ...datasets.folds.read import Folds
 from ...datasets.labels.read import Labels
 from ...errors import RowError
+from ...files import scratch
 from ...leaderboards.entries.entry import Entry, read_entry
 from ...leaderboards.experiments import gather_experiments
 from ...leaderboards.ranking.board import boards
@@ -47,8 +47,8 @@ def verify(
     by_experiment: dict[str, dict[int, ResultRow]] = {}
     for row in entry.rows:
         by_experiment.setdefault(row.experiment, {})[row.fold] = row
-    with tempfile.TemporaryDirectory() as place:
-        simulator = Simulator(Path(place))
+    with scratch() as place:
+        simulator = Simulator(place)
         truths = {
             name: _truth(rows, simulator if simulate else None, given, result) for name, rows in by_experiment.items()
         }
@@ -110,7 +110,7 @@ def _truth(
     if not first.synthetic or simulator is None:
         return None
     try:
-        return simulator.truth(first)
+        return simulator.truth(first, len(rows))
     except CannotSimulate as error:
         simulator.why[first.experiment] = str(error)
         return None

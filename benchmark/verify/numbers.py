@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ...datasets.folds.stratified import cut_validation
 from ...datasets.patient import Patient
@@ -15,6 +17,7 @@ from ...leaderboards.ranking.board import IMPORTED
 from ...leaderboards.result_row import READINGS, ResultRow, score_columns
 from ...survival.concordance import c_index
 from ...survival.followup import FollowUp, NotComputable, Prediction
+from ...survival.metric import Metric
 from ...survival.metrics import METRICS, brier_null
 from ...survival.time_bins import fit_bins
 from ..experiment import seed_for
@@ -26,6 +29,10 @@ from .verification import Verification
 _EXACT, _ROUNDED = 1e-6, 2e-5
 """How far a number may be from the rows': risks keep their order in an entry, survival is rounded to five decimals."""
 _SHOWN = 5
+_ALWAYS = frozenset({"c_index", "uno_c", "ibs", "d_calibration_p", "logrank_p"}) | {
+    f"{kind}_{months}" for kind in ("auc", "ici") for months in (12, 36, 60)
+}
+"""Metrics that every version has computed: a row without one of them was changed."""
 
 
 def check_numbers(
@@ -198,34 +205,86 @@ def _check_reading(
             result.fault(f"{row_name(row)}: has {', '.join(other)} at `{reading}`, and no predictions at that reading")
         return
     test = _followup(part)
-    alive = part[numbered_columns(part, "survival")].to_numpy(dtype=float)
-    edges = part[numbered_columns(part, "edge")].to_numpy(dtype=float)[:1]
-    whole = alive.shape[1] > 0 and alive.shape[1] == edges.shape[1] and not np.isnan(alive).any()
+    alive, edges = _survival(row, reading, part, result)
     groups = np.asarray(part["risk_group"])
-    grouped = np.isin(groups, ("high", "low")).all()
+    grouped = np.isin(groups, ("high", "low"))
+    if grouped.any() and not grouped.all():
+        result.fault(f"{_reading_name(row, reading)}: {_named(part, ~grouped)} no risk group, others have one")
     prediction = Prediction(
-        np.asarray(part["risk"], dtype=float),
-        alive if whole else None,
-        edges[0] if whole else None,
-        groups == "high" if grouped else None,
+        np.asarray(part["risk"], dtype=float), alive, edges, groups == "high" if grouped.all() else None
     )
-    if whole and learned is not None:
-        _check_edges(row, edges[0], learned, recipe, result)
+    if edges is not None and learned is not None:
+        _check_edges(row, edges, learned, recipe, result)
     if row.family != IMPORTED:
-        check_agreement(row, part, alive if whole else None, result)
+        check_agreement(row, part, alive, result)
     for metric in METRICS.values():
-        key = f"{metric.name}_{reading}"
-        if key not in row.scores or (train is None and "train_followup" in metric.needs):
-            continue
-        if why := metric.lacks(prediction, train):
-            if row.score(key) is not None:
-                result.skip(f"{metric.title}: {why}")
-            continue
-        try:
-            value: float | None = metric(train, test, prediction)
-        except NotComputable:
-            value = None
-        _check_number(row, key, value, result, _ROUNDED if "survival" in metric.needs else _EXACT)
+        _check_metric(row, metric, reading, train, test, prediction, result)
+
+
+def _check_metric(
+    row: ResultRow,
+    metric: Metric,
+    reading: str,
+    train: FollowUp | None,
+    test: FollowUp,
+    prediction: Prediction,
+    result: Verification,
+) -> None:
+    key = f"{metric.name}_{reading}"
+    if key not in row.scores:
+        if metric.name in _ALWAYS:
+            result.fault(f"{row_name(row)}: has no {key}, neither a number nor null")
+        else:
+            result.skip(f"{metric.title}: whoever made these rows did not compute it")
+        return
+    of_entry = replace(metric, needs=tuple(need for need in metric.needs if need != "train_followup"))
+    if why := of_entry.lacks(prediction, train):
+        if row.score(key) is not None:
+            result.fault(f"{row_name(row)}: {key} is {row.score(key):.6g}, yet {why}: the entry cannot support it")
+        return
+    if train is None and "train_followup" in metric.needs:
+        return
+    try:
+        value: float | None = metric(train, test, prediction)
+    except NotComputable:
+        value = None
+    _check_number(row, key, value, result, _ROUNDED if "survival" in metric.needs else _EXACT)
+
+
+def _survival(
+    row: ResultRow, reading: str, part: pd.DataFrame, result: Verification
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | tuple[None, None]:
+    """Survival (patients, bins) of one fold and the months (bins,) of its columns; None where the entry has none.
+
+    To have some of it is a fault: what is blank in one line would be scored by nobody.
+    """
+    alive = part[numbered_columns(part, "survival")].to_numpy(dtype=float)
+    months = part[numbered_columns(part, "edge")].to_numpy(dtype=float)[0]
+    months = months[~np.isnan(months)]
+    there = ~np.isnan(alive)
+    if not there.any():
+        return None, None
+    expected = np.arange(alive.shape[1]) < len(months)
+    wrong = (there != expected).any(axis=1)
+    if alive.shape[1] < len(months) or wrong.any():
+        wrong = wrong | (alive.shape[1] < len(months))
+        result.fault(
+            f"{_reading_name(row, reading)}: {_named(part, wrong)} survival in other columns than the "
+            f"{len(months)} whose months the entry names: it is not whole"
+        )
+        return None, None
+    return alive[:, : len(months)], months
+
+
+def _reading_name(row: ResultRow, reading: str) -> str:
+    return f"{row_name(row)} at `{reading}`"
+
+
+def _named(part: pd.DataFrame, where: NDArray[np.bool_]) -> str:
+    """The first of some lines, and how many there are: "predictions line 4 (P-1) and 8 more have"."""
+    at, more = int(np.argmax(where)), int(where.sum()) - 1
+    named = f"predictions line {part['line'].iloc[at]} ({part['patient'].iloc[at]})"
+    return f"{named} and {more} more have" if more else f"{named} has"
 
 
 def _check_edges(

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ...errors import RowError
+from ...files import UNFINISHED, whole_folder
 from ...leaderboards.entries.entry import FILES, HEAD
 from ...leaderboards.entries.submission import select
 from .entry import verify
@@ -36,27 +37,29 @@ def submit(
 ) -> SubmittedEntry:
     """Write the entry `folder` of complete experiments below `results`; see `select` for what is taken and refused.
 
-    Predictions are shortened where the entry still verifies, and whole where it does not. Errors: `RowError` where the
-    folder holds something else, or rows do not follow from their own predictions.
+    Predictions are shortened where the entry still verifies, and whole where it does not. The folder is there whole or
+    not at all; an entry that lies there is replaced. Errors: `RowError` where the folder holds something else, or rows
+    do not follow from their own predictions.
     """
     lacking = [key for key in ("title", "who") if not head[key].strip()]
     if lacking:
         raise RowError(f"--{lacking[0]} is empty; an entry says what was run and whom to ask")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / HEAD).is_file():
+    # An earlier version filled the folder itself: what it left of an entry when it was killed is replaced.
+    own = {HEAD, *FILES}
+    if folder.is_dir() and any(path.name not in own and not path.match(UNFINISHED) for path in folder.iterdir()):
         raise RowError(f"{folder}: holds other files; choose a new folder for the entry")
     chosen = select(results, cohorts, models, with_patients)
-    chosen.write(folder, head)
-    result = verify(folder, simulate=False)
-    if result.faults:
-        chosen.write(folder, head, exact=True)
-        result = verify(folder, simulate=False)
-    if result.faults:
-        for file in (HEAD, *FILES):
-            (folder / file).unlink(missing_ok=True)
-        faults = ". ".join(result.faults[:5])
-        raise RowError(
-            f"{folder}: the rows do not follow from their predictions: {faults}. Run these experiments again"
-        )
+    with whole_folder(folder) as place:
+        for exact in (False, True):
+            chosen.write(place, head, exact)
+            faults = [fault.replace(place.name, folder.name) for fault in verify(place, simulate=False).faults]
+            if not faults:
+                break
+        else:
+            raise RowError(
+                f"{folder}: the rows do not follow from their predictions: {'. '.join(faults[:5])}. "
+                "Run these experiments again"
+            )
     return SubmittedEntry(
         str(folder),
         len(chosen.id_fields),

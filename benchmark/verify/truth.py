@@ -6,25 +6,55 @@ and the request is loaded as `bench run` would, up to the id.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ...datasets import cohorts
 from ...datasets.folds.stratified import fingerprint_of
 from ...datasets.labels.read import Counts, Labels
 from ...datasets.patient import Patient, site_of
 from ...datasets.split import Split
-from ...errors import DataError, UsageError
+from ...errors import DataError, UnknownName, UsageError
 from ...leaderboards.result_row import ResultRow
 from ..experiment import canonical_of
-from ..planning.load import load
-from ..planning.request import Request, parse_command
+from ..planning.load import Loader
+from ..planning.request import SIMULATED, Request, parse_command
 
-_LARGEST = 20_000
-"""Patients that are simulated to check an entry; more would be a way to keep a machine busy."""
-_PLACES = ("labels_path", "splits_path", "features_path", "data", "coords", "out")
+_LARGEST, _IN_ALL = 20_000, 200_000
+"""Patients that are simulated to check one experiment, and an entry; more would be a way to keep a machine busy."""
+_HARMLESS = frozenset(
+    [
+        "model",
+        "cohort",
+        "backbone",
+        "recipe",
+        "settings",
+        "endpoint",
+        "covariates",
+        "folds",
+        "repeats",
+        "split_by",
+        "slides",
+        "device",
+        "missing",
+        "strength",
+        "unusable_times",
+        "patients",
+        "cohort_seed",
+        "seed",
+        "keep_weights",
+        "retrain",
+        "checkpoint_every",
+        "tune",
+        "tune_seconds",
+        "inner",
+        "tune_workers",
+    ]
+)
+"""What a command may say. All else names files, and none that an entry does not hold is read to check it."""
 
 
 class CannotSimulate(Exception):
@@ -50,16 +80,27 @@ class Simulator:
         self.folder = folder
         self.why: dict[str, str] = {}
         self._known: dict[str, VerifiedTruth] = {}
+        self._simulated = 0
 
-    def truth(self, row: ResultRow) -> VerifiedTruth:
-        """The truth behind a row of a simulated cohort. Errors: `CannotSimulate`."""
+    def truth(self, row: ResultRow, folds: int) -> VerifiedTruth:
+        """The truth behind a row of a simulated cohort, whose experiment has so many `folds`. Errors: `CannotSimulate`.
+
+        What a command asks for is held against limits before anything is made.
+        """
         request = replace(request_of(row.command or ""), out=self.folder, device="cpu")
         if request.patients is not None and request.patients > _LARGEST:
             raise CannotSimulate(
                 f"its command simulates {request.patients} patients, more than are simulated to check an entry"
             )
+        if request.folds * request.repeats != folds:
+            raise CannotSimulate(
+                f"its command makes {request.folds * request.repeats} folds, and the entry has {folds} of it"
+            )
         key = f"{request.command} # protocol {row.protocol}"
         if key not in self._known:
+            self._simulated += request.patients or cohorts.get(request.cohort).patients or 0
+            if self._simulated > _IN_ALL:
+                raise CannotSimulate(f"{_IN_ALL:,} patients were simulated to check this entry; verify it in parts")
             try:
                 self._known[key] = _simulated_again(request, row)
             except (DataError, UsageError, ValueError, TypeError) as error:
@@ -68,7 +109,7 @@ class Simulator:
 
 
 def _simulated_again(request: Request, row: ResultRow) -> VerifiedTruth:
-    experiment, data = load(request)
+    experiment, data = Loader(build=False).load(request)
     experiment = replace(experiment, protocol=row.protocol or experiment.protocol)
     if experiment.recipe is not None:
         experiment = replace(experiment, device=row.device or "cpu")
@@ -85,10 +126,14 @@ def request_of(command: str) -> Request:
         request = parse_command(command)
     except UsageError as error:
         raise CannotSimulate(f"its command cannot be read ({error})") from error
-    default = Request("", "")
-    if any(getattr(request, key) not in (getattr(default, key), "synthetic") for key in _PLACES):
+    default = Request("", "", features_path=request.features_path)
+    named = [one.name for one in fields(Request) if getattr(request, one.name) != getattr(default, one.name)]
+    if set(named) - _HARMLESS or request.features_path not in (None, SIMULATED):
         raise CannotSimulate("its command reads files that are not part of the entry")
-    return request
+    try:
+        return replace(request, cohort=cohorts.get(request.cohort).name)
+    except UnknownName as error:
+        raise CannotSimulate(f"its command names a cohort that is not registered ({error})") from error
 
 
 def implied(table: pd.DataFrame, rows: Mapping[int, ResultRow], cohort: str) -> VerifiedTruth | None:

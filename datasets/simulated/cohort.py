@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -78,18 +78,9 @@ def _draw(
 ) -> None:
     from ..features.store import write_slide  # h5py is imported only where features are read or written
 
-    seed, cells, hazard = parameters["seed"], parameters["cells"], parameters["strength"]
+    seed = parameters["seed"]
     rng = np.random.default_rng([seed, zlib.crc32(cohort.name.encode()), 1])
-    ids = identifiers(rng, size.patients)
-    slides = slides_per_patient(rng, size)
-    contents, burden = _contents(rng, cohort, [i[5:7] for i in ids], slides, cells)
-    log_hazard = hazard * (burden - burden.mean()) / max(burden.std(), 1e-12)
-    assert cohort.median_months is not None  # size_of refuses cohorts without public counts
-    time, event = follow(rng, log_hazard, size.events, cohort.median_months)
-    names = [
-        [f"{i}-01Z-00-DX{k + 1}.{rng.bytes(6).hex().upper()}" for k in range(n)]
-        for i, n in zip(ids, slides, strict=True)
-    ]
+    ids, names, contents, log_hazard, time, event = _patients(rng, cohort, size, parameters)
     women = rng.random(size.patients) < (0.5 if cohort.female is None else cohort.female)
     age = np.clip(np.round(62 + 12 * rng.standard_normal(size.patients)), 18, 90).astype(int)
 
@@ -116,6 +107,44 @@ def _draw(
         writer.writerows((p[0], f"{slide}.svs", *p[2:]) for p in patients for slide in p[1])
     risk = {i: float(value) for i, value in zip(ids, log_hazard, strict=True)}
     write_truth(place, Truth(parameters, risk, oracle(event, time, log_hazard)))  # last: it says that all is there
+
+
+def _patients(
+    rng: np.random.Generator, cohort: Cohort, size: Size, parameters: Mapping
+) -> tuple[list[str], list[list[str]], list[list], np.ndarray, np.ndarray, np.ndarray]:
+    """Ids, names of slides, what the slides hold, log hazards, months and events, by patient."""
+    ids = identifiers(rng, size.patients)
+    slides = slides_per_patient(rng, size)
+    contents, burden = _contents(rng, cohort, [i[5:7] for i in ids], slides, parameters["cells"])
+    log_hazard = parameters["strength"] * (burden - burden.mean()) / max(burden.std(), 1e-12)
+    assert cohort.median_months is not None  # size_of refuses cohorts without public counts
+    time, event = follow(rng, log_hazard, size.events, cohort.median_months)
+    names = [
+        [f"{i}-01Z-00-DX{k + 1}.{rng.bytes(6).hex().upper()}" for k in range(n)]
+        for i, n in zip(ids, slides, strict=True)
+    ]
+    return ids, names, contents, log_hazard, time, event
+
+
+def planted_patches(folder: Path) -> dict[str, dict[int, np.ndarray]]:
+    """Which patches of a planted cohort hold its patterns, by slide, in the order of the rows of features.
+
+    At 20x whether a patch holds the fine one, bool (n20,), at 5x how disturbed its region is, float (n5,). Nothing of
+    it is on disk: the cohort is drawn again from its parameters. Errors: `DataError` for another cohort.
+    """
+    truth = read_truth(folder)
+    cohort = None if truth is None else cohorts.get(str(truth.parameters["cohort"]))
+    if truth is None or cohort is None or not cohort.planted:
+        raise DataError(f"{folder} holds no planted cohort, and which patches matter is not known.")
+    parameters: Mapping = truth.parameters
+    rng = np.random.default_rng([parameters["seed"], zlib.crc32(cohort.name.encode()), 1])
+    size = size_of(cohort, parameters["patients"])
+    _, names, contents, *_ = _patients(rng, cohort, size, parameters)
+    return {
+        name: planted.patterns(section)
+        for own, called in zip(contents, names, strict=True)
+        for section, name in zip(own, called, strict=True)
+    }
 
 
 def _contents(

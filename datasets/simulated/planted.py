@@ -119,6 +119,12 @@ def latent(rng: np.random.Generator, section: Section, magnification: int) -> ND
     return shown
 
 
+def patterns(section: Section) -> dict[int, NDArray]:
+    """The fine pattern at 20x, bool (n20,), and how disturbed the region is at 5x, (n5,), in the order of `show`."""
+    found = {20: section.fine, 5: section.region}
+    return {m: x[np.lexsort((section.coords[m][:, 0], section.coords[m][:, 1]))] for m, x in found.items()}
+
+
 def show(
     rng: np.random.Generator, section: Section, weights: dict[int, NDArray[np.float32]]
 ) -> tuple[dict[int, NDArray[np.float32]], dict[int, NDArray[np.int32]]]:

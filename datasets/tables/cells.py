@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from .text import LOST, decode
 from .unwrap import MAX_BYTES, is_document, read_table_bytes
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "TABs", "|": "bars"}
+MOST_ROWS, MOST_CELLS = 1_000_000, 20_000_000
+"""More is refused: a small packed file can hold very many rows of a letter each."""
+_LONG_LINE = re.compile(r"[^\r\n]{8388608}")
 _LOOKED_AT = 50  # rows that decide what separates cells
 _PARQUET, _OLE = b"PAR1", b"\xd0\xcf\x11\xe0"
 
@@ -61,6 +65,8 @@ def read_cells(path: Path, max_bytes: int = MAX_BYTES, sheet: str | None = None)
         from .gdc_json import case_rows
 
         return _table(path, case_rows(path, decoded.text), [])
+    if _LONG_LINE.search(decoded.text):
+        raise DataError(f"{path} has a line of more than 8 MiB: it is no table.")
     notes = []
     if decoded.encoding not in ("utf-8", "utf-8-sig", None):
         message = f"{path.name} is not UTF-8 but {decoded.encoding}, and was read as that"
@@ -80,7 +86,13 @@ Rows = Iterable[tuple[int, list[str]]]
 
 
 def _table(path: Path, rows: Rows, notes: list[Finding]) -> TableCells:
-    filled = [(line, cells) for line, cells in rows if any(cell.strip() for cell in cells)]
+    filled, size = [], 0
+    for line, cells in rows:
+        size += len(cells)
+        if len(filled) >= MOST_ROWS or size > MOST_CELLS:
+            raise DataError(f"{path} has more than {MOST_ROWS:,} rows or {MOST_CELLS:,} cells: no label table has.")
+        if any(cell.strip() for cell in cells):
+            filled.append((line, cells))
     start = _header_at(filled)
     if start:
         message = f"lines of {path.name} before the header are a title or comments and are not read"

@@ -13,6 +13,7 @@ import zlib
 from pathlib import Path
 
 from ...errors import DataError, some
+from ...files import read_regular
 
 MAX_BYTES = 64 << 20  # no public label table unpacks to more than 15 MB; what unpacks to more is refused as a bomb
 MAX_DEPTH = 4
@@ -39,7 +40,7 @@ def read_table_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
             raise DataError(f"{path} is a folder, not a table: give the csv or csv.zip file in it.")
         if size > max_bytes:
             raise DataError(f"{path} holds {size:,} bytes, more than the limit of {max_bytes:,} for a table{_LARGER}.")
-        content = path.read_bytes()
+        content = read_regular(path, max_bytes)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist.") from None
     except OSError as error:

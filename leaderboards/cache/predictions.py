@@ -7,7 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from ...errors import RowError
-from ..predictions import read_predictions
+from ...files import read_regular
+from ..predictions import LARGEST, contradictions, read_predictions
+from ..result_row import READINGS, ResultRow
 from ..rows import Problem
 from .store import Cache
 
@@ -15,12 +17,19 @@ from .store import Cache
 class CachedPredictions(Mapping[str, pd.DataFrame]):
     """By experiment id, the table of its `predictions.csv`; `problems` lists the files that are missing or damaged.
 
-    Every file is read once to be checked; with a cache, a file that was checked before is only read when its table is
-    needed.
+    Every file is read once to be checked, and the C-indices of the experiment's `rows` against it; with a cache, a file
+    that was checked before is only read when its table is needed. `contradicted` are the experiments whose rows say
+    something else than their predictions.
     """
 
-    def __init__(self, folders: Mapping[str, Path], experiments: Iterable[str], cache: Cache) -> None:
+    def __init__(
+        self, folders: Mapping[str, Path], experiments: Iterable[str], cache: Cache, rows: Iterable[ResultRow] = ()
+    ) -> None:
         self.problems: list[Problem] = []
+        self.contradicted: set[str] = set()
+        mine: dict[str, list[ResultRow]] = {}
+        for row in rows:
+            mine.setdefault(row.experiment, []).append(row)
         self._fingerprints: dict[str, str] = {}
         self._paths: dict[str, Path] = {}
         self._tables: dict[str, pd.DataFrame] = {}
@@ -28,9 +37,10 @@ class CachedPredictions(Mapping[str, pd.DataFrame]):
             path = folders[experiment] / "predictions.csv"
             name = f"{folders[experiment].name}/predictions.csv"
             try:
-                fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
-            except OSError:
-                message = "is missing, so its Kaplan-Meier curves are not shown; run the experiment again"
+                fingerprint = hashlib.sha256(read_regular(path, LARGEST)).hexdigest()
+            except OSError as error:
+                what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+                message = f"{what}, so its Kaplan-Meier curves are not shown; run the experiment again"
                 self.problems.append(Problem(name, message))
                 continue
             fault = cache.get(
@@ -41,8 +51,20 @@ class CachedPredictions(Mapping[str, pd.DataFrame]):
             )
             if fault:
                 self.problems.append(Problem(name, fault))
-            else:
-                self._paths[experiment], self._fingerprints[experiment] = path, fingerprint
+                continue
+            self._paths[experiment], self._fingerprints[experiment] = path, fingerprint
+            own = mine.get(experiment, [])
+            claimed = [[row.fold, *(row.score(f"c_index_{reading}") for reading in READINGS)] for row in own]
+            wrong = cache.get(
+                str,
+                "contradiction",
+                lambda at=(fingerprint, claimed): at,
+                lambda at=(own, experiment): contradictions(at[0], self[at[1]]),
+            )
+            if wrong:
+                again = "Delete that fold and run the experiment again"
+                self.problems.append(Problem(folders[experiment].name, f"{wrong}. {again}"))
+                self.contradicted.add(experiment)
 
     def _fault(self, experiment: str, path: Path, name: str) -> str:
         """What is wrong with a file; empty where nothing is."""

@@ -20,13 +20,23 @@ from typing import TypeVar
 
 import msgspec
 
-from ...files import write_whole
+from ...files import read_regular, remove_unfinished, write_whole
 
 DAYS = 30
 """How long something is stored that no board needed."""
 
+LARGEST = 256 << 20
+"""Bytes of one value."""
+
 _LIBRARIES = ("numpy", "scipy", "pandas", "matplotlib")
 T = TypeVar("T")
+
+
+class _Stored(msgspec.Struct):
+    """A file: the value, and its checksum, which tells it from other JSON of the same form."""
+
+    sha256: str
+    value: msgspec.Raw
 
 
 @dataclass(frozen=True)
@@ -54,18 +64,24 @@ class Cache:
         text = json.dumps([_code(), name, inputs()], sort_keys=True)
         path = self.folder / f"{name}-{hashlib.sha256(text.encode('utf-8')).hexdigest()[:40]}.json"
         try:
-            found = msgspec.json.decode(path.read_bytes(), type=kind)
+            stored = msgspec.json.decode(read_regular(path, LARGEST), type=_Stored)
+            if stored.sha256 != hashlib.sha256(stored.value).hexdigest():
+                raise msgspec.ValidationError("is not what was stored")
+            found = msgspec.json.decode(stored.value, type=kind)
             os.utime(path)
         except (OSError, msgspec.MsgspecError):
             found = compute()
             with contextlib.suppress(OSError, ValueError):  # a full disk, or no number: not stored
-                write_whole(path, json.dumps(msgspec.to_builtins(found), allow_nan=False))
+                value = json.dumps(msgspec.to_builtins(found), allow_nan=False).encode()
+                checksum = hashlib.sha256(value).hexdigest()
+                write_whole(path, msgspec.json.encode(_Stored(checksum, msgspec.Raw(value))))
         return found
 
     def remove_old(self) -> None:
         """Remove what no board needed for `DAYS` days."""
         if self.folder is None or not self.folder.is_dir():
             return
+        remove_unfinished(self.folder)
         for path in self.folder.glob("*.json"):
             try:
                 if time.time() - path.stat().st_mtime > DAYS * 86_400:

@@ -24,7 +24,7 @@ import msgspec
 import pandas as pd
 
 from ...errors import RowError
-from ...files import write_whole
+from ...files import read_regular, write_whole
 from ..predictions import check_predictions
 from ..ranking.published_evidence import PublishedEvidence, parse_evidence
 from ..result_row import ResultRow, parse_row
@@ -33,8 +33,10 @@ FORMAT, VERSION = "milsurv-entry", 1
 HEAD, ROWS, EXPERIMENTS = "entry.json", "rows.jsonl", "experiments.jsonl"
 PREDICTIONS, EVIDENCE = "predictions.csv.gz", "evidence.json"
 FILES = (ROWS, EXPERIMENTS, PREDICTIONS, EVIDENCE)
-LARGEST = 512 << 20
-"""Bytes that one file of an entry may hold, unpacked."""
+LARGEST = {HEAD: 1 << 20, **dict.fromkeys(FILES, 64 << 20)}
+"""Bytes that a file of an entry may hold: more is refused before it is read."""
+UNPACKED, LINES, WIDTH = 128 << 20, 2_000_000, 1000
+"""What predictions.csv.gz may unpack to: bytes, lines and columns. Three thousand experiments fit."""
 _REMEDY = "write the entry again"
 T = TypeVar("T")
 
@@ -159,7 +161,7 @@ def read_head(folder: Path, name: str) -> EntryHead:
     """What `entry.json` holds. Raises RowError for another format, a missing field, or files that it does not name."""
     where = f"{name}/{HEAD}"
     try:
-        data = (folder / HEAD).read_bytes()
+        data = read_regular(folder / HEAD, LARGEST[HEAD], links=False)
     except OSError as error:
         raise RowError(f"{where}: cannot be read ({error.strerror or error})") from error
     kind = _parsed(data, where, _Format)
@@ -177,11 +179,8 @@ def read_head(folder: Path, name: str) -> EntryHead:
 
 
 def _content(folder: Path, name: str, file: str) -> bytes:
-    path = folder / file
     try:
-        if path.is_symlink() or path.stat().st_size > LARGEST:
-            raise RowError(f"{name}/{file}: is a link or larger than any entry; write the entry again")
-        return path.read_bytes()
+        return read_regular(folder / file, LARGEST[file], links=False)
     except OSError as error:
         raise RowError(f"{name}/{file}: cannot be read ({error.strerror or error})") from error
 
@@ -189,11 +188,16 @@ def _content(folder: Path, name: str, file: str) -> bytes:
 def _predictions(data: bytes, name: str, experiments: Mapping[str, ExperimentRecord]) -> dict[str, pd.DataFrame]:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            text = file.read(LARGEST + 1)
+            parts, size = [], 0
+            while size <= UNPACKED and (part := file.read(1 << 20)):
+                parts, size = [*parts, part], size + len(part)
+            text = b"".join(parts)
     except (OSError, EOFError, zlib.error) as error:
         raise RowError(f"{name}: cannot be unpacked ({error}); write the entry again") from error
-    if len(text) > LARGEST:
-        raise RowError(f"{name}: unpacks to more than {LARGEST >> 20} MiB, which no entry does")
+    if len(text) > UNPACKED:
+        raise RowError(f"{name}: unpacks to more than {UNPACKED >> 20} MiB; send it as several entries")
+    if text.count(b"\n") > LINES or text[: text.find(b"\n")].count(b",") > WIDTH:
+        raise RowError(f"{name}: has more than {LINES:,} lines or {WIDTH} columns; send it as several entries")
     kinds: Any = {"experiment": str, "patient": str, "reading": str, "risk_group": str}
     try:
         table = pd.read_csv(io.BytesIO(text), dtype=kinds, keep_default_na=False, na_values=[""])

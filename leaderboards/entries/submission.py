@@ -12,13 +12,14 @@ import msgspec
 import pandas as pd
 
 from ...errors import RowError
+from ...files import read_regular
 from ..experiments import gather_experiments
 from ..predictions import predictions_of, risk_group_curves
 from ..ranking.board import boards
 from ..ranking.comparisons import Errors
 from ..ranking.published_evidence import plain
 from ..result_row import ResultRow
-from ..rows import read_rows
+from ..rows import LARGEST, read_rows
 from .entry import ExperimentRecord, write_entry
 from .prediction_table import edges_of, table_of
 
@@ -134,7 +135,7 @@ class _ExperimentFile(msgspec.Struct):
 def _id_fields(folder: Path, name: str) -> dict[str, Any]:
     """What an experiment's id is the hash of, from its `experiment.json`; empty where an older version wrote none."""
     try:
-        data = (folder / "experiment.json").read_bytes()
+        data = read_regular(folder / "experiment.json", LARGEST)
         found, whole = msgspec.json.decode(data, type=_ExperimentFile), msgspec.json.decode(data)
     except (OSError, msgspec.MsgspecError, RecursionError) as error:
         raise RowError(f"{name}/experiment.json: cannot be read; run the experiment again") from error

@@ -9,6 +9,7 @@ from ..external_result import ExternalResult
 from ..ranking.board import Board, Ranking
 from ..ranking.evidence import Pair
 from ..result_row import READINGS, score_columns
+from .spreadsheets import harmless
 
 _LINE = (
     "rank", "model", "variant", "family", "scales", "backbone", "loss", "recipe", "slides", "folds_name", "n_folds",
@@ -52,14 +53,18 @@ def table_csv(boards: Sequence[Board]) -> str:
     for board in boards:
         place = {"cohort": board.cohort, "synthetic": board.synthetic}
         for ranking in board.rankings:
-            writer.writerows({**place, **_ranked(ranking, number)} for number in range(len(ranking.lines)))
+            writer.writerows(_safe({**place, **_ranked(ranking, number)}) for number in range(len(ranking.lines)))
         for item in board.incomplete:
             row = item.row
             record = {key: getattr(row, key) for key in ("model", "scales", "backbone", "loss", "recipe", "n_folds")}
             record |= {"status": "incomplete", "seeds": row.seed, "experiments": row.experiment}
             missing = " ".join(str(fold) for fold in item.missing)
-            writer.writerow({**place, **record, "missing": missing, "reasons": "; ".join(item.reasons)})
+            writer.writerow(_safe({**place, **record, "missing": missing, "reasons": "; ".join(item.reasons)}))
     return text.getvalue()
+
+
+def _safe(record: dict[str, object]) -> dict[str, object]:
+    return {key: harmless(value) if isinstance(value, str) else value for key, value in record.items()}
 
 
 def _evidence(ranking: Ranking, number: int) -> dict[str, object]:
@@ -132,5 +137,5 @@ def external_csv(results: Sequence[ExternalResult]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys(c for row in rows for c in row)), restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(map(_safe, rows))
     return text.getvalue() if rows else ""

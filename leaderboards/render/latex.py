@@ -81,7 +81,7 @@ def tabular(found: TextTable, caption: str, shown: Sequence[int]) -> str:
             r"    \toprule",
             f"    {' & '.join(escape(found.columns[index]) for index in shown)} \\\\",
             r"    \midrule",
-            *(f"    {' & '.join(escape(row[index]) for index in shown)} \\\\" for row in found.rows),
+            *(f"    {' & '.join(escape(row[index]) for index in shown)} \\\\" for row in found.safe_rows),
             r"    \bottomrule",
             r"  \end{tabular}",
             r"\end{table}",

@@ -43,7 +43,7 @@ def table(found: TextTable) -> str:
     """One text table as a pipe table, numbers aligned to the right."""
     head = "| " + " | ".join(escape(column) for column in found.columns) + " |"
     rule = "| " + " | ".join("---:" if right else "---" for right in found.numeric) + " |"
-    rows = ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in found.rows]
+    rows = ["| " + " | ".join(escape(cell) for cell in row) + " |" for row in found.safe_rows]
     return "\n".join([head, rule, *rows])
 
 

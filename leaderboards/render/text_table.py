@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from .spreadsheets import harmless
+
 NONE = "\N{EN DASH}"
 
 
@@ -30,6 +32,14 @@ class TextTable:
                 chosen.append(place)
                 left -= room[place]
         return tuple(sorted(chosen))
+
+    @property
+    def safe_rows(self) -> list[list[str]]:
+        """The rows with words that no spreadsheet computes; numbers as they are."""
+        return [
+            [cell if number else harmless(cell) for cell, number in zip(row, self.numeric, strict=True)]
+            for row in self.rows
+        ]
 
 
 def text_table(title: str, columns: list[tuple[str, bool, list[str]]], notes: tuple[str, ...]) -> TextTable:

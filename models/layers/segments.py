@@ -8,6 +8,8 @@ it sums every bag in the same order whatever lies beside it.
 import torch
 from torch import Tensor
 
+from .listening import tell
+
 
 def segment_mean(x: Tensor, sizes: list[int]) -> Tensor:
     """Mean over the rows of each bag: (sum of n, d) -> (b, d)."""
@@ -19,9 +21,13 @@ def segment_max(x: Tensor, sizes: list[int]) -> Tensor:
     return torch.stack([bag.max(0).values for bag in x.split(sizes)])
 
 
-def segment_softmax(x: Tensor, sizes: list[int]) -> Tensor:
-    """Softmax over the rows of each bag, every column for itself: (sum of n, k) -> (sum of n, k)."""
-    return torch.cat([bag.softmax(0) for bag in x.split(sizes)])
+def segment_softmax(x: Tensor, sizes: list[int], heard: bool = True) -> Tensor:
+    """Softmax over the rows of each bag, every column for itself: (sum of n, k) -> (sum of n, k).
+
+    Whoever listens to attention hears of it, unless `heard` is False: where rows are not in the order of patches.
+    """
+    weights = torch.cat([bag.softmax(0) for bag in x.split(sizes)])
+    return tell(weights) if heard else weights
 
 
 def segment_weighted_sum(weights: Tensor, x: Tensor, sizes: list[int]) -> Tensor:

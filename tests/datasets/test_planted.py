@@ -12,9 +12,9 @@ from milsurv.datasets.bags import Bags
 from milsurv.datasets.features.opening import open_features
 from milsurv.datasets.labels.read import read_labels
 from milsurv.datasets.simulated import planted
-from milsurv.datasets.simulated.cohort import simulate_cohort
+from milsurv.datasets.simulated.cohort import planted_patches, simulate_cohort
 from milsurv.datasets.truth import read_truth
-from milsurv.errors import UnknownName, UsageError
+from milsurv.errors import DataError, UnknownName, UsageError
 from milsurv.survival.concordance import c_index
 
 SITES = [f"S{k}" for k in range(12)]
@@ -160,3 +160,22 @@ def test_however_it_is_spelled_a_planted_cohort_has_its_own_hazard(name):
 def test_a_misspelled_planted_cohort_is_guessed():
     with pytest.raises((UnknownName, UsageError), match="Did you mean planted-fine"):
         load(Request("abmil", "planted-fin"))
+
+
+def test_the_patches_that_hold_the_pattern_are_known_in_the_order_of_the_features(tmp_path, cohort_folder):
+    folder = simulate_cohort("planted-fine", "planted", tmp_path / "p", patients=40, cells=2.5, dim=64)
+    found, truth, reader = planted_patches(folder), read_truth(folder), open_features(folder / "features")
+    assert found.keys() == reader.slides and truth is not None
+    for slide, patterns in found.items():
+        assert {m: len(x) for m, x in patterns.items()} == {m: reader.counts(slide)[m] for m in (5, 20)}
+    share = {slide[:12]: patterns[20].mean() for slide, patterns in found.items()}
+    ranks = np.argsort(np.argsort([[share[i], truth.risk[i]] for i in sorted(share)], axis=0, kind="stable"), axis=0)
+    assert np.corrcoef(ranks.T)[0, 1] > 0.99
+    features = np.concatenate([reader.read(slide, 20)[0].astype(float) for slide in sorted(found)])
+    holds = np.concatenate([found[slide][20] for slide in sorted(found)])
+    fitted = (
+        np.c_[features, np.ones(len(features))] @ np.linalg.lstsq(np.c_[features, np.ones(len(features))], holds)[0]
+    )
+    assert fitted[holds].mean() - fitted[~holds].mean() > 0.5
+    with pytest.raises(DataError, match="planted"):
+        planted_patches(cohort_folder)

@@ -1,11 +1,10 @@
 """The pages say what is true: their links, paths, module names, Python examples and finding codes."""
 
 import ast
-import importlib
-import importlib.util
 import re
 from collections.abc import Iterator
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -155,8 +154,6 @@ def test_every_finding_code_is_in_the_docs():
 def test_scripts_of_the_docs_import_names_that_exist(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "milsurv":
-            module = importlib.import_module(node.module)
+            module = import_module(node.module)
             for alias in node.names:
-                assert hasattr(module, alias.name) or importlib.util.find_spec(f"{node.module}.{alias.name}"), (
-                    alias.name
-                )
+                assert hasattr(module, alias.name) or find_spec(f"{node.module}.{alias.name}"), alias.name

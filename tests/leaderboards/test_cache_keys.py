@@ -38,7 +38,7 @@ def test_a_row_that_changes_without_moving_a_rank_is_judged_again(board, tmp_pat
     # A little higher, so that the order stays; but the predictions do not give this number any more.
     change(leader, c_index_selected=json.loads(leader.read_text())["c_index_selected"] + 0.01)
     fresh = board("fresh", cached=False)
-    assert b"run it again" in fresh and b"run it again" not in first
+    assert b"is not ranked" in fresh and b"is not ranked" not in first
     assert board("cached") == fresh
 
 

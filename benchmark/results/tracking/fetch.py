@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .store import NAME, quiet_mlflow
+from .store import NAME, database_of, quiet_mlflow
 
 
 def fetch(uri: str, out: Path) -> int:
@@ -10,7 +10,8 @@ def fetch(uri: str, out: Path) -> int:
 
     Returns how many folds were copied. Nothing is written to the store. Errors: `ValueError` when it holds none.
     """
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+    database = database_of(uri)
+    if database is not None and not database.is_file():
         raise ValueError("there is no such database")
     quiet_mlflow()
     from mlflow.tracking import MlflowClient

@@ -1,12 +1,12 @@
 """The trained model of a fold in MLflow: its weights, code that loads them, and what goes in and comes out."""
 
 import shutil
-import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ....files import scratch
 from ....models import registry
 from ....version import __version__
 from ..weights import TrainedFold, read_weights, weights_name
@@ -37,9 +37,9 @@ def register(
     if not weights.is_file():
         return False
     about, _ = read_weights(weights)
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch() as place:
         logged = client.create_logged_model(experiment, f"{about.model}-fold-{about.fold}", run, dict(tags))
-        client.log_model_artifacts(logged.model_id, str(_saved(folder, about, Path(scratch))))
+        client.log_model_artifacts(logged.model_id, str(_saved(folder, about, place)))
         client.finalize_logged_model(logged.model_id, "READY")
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
@@ -63,11 +63,11 @@ def signature_of(about: TrainedFold) -> "ModelSignature":
     return ModelSignature(Schema(patches), Schema([TensorSpec(number, shape, name) for name, shape in given.items()]))
 
 
-def _saved(folder: Path, about: TrainedFold, scratch: Path) -> Path:
-    """The folder of an MLflow model, written into `scratch`."""
+def _saved(folder: Path, about: TrainedFold, place: Path) -> Path:
+    """The folder of an MLflow model, written into `place`."""
     from mlflow import pyfunc
 
-    kept = scratch / "experiment" / folder.name
+    kept = place / "experiment" / folder.name
     kept.mkdir(parents=True)
     for file in folder.iterdir():
         if file.suffix == ".json" or file.name == weights_name("selected"):
@@ -75,10 +75,10 @@ def _saved(folder: Path, about: TrainedFold, scratch: Path) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it asks for type hints and an example; the signature says what they would
         pyfunc.save_model(
-            str(scratch / "model"),
+            str(place / "model"),
             python_model=str(Path(__file__).with_name("served.py")),
             artifacts={"experiment": str(kept.parent)},
             signature=signature_of(about),
             pip_requirements=[f"milsurv=={__version__}"],
         )
-    return scratch / "model"
+    return place / "model"

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ....leaderboards.render.spreadsheets import harmless
 from ....leaderboards.result_row import READINGS, ResultRow, score_columns
 from ...cohort_data import CohortData
 from ...experiment import Experiment
@@ -164,7 +165,7 @@ class Tracker:
             client.update_run(self._parent, status="RUNNING")
         else:
             tags = {**self._tags(), _KIND: "experiment", "mlflow.note.content": f"`{self.row.command}`"}
-            run = client.create_run(self._place, tags=tags, run_name=f"{self.row.model} seed {self.row.seed}")
+            run = client.create_run(self._place, tags=tags, run_name=harmless(f"{self.row.model} seed {self.row.seed}"))
             _log(client, run.info.run_id, {}, self.parameters)
             client.log_inputs(run.info.run_id, _inputs(self.sources))
             self._parent = str(run.info.run_id)
@@ -179,7 +180,7 @@ class Tracker:
         return {
             _ID: self.row.experiment,
             **{
-                name: str(value).lower() if isinstance(value, bool) else str(value)
+                name: str(value).lower() if isinstance(value, bool) else harmless(str(value))
                 for name, value in values.items()
                 if value is not None
             },
@@ -325,7 +326,7 @@ def _log(
     for start in range(0, len(points), 1000):
         client.log_batch(run, metrics=points[start : start + 1000])
     if params:
-        client.log_batch(run, params=[Param(key, str(value)[:6000]) for key, value in params.items()])
+        client.log_batch(run, params=[Param(key, harmless(str(value))[:6000]) for key, value in params.items()])
 
 
 def _numbers(row: ResultRow) -> dict[str, float]:

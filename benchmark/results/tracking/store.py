@@ -7,7 +7,6 @@ tables leaves nothing behind that stops the next one.
 import logging
 import os
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -15,10 +14,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
 from filelock import FileLock, Timeout
 
-from ....files import set_aside, write_whole
+from ....files import remove_unfinished, scratch, set_aside, write_whole
 from ....leaderboards.cache.store import user_cache
 
 if TYPE_CHECKING:
@@ -36,7 +36,17 @@ class StoreAway(Exception):
 
 def local_store(out: Path) -> str:
     """The address of the store that lies in the output folder and needs no server."""
-    return f"sqlite:///{(out / 'mlflow.db').resolve()}"
+    path = str((out / "mlflow.db").resolve())
+    if not set(path) & set("?#%"):
+        return f"sqlite:///{path}"
+    # SQLAlchemy decodes the path. Of `sqlite:///` MLflow makes the undecoded folder: naming a driver stops that.
+    return f"sqlite+pysqlite:///{quote(path)}"
+
+
+def database_of(uri: str) -> Path | None:
+    """The file of a SQLite store; None for every other store."""
+    scheme, _, path = uri.partition(":///")
+    return Path(unquote(path.partition("?")[0])) if scheme.partition("+")[0] == "sqlite" else None
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,7 @@ class Store:
             from mlflow.tracking import MlflowClient
 
             if self.uri == local_store(self.out):
+                remove_unfinished(self.out)
                 self.set_aside = make_usable(self.out / "mlflow.db")
             self._client = MlflowClient(tracking_uri=self.uri)
         return self._client
@@ -147,7 +158,7 @@ class Store:
         found = client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        place = (self.out / "mlflow-artifacts").resolve().as_uri() if self.uri.startswith("sqlite:") else None
+        place = (self.out / "mlflow-artifacts").resolve().as_uri() if database_of(self.uri) else None
         return str(client.create_experiment(name, artifact_location=place, tags=tags))
 
 
@@ -186,8 +197,8 @@ def _empty(folder: Path) -> bytes:
     cached = None if cache is None else cache.parent / f"mlflow-{version('mlflow')}.db"
     data = None
     if cached is not None:
-        with suppress(OSError):
-            data = cached.read_bytes()
+        with suppress(OSError, sqlite3.DatabaseError):
+            data = _checked(cached.read_bytes())
     if data is None:
         data = _created()
         if cached is not None:
@@ -202,11 +213,21 @@ def _empty(folder: Path) -> bytes:
         return database.serialize()
 
 
+def _checked(data: bytes) -> bytes:
+    """The database, if it is one that MLflow made. Errors: `sqlite3.DatabaseError` for anything else."""
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.deserialize(data)
+        if database.execute("PRAGMA quick_check").fetchall() != [("ok",)]:
+            raise sqlite3.DatabaseError("damaged")
+        database.execute("SELECT artifact_location FROM experiments WHERE experiment_id = 0")
+    return data
+
+
 def _created() -> bytes:
     from mlflow.tracking import MlflowClient
 
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / "mlflow.db"
+    with scratch() as folder:
+        path = folder / "mlflow.db"
         MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
         with closing(sqlite3.connect(path)) as database:
             return database.serialize()
