@@ -41,7 +41,7 @@ def added_value(
         from ...files import write_whole
         from ...leaderboards.render.text_table import TextTable, p_value, signed
         from .. import console
-        from ..added_value import of_experiment
+        from ..baselines.added_value import of_experiment
         from .predictions import cohort_named
 
         named = cohort_named(cohort)

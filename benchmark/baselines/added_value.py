@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..datasets.labels.read import Labels
-from ..errors import DataError
-from ..leaderboards.predictions import read_predictions
-from ..names import check_choice
-from ..survival.added_value import AddedValue, added_value, c_index_by
-from .baselines.covariates import KNOWN, fit_columns
+from ...datasets.labels.read import Labels
+from ...errors import DataError
+from ...leaderboards.predictions import read_predictions
+from ...names import check_choice
+from ...survival.added_value import AddedValue, added_value, c_index_by
+from .covariates import KNOWN, fit_columns
 
 BY = ("is_female", "stage", "grade", "site")
 FEWEST = 10
