@@ -51,3 +51,18 @@ def closest(name: str, names: Iterable[str], cutoff: float = 0.5) -> str | None:
 
 def _form(name: str) -> str:
     return name.strip().lower().replace("_", "-")
+
+
+def derived_name(backbone: str, scales: Iterable[int]) -> str:
+    """What an encoder is called where some scales are no view of its own but means over its finer patches."""
+    return f"{backbone} (derived {', '.join(f'{m}x' for m in scales)})"
+
+
+def plain_name(backbone: str | None) -> str | None:
+    """The encoder itself of a name that `derived_name` may have made."""
+    return None if backbone is None else backbone.split(" (derived ")[0]
+
+
+def is_derived(backbone: str | None) -> bool:
+    """Whether a name is one of `derived_name`."""
+    return backbone is not None and " (derived " in backbone

@@ -23,7 +23,7 @@ from .inference.evaluate import request_for
 from .inference.predict import open_source
 from .inference.predict import predict as predicted
 from .planning.grid import by_seed
-from .planning.request import Request, option_name
+from .planning.request import Request, features_given, option_name
 from .results.finished import Finished
 from .run import Display, Quiet, run_requests
 from .training.fold_model import FoldModel, load_fold
@@ -64,7 +64,7 @@ def run(
     model: str,
     cohort: str,
     *,
-    features: str | Path | None = None,
+    features: str | Path | Sequence[str | Path] | None = None,
     labels: str | Path | None = None,
     splits: str | Path | None = None,
     out: str | Path = "results",
@@ -130,7 +130,7 @@ def run(
     words = {str(key): _text(value) for key, value in (settings or {}).items()}
     given = {_FIELDS[name]: value for name, value in options.items()}
     paths = {
-        "features_path": None if features is None else str(features),
+        "features_path": features_given([features] if isinstance(features, str | Path) else features),
         "labels_path": None if labels is None else Path(labels),
         "splits_path": None if splits is None else Path(splits),
     }

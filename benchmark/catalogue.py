@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from ..datasets.backbones import BACKBONES
 from ..datasets.cohorts import CDR, COHORTS, CPTAC, SIMULATED
+from ..datasets.features.known_sets import KNOWN_SETS
 from ..models.registry import MODELS
 from .recipe import RECIPES
 from .training.losses import LOSSES
@@ -78,6 +79,22 @@ def backbones() -> Rows:
     ]
 
 
+def feature_sets() -> Rows:
+    """Every public set of features that needs no option, and can be fetched."""
+    return [
+        {
+            "name": known.name,
+            "repository": known.repository,
+            "encoder": known.backbone or ", ".join(known.calls),
+            "scale": f"{known.magnification}x" + ", assumed" * known.assumed,
+            "layout": known.layout,
+            "licence": known.licence,
+            "gated": "yes" if known.gated else "no",
+        }
+        for known in KNOWN_SETS.values()
+    ]
+
+
 def losses() -> Rows:
     """Every survival loss."""
     return [{"name": loss.name, "title": loss.title, "reference": loss.reference} for loss in LOSSES.values()]
@@ -127,6 +144,7 @@ LISTS: Mapping[str, Callable[[], Rows]] = MappingProxyType(
         "models": models,
         "cohorts": cohorts,
         "backbones": backbones,
+        "feature-sets": feature_sets,
         "losses": losses,
         "recipes": recipes,
         "tuning": tuning,

@@ -222,7 +222,7 @@ def _prepared(request: Request, loader: Loader, display: Display, store: Store |
     # The patches stay with whoever computes.
     slim = replace(data, bags=None)
     work = Work(experiment, slim, request.out, request.command, keeping=request.keeping)
-    sources = sources_of(experiment, data, request.features_path)
+    sources = sources_of(experiment, data, ", ".join(map(str, request.feature_places)) or None)
     return ExperimentRun(
         RequestTask(request, experiment.device),
         work,

@@ -114,6 +114,15 @@ def get(name: str) -> Backbone:
     return BACKBONES[wanted]
 
 
+def contradicts(said: str, name: str, dim: int) -> bool:
+    """Whether a file that names the encoder `said` cannot hold features of `name`: both are known, and are not one."""
+    try:
+        known, mine = get(name), named(said, dim, "")
+    except (DataError, UnknownName):
+        return False
+    return mine in BACKBONES and known.name != mine
+
+
 def named(name: str, dim: int, where: str) -> str:
     """The name of the backbone that made features of width `dim` in a folder or file called `name`.
 

@@ -25,7 +25,7 @@ def check(
     cohort: o.CohortName,
     labels_path: o.LabelsFile = None,
     splits_path: o.SplitsFolder = None,
-    features_path: o.FeaturesFolder = None,
+    features_paths: o.FeaturesFolders = None,
     backbone: o.Backbone = None,
     magnification: o.Magnification = None,
     patch_px: o.PatchPx = None,
@@ -47,7 +47,7 @@ def check(
         user_facts = {"magnification": magnification, "patch_px": patch_px, "coords": coords}
         with console.counting("Reading features") as count:
             report = check_data(
-                cohort, labels_path, splits_path, features_path, backbone, manifest_path, data,
+                cohort, labels_path, splits_path, features_paths or (), backbone, manifest_path, data,
                 TypedOptions(**label_words), user_facts, None if quick else count,
             )  # fmt: skip
         if as_json:
@@ -70,9 +70,7 @@ def init(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of the cohort; cohort.toml is written there.")],
     labels_path: Annotated[Path, typer.Option("--labels", help="Label table, in any form.")],
     splits_path: o.SplitsFolder = None,
-    features_paths: Annotated[
-        list[Path] | None, typer.Option("--features", help="Folder of patch features; repeatable, they are joined.")
-    ] = None,
+    features_paths: o.FeaturesFolders = None,
     name: Annotated[str, typer.Option("--name", help="On boards.", show_default="that of the folder")] = "",
     title: Annotated[str, typer.Option("--title", help="The cohort in words.")] = "",
     centre: Annotated[str | None, typer.Option("--centre", help="The column of hospitals.")] = None,

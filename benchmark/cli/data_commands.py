@@ -22,7 +22,7 @@ KINDS = {"stratified": stratified_folds, "site-preserving": site_preserving_fold
 
 
 def check_data(
-    cohort: str, labels_path: Path | None, splits_path: Path | None, features_path: Path | None, backbone: str | None,
+    cohort: str, labels_path: Path | None, splits_path: Path | None, features: Sequence[Path], backbone: str | None,
     manifest_path: Path | None, data: Path, words: TypedOptions, user_facts: Mapping[str, object] | None = None,
     reading: Callable[[int, int], None] | None = None,
 ) -> DataReport:  # fmt: skip
@@ -33,12 +33,10 @@ def check_data(
     """
     found = find_cohort(cohort)
     file, chosen = found.file, found.cohort
-    paths = {"labels": labels_path, "splits": splits_path, "features": features_path, "manifest": manifest_path,
-             "slide-table": words.slide_table}  # fmt: skip
-    for option, path in paths.items():
+    paths = {"labels": labels_path, "splits": splits_path, "manifest": manifest_path, "slide-table": words.slide_table}
+    for option, path in (*paths.items(), *(("features", place) for place in features)):
         if path is not None and not path.exists():
             raise UsageError(f"--{option} {path}: there is no such file or folder")
-    features = (features_path,) if features_path else ()
     facts = {key: value for key, value in (user_facts or {}).items() if value is not None}
     # Folds and features found beside other labels than those given would be the wrong ones.
     if file is not None and labels_path is None:

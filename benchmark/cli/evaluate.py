@@ -61,13 +61,15 @@ def evaluate(
         from ..inference.ensemble import load_ensemble
         from ..inference.evaluate import evaluate as validate
         from ..inference.evaluate import request_for
+        from ..planning.request import features_given
         from ..training.device import device_of
 
         check_choice("seen", seen, ("error", "drop"))
         ensemble = load_ensemble(experiment, fold or (), reading, model, device_of(device))
         out = ensemble.folder.parent.parent
         request = request_for(
-            ensemble, cohort, features_path=features_path, labels_path=labels_path, data=data, backbone=backbone,
+            ensemble, cohort, features_path=features_given(features_path), labels_path=labels_path, data=data,
+            backbone=backbone,
             magnification=magnification, patch_px=patch_px, coords=coords, missing=missing, strength=strength,
             patients=patients, cohort_seed=cohort_seed, out=out, device=device, **label_words,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""`bench features`: say what a folder of features holds, and convert it into our store."""
+"""`bench features`: say what a folder of features holds, convert it into our store, and fetch public sets."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from .label_options import with_label_options
 from .mistakes import explained
 from .output import print_json
 
-features_app = typer.Typer(name="features", help="Inspect and convert folders of patch features.", no_args_is_help=True)
+features_app = typer.Typer(name="features", help="Inspect, convert and fetch features.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of features, in any layout that milsurv knows.")]
 
@@ -28,6 +28,9 @@ def inspect(
     mpp: Annotated[
         Path | None, typer.Option("--mpp", help="csv with columns slide and mpp, where files do not say it.")
     ] = None,
+    numbers: Annotated[
+        bool, typer.Option("--numbers", help="Read all numbers (NaN, damage), not headers and coordinates alone.")
+    ] = False,
     as_json: o.AsJson = False,
     **label_words: Any,
 ) -> None:
@@ -54,7 +57,7 @@ def inspect(
         reports = []
         for reader in features.readers(folder, backbone, **user_facts):
             with console.counting(f"Inspecting {reader.backbone}") as count:
-                reports.append(features.inspect(reader, labels, given, count))
+                reports.append(features.inspect(reader, labels, given, count, numbers))
         if as_json:
             print_json({"folder": str(folder), "sets": reports})
         else:
@@ -111,3 +114,53 @@ def convert(
                 console.fail(f"{slide}: {why}")
         if done.bad:
             raise typer.Exit(1)
+
+
+@features_app.command("fetch")
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="SET", help="A public set; `bench list feature-sets` names them.")],
+    cohort: o.CohortName,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder for it; one named like the set is made in it.",
+                     show_default="data/COHORT/features"),
+    ] = None,
+    backbone: o.Backbone = None,
+    dry_run: o.DryRun = False,
+    as_json: o.AsJson = False,
+) -> None:  # fmt: skip
+    """Fetch the features of a cohort out of a public set on the hub. What is there already is not fetched again.
+
+    Gated sets need terms that you accept on their page, and a login: `hf auth login`, or the token in HF_TOKEN.
+    """
+    with explained():
+        from ...datasets.features import hub
+        from ...datasets.own_cohorts.find import find_cohort
+        from .. import console
+
+        known = hub.known_set(name)
+        chosen = find_cohort(cohort).cohort
+        place = out or Path("data") / chosen.name / "features"
+        planned = hub.plan(known, chosen, place, backbone)
+        facts = {
+            "set": known.name, "repository": known.repository, "licence": known.licence, "commit": planned.commit,
+            "cohort": chosen.name, "files": len(planned.files), "bytes": planned.size, "bytes_missing": planned.missing,
+            "folder": str(planned.folder),
+        }  # fmt: skip
+        if not as_json:
+            console.say(f"{known.repository} ({known.licence}): {len(planned.files)} files of {chosen.name}, "
+                        f"{hub.size_of(planned.size)}, {hub.size_of(planned.missing)} of it to fetch into "
+                        f"{planned.folder}")  # fmt: skip
+            if planned.archives:
+                console.say(f"{planned.archives} of them are archives: they need about their size again when they are "
+                            "first read (MILSURV_CACHE says where)")  # fmt: skip
+        if not dry_run:
+            with console.counting("Fetching files") as count:
+                hub.fetch(planned, count)
+        if as_json:
+            print_json(facts | {"fetched": not dry_run})
+        elif not dry_run and known.pickled:
+            console.warn("this set is a pickle, which can run code and is not read. Where you trust it, write its "
+                         "arrays once as .npz: numpy.savez(path, filenames=…, embeddings=…)")  # fmt: skip
+        elif not dry_run:
+            console.say(f"Next: bench features inspect {planned.folder} --cohort {chosen.name} --labels FILE")

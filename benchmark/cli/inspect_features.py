@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
-from ...datasets.features.geometry import Facts, nearest
+from ...datasets.features.coverage import survey
+from ...datasets.features.geometry import Facts
 from ...datasets.features.nesting import check_nesting
 from ...datasets.features.opening import open_all, open_features
 from ...datasets.features.reader import Reader
@@ -32,16 +33,20 @@ def inspect(
     labels: Labels | None = None,
     mpp: dict[str, float] | None = None,
     progress: Progress | None = None,
+    numbers: bool = False,
 ) -> dict[str, object]:
     """Everything about one set of features as a JSON value; `progress(done, total)` is called once a slide.
 
-    `labels` adds how much of that cohort is covered, `mpp` gives microns per pixel of slides whose files do not.
+    With `numbers`, all of them are read, not headers and coordinates alone. `labels` adds how much of that cohort is
+    covered, `mpp` gives microns per pixel of slides whose files do not.
     """
     facts, unreadable = _facts(reader)
     nesting = check_nesting(reader, mpp=mpp, progress=progress)
     complete = {s for s, of in facts.items() if all(m in of and of[m].patches for m in reader.magnifications)}
     empty = sorted(s for s, of in facts.items() if not any(f.patches for f in of.values()))
-    findings: list[Finding] = [*reader.findings, *nesting.findings, *_width_findings(reader, facts), *_mixed(facts)]
+    findings: list[Finding] = [*reader.findings, *nesting.findings, *_width_findings(reader, facts), *_mixed(reader)]
+    if numbers:
+        findings += _numbers(reader, progress)
     if empty:
         findings.append(finding("slides_without_tissue", "info", "slides have no patches at all", empty))
     short = [
@@ -149,21 +154,41 @@ def _width_findings(reader: Reader, facts: dict[str, dict[int, Facts]]) -> list[
     return [finding("width_mismatch", "error", message, odd)] if odd else []
 
 
-def _mixed(facts: dict[str, dict[int, Facts]]) -> list[Finding]:
-    """Encoders and magnifications that files name themselves, where they differ from each other or from the folder."""
-    every = [(s, m, f) for s, of in facts.items() for m, f in of.items()]
-    encoders = Counter(f.encoder for _, _, f in every if f.encoder)
+def _mixed(reader: Reader) -> list[Finding]:
+    """Encoders, magnifications and patch sizes that files name, where they differ from each other or from the
+    folder.
+    """
+    seen = survey(reader, reader.slides, reader.magnifications)
     found = []
-    if len(encoders) > 1:
-        common = encoders.most_common(1)[0][0]
-        odd = [f"{s} ({m}x of {f.encoder})" for s, m, f in every if f.encoder and f.encoder != common]
+    if len(seen.encoders) > 1:
+        common = max(seen.encoders, key=lambda name: len(seen.encoders[name]))
+        odd = [f"{s} of {name}" for name, slides in seen.encoders.items() if name != common for s in slides]
         message = f"slides are of another encoder than {common}, by their own account"
         found.append(finding("encoder_mismatch", "error", message, odd))
-    odd = [f"{s} ({c:g}x read as {m}x)" for s, m, f in every if (c := f.geometry.claimed) and nearest(c) != m]
-    if odd:
+    elif seen.misnamed:
+        message = "slides are of another encoder than the folder's name says, by their own account"
+        found.append(finding("encoder_mismatch", "error", message, seen.misnamed))
+    if seen.other_scale:
         message = "slides are of another magnification by their own account"
-        found.append(finding("magnification_mismatch", "error", message, odd))
+        found.append(finding("magnification_mismatch", "error", message, seen.other_scale))
+    for text, odd in seen.uneven():
+        found.append(finding("patch_size_mismatch", "error", f"{text}, by their own account", odd))
     return found
+
+
+def _numbers(reader: Reader, progress: Progress | None) -> list[Finding]:
+    """Slides with numbers that cannot be used, found by reading all of them."""
+    bad = []
+    for done, slide in enumerate(sorted(reader.slides), 1):
+        try:
+            for m in reader.counts(slide):
+                reader.read(slide, m)
+        except DataError as error:
+            bad.append(str(error))
+        if progress is not None:
+            progress(done, len(reader.slides))
+    message = "slides hold numbers that cannot be used (NaN, infinite, damaged)"
+    return [finding("features_damaged", "error", message, bad)] if bad else []
 
 
 def _coverage(reader: Reader, labels: Labels, complete: set[str], findings: list[Finding]) -> dict[str, object]:

@@ -17,10 +17,21 @@ Backbone = Annotated[
     typer.Option("--backbone", help="The patch encoder; may be left out where the features are of one only."),
 ]
 Features = Annotated[
-    str | None,
-    typer.Option("--features", help="Folder of patch features, or `synthetic` for a simulated cohort."),
+    list[str] | None,
+    typer.Option(
+        "--features",
+        help="Folder, archive or table of features; repeatable: several are one cohort. Or `synthetic`: simulated.",
+    ),
 ]
-FeaturesFolder = Annotated[Path | None, typer.Option("--features", help="Folder of patch features.")]
+FeaturesFolders = Annotated[
+    list[Path] | None,
+    typer.Option("--features", help="Folder, archive or table of features; repeatable: several are one cohort."),
+]
+FeaturesFolder = Annotated[Path | None, typer.Option("--features", help="Folder, archive or table of features.")]
+DeriveScales = Annotated[
+    bool,
+    typer.Option("--derive-scales", help="Derive 10x and 5x that are lacking from 20x features: means over cells."),
+]
 LabelsFile = Annotated[Path | None, typer.Option("--labels", help="Label table: text, xlsx or parquet, packed or not.")]
 SplitsFolder = Annotated[
     Path | None, typer.Option("--splits", help="Folder with splits_0.csv, splits_1.csv, …, or folds in another form.")
@@ -34,7 +45,7 @@ RecipeName = Annotated[str, typer.Option("--recipe", help="How to train: default
 Loss = Annotated[str | None, typer.Option("--loss", help="What training minimises; `bench list losses` names them.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Maximum number of epochs.")]
 Scale = Annotated[
-    int | None, typer.Option("--scale", help="The magnification a single-scale model reads: 5, 10 or 20.")
+    int | None, typer.Option("--scale", help="The magnification a single-scale model reads: 5, 10, 20 or 40.")
 ]
 Patches = Annotated[
     int | None,
@@ -199,8 +210,8 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, and
 PANELS = {
     "Labels, folds and features": (
         Backbone, Features, LabelsFile, SplitsFolder, Data, Endpoint, Columns, Sheet, SlideTable, StatusWords, TableMib,
-        Magnification, PatchPx, Coords, Folds, Repeats, SplitBy, Slides, Missing, UnusableTimes, Covariates,
-        TestCohort,
+        Magnification, PatchPx, Coords, DeriveScales, Folds, Repeats, SplitBy, Slides, Missing, UnusableTimes,
+        Covariates, TestCohort,
     ),
     "Simulated cohorts": (Strength, Patients, CohortSeed),
     "Training": (RecipeName, Loss, Epochs, Scale, Patches, Refit, Settings, Seeds, Device),

@@ -9,7 +9,7 @@ from inspect import Parameter, Signature, signature
 from typing import Any, TypeVar
 
 from ..engines.options import Options
-from ..planning.request import Request
+from ..planning.request import Request, features_given
 from ..results.tracking.store import Tracking
 from . import options as o
 from .label_options import LABEL_OPTIONS
@@ -26,6 +26,7 @@ OPTIONS: dict[str, Any] = {
     "magnification": o.Magnification,
     "patch_px": o.PatchPx,
     "coords": o.Coords,
+    "derive_scales": o.DeriveScales,
     "covariates": o.Covariates,
     "folds": o.Folds,
     "repeats": o.Repeats,
@@ -97,6 +98,8 @@ def request_from(
     Errors: `UsageError` for a setting that is no `KEY=VALUE`.
     """
     values = {field: shared[field] for field in OPTIONS if field in shared}
+    if "features_path" in values:
+        values["features_path"] = features_given(values["features_path"])
     if shared.get("no_weights"):
         values["keep_weights"] = "none"
     return Request(model, cohort, settings=parse_settings(settings, **short), **values)

@@ -17,6 +17,7 @@ from ...errors import DataError, UsageError, some
 from ...files import file_name
 from ...leaderboards.external_result import EXTERNAL, Estimate, ExternalResult
 from ...leaderboards.predictions import read_predictions
+from ...names import is_derived
 from ...survival.clinical_curves import ScoredFold, clinical_curves
 from ...survival.comparisons import means_over_folds, percentile
 from ...survival.followup import FollowUp, NotComputable, Prediction
@@ -50,7 +51,8 @@ def request_for(ensemble: FoldEnsemble, cohort: str, **options: object) -> Reque
     Errors: `UsageError` where the endpoint is another one.
     """
     about = ensemble.about
-    asked = Request(about.model, cohort, slides=about.slides, **options)  # type: ignore[arg-type]
+    given = {"slides": about.slides, "derive_scales": is_derived(about.backbone)} | options
+    asked = Request(about.model, cohort, **given)  # type: ignore[arg-type]
     if asked.endpoint != about.endpoint:
         if "endpoint" in options and asked.endpoint != Request.endpoint:
             raise UsageError(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ...datasets.bags import Bags
+from ...datasets.features.derived import derive
 from ...datasets.features.opening import open_all, open_features
 from ...datasets.features.reader import Reader
 from ...datasets.findings import Finding
@@ -18,6 +19,7 @@ from ...datasets.patient import Patient, patient_of
 from ...datasets.tables.unwrap import MAX_BYTES
 from ...errors import DataError, UsageError, some
 from ...models import registry
+from ...names import is_derived, plain_name
 from ...survival.followup import Prediction
 from .ensemble import FoldEnsemble, OutOfFold, Reads, mean_prediction, out_of_fold, refuse_disagreement
 
@@ -248,11 +250,9 @@ def _reader(
 ) -> Reader:
     """The features in a folder; those of the backbone of training where it holds several."""
     given = {"magnification": magnification, "patch_px": patch_px, "coords": coords}
-    if backbone is None:
-        found = open_all(features, **given)
-        if len(found) == 1:
-            return found[0]
-    return open_features(features, backbone or trained_on, **given)
+    found = open_all(features, **given) if backbone is None else []
+    reader = found[0] if len(found) == 1 else open_features(features, backbone or plain_name(trained_on), **given)
+    return derive(reader) if is_derived(trained_on) else reader
 
 
 def predict(

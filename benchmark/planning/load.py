@@ -3,7 +3,7 @@
 Every mistake in the data is found here, before anything is trained.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from ...datasets import backbones
 from ...datasets.bags import Bags
 from ...datasets.check.checks import censoring
 from ...datasets.cohorts import Cohort
-from ...datasets.features.joined import join
+from ...datasets.features.derived import derive
 from ...datasets.features.opening import open_features
 from ...datasets.features.reader import Reader
 from ...datasets.folds.read import read_splits, stratified_folds
@@ -182,7 +182,7 @@ def _read(
     # A baseline opens features only to count patches, to leave out whom models leave out, or to learn slides' names.
     reader = None
     if places.features and (trained or counts or request.missing == "drop" or labels.without_slides):
-        reader = _open(request, resolved.cohort_file, places.features, labels)
+        reader = _open(request, resolved.cohort_file, places.features, labels, resolved.magnifications)
     if reader is not None and labels.without_slides:
         labels = link_slides(labels, reader.slides)
     if reader is not None and opened is not None:
@@ -231,8 +231,13 @@ def _experiment(request: Request, resolved: Resolved, data: CohortData, reader: 
     )
 
 
-def _open(request: Request, file: CohortFile | None, features: tuple[Path, ...], labels: Labels) -> Reader:
-    """The features of these labels. Errors: `UsageError` where one is simulated and the other measured; `DataError`."""
+def _open(
+    request: Request, file: CohortFile | None, features: tuple[Path, ...], labels: Labels, scales: Sequence[int]
+) -> Reader:
+    """The features of these labels; scales of `scales` that they lack are derived where that was asked for.
+
+    Errors: `UsageError` where one is simulated and the other measured; `DataError`.
+    """
     backbone, magnification, patch_px, coords = (
         request.backbone,
         request.magnification,
@@ -242,12 +247,9 @@ def _open(request: Request, file: CohortFile | None, features: tuple[Path, ...],
     if file is not None and request.features_path is None:
         backbone, coords = backbone or file.backbone, coords or file.path(file.coords)
         magnification, patch_px = magnification or file.magnification, patch_px or file.patch_px
-    reader = join(
-        [
-            open_features(folder, backbone, magnification=magnification, patch_px=patch_px, coords=coords)
-            for folder in features
-        ]
-    )
+    reader = open_features(features, backbone, magnification=magnification, patch_px=patch_px, coords=coords)
+    if request.derive_scales and set(scales) - set(reader.magnifications):
+        reader = derive(reader)
     if labels.synthetic != reader.synthetic:
         raise UsageError("simulated features belong to simulated labels only: measured and simulated data never mix")
     return reader
@@ -283,12 +285,11 @@ def _locate(request: Request, resolved: Resolved, simulating: Counter | None, ne
     if request.simulated:
         folder = _simulate(request, resolved.cohort, simulating)
         return Locations(folder / "labels.csv", None, (folder / "features",))
-    given = {"labels": request.labels_path, "splits": request.splits_path, "features": request.features_path,
-             "slide-table": request.slide_table}  # fmt: skip
-    for option, path in given.items():
+    given = {"labels": request.labels_path, "splits": request.splits_path, "slide-table": request.slide_table}
+    features = request.feature_places
+    for option, path in (*given.items(), *(("features", place) for place in features)):
         if path is not None and not Path(path).exists():
             raise UsageError(f"--{option} {path}: there is no such file or folder")
-    features = (Path(request.features_path),) if request.features_path else ()
     others = request.split_by != "event" or request.repeats > 1
     if (file := resolved.cohort_file) is not None:
         own = request.labels_path is None

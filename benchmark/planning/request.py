@@ -1,7 +1,7 @@
 """The request: what a user asks for, in the words of `bench run`, before anything is looked up or read."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import get_args
@@ -29,7 +29,7 @@ class Request:
     backbone
         A name, or None where the features say it.
     features_path
-        A folder, `synthetic`, or None to look in `data`.
+        A folder, an archive or a table, several of them that are one cohort, `synthetic`, or None to look in `data`.
     labels_path, splits_path
         A label table and a folder of folds, or None to look in `data` (without folds there, they are made).
     data, out
@@ -45,6 +45,8 @@ class Request:
         outcome that are not known, and how large it may be.
     magnification, patch_px, coords
         Of the features, where their files do not say it.
+    derive_scales
+        Whether 10x and 5x features that are lacking are derived from 20x.
     covariates
         Of clinical-cox, joined by commas; None for its default.
     folds, repeats, split_by
@@ -80,7 +82,7 @@ class Request:
     model: str
     cohort: str
     backbone: str | None = None
-    features_path: str | None = None
+    features_path: str | tuple[str, ...] | None = None
     labels_path: Path | None = None
     splits_path: Path | None = None
     data: Path = Path("data")
@@ -96,6 +98,7 @@ class Request:
     magnification: int | None = None
     patch_px: int | None = None
     coords: Path | None = None
+    derive_scales: bool = False
     covariates: str | None = None
     folds: int = 5
     repeats: int = 1
@@ -121,6 +124,12 @@ class Request:
     def keeping(self) -> Keeping:
         """What is kept beside the numbers. Errors: `UsageError`."""
         return Keeping(readings_of(self.keep_weights), self.retrain, seconds_of(self.checkpoint_every))
+
+    @property
+    def feature_places(self) -> tuple[Path, ...]:
+        """Where the features lie, as given."""
+        given = (self.features_path,) if isinstance(self.features_path, str) else self.features_path or ()
+        return tuple(map(Path, given))
 
     @property
     def cache_bytes(self) -> int | None:
@@ -151,7 +160,9 @@ class Request:
             value = getattr(self, option.name)
             if option.name in ("model", "cohort", "settings", *_CHANGE_NO_NUMBER) or value == option.default:
                 continue
-            words += [f"--{option_name(option.name)}", str(value)]
+            word = f"--{option_name(option.name)}"
+            for one in value if isinstance(value, tuple) else (value,):
+                words += [word] if one is True else [word, str(one)]
         for key, value in sorted(self.settings.items()):
             words += ["--set", f"{key}={value}"]
         return shlex.join(words)
@@ -169,24 +180,43 @@ def parse_command(command: str) -> Request:
         words = shlex.split(command)
     except ValueError as error:
         raise UsageError(f"the command cannot be read ({error})") from error
-    if words[:2] != ["bench", "run"] or len(words) % 2:
+    if words[:2] != ["bench", "run"]:
         raise UsageError("expected `bench run` and pairs of an option and its value")
     kinds = {option_name(one.name): one for one in fields(Request) if one.name != "settings"}
     given: dict[str, object] = {}
     settings: dict[str, str] = {}
-    for option, text in zip(words[2::2], words[3::2], strict=True):
+    rest = iter(words[2:])
+    for option in rest:
+        name = "seeds" if option == "--seed" else option.removeprefix("--")
+        if name in kinds and kinds[name].type is bool:
+            given[kinds[name].name] = True
+            continue
+        if (text := next(rest, None)) is None:
+            raise UsageError(f"expected `bench run` and pairs of an option and its value; {option} has none")
         if option == "--set":
             key, equals, value = text.partition("=")
             if not equals or not key:
                 raise UsageError(f"--set {text}: expected KEY=VALUE")
             settings[key.replace("-", "_")] = value
             continue
-        name = "seeds" if option == "--seed" else option.removeprefix("--")
         check_choice("option", name, kinds)
-        given[kinds[name].name] = _value(kinds[name], text)
+        field_name, value = kinds[name].name, _value(kinds[name], text)
+        if field_name == "features_path" and field_name in given:
+            value = (*_listed(given[field_name]), value)
+        given[field_name] = value
     if not {"model", "cohort"} <= given.keys():
         raise UsageError("expected --model and --cohort")
     return Request(**given, settings=settings)  # type: ignore[arg-type]
+
+
+def features_given(places: Sequence[object] | None) -> str | tuple[str, ...] | None:
+    """`features_path` of what was given: nothing, one place, or several."""
+    given = tuple(str(place) for place in places or ())
+    return None if not given else given[0] if len(given) == 1 else given
+
+
+def _listed(value: object) -> tuple[object, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _value(option: "Field[object]", text: str) -> object:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 from ...datasets import backbones, cohorts
 from ...datasets.cohorts import Cohort
+from ...datasets.features.geometry import STANDARD
 from ...datasets.labels.several_slides import MODES
 from ...datasets.own_cohorts.cohort_file import CohortFile
 from ...datasets.own_cohorts.find import find_cohort
@@ -137,8 +138,8 @@ def model_settings(spec: ModelSpec, recipe_name: str, settings: Mapping[str, str
         raise UsageError(str(error)) from error
     check_choice("loss", recipe.loss, LOSSES)
     hyper |= {key: _parsed(key, text, hyper[key]) for key, text in settings.items() if key not in of_recipe}
-    if hyper.get("scale", 20) not in (5, 10, 20):
-        raise UsageError(f"scale={hyper['scale']}: the magnifications are 5, 10 and 20")
+    if hyper.get("scale", 20) not in STANDARD:
+        raise UsageError(f"scale={hyper['scale']}: the magnifications are 5, 10, 20 and 40")
     if "dropout-in-eval" in recipe.faults:
         if "attention_dropout_in_eval" not in hyper:
             raise UsageError(f"the fault dropout-in-eval needs attention with dropout, which {spec.name} has not")
@@ -242,6 +243,8 @@ def _check_options(request: Request) -> None:
     if request.simulated and (request.labels_path or request.splits_path):
         raise UsageError("a simulated cohort has its own patients; leave --labels and --splits out")
     shaped = request.strength is not None or request.patients is not None or request.cohort_seed
+    if request.simulated and request.derive_scales:
+        raise UsageError("a simulated cohort has 5x, 10x and 20x: leave --derive-scales out")
     if not request.simulated and shaped:
         raise UsageError(
             "--strength, --patients and --cohort-seed shape a simulated cohort: one named planted-…, or "

@@ -15,7 +15,6 @@ from ...errors import DataError
 from ...survival.concordance import chance_sd, comparable_pairs
 from ..bags import Bags
 from ..cohorts import Cohort
-from ..features.joined import join
 from ..features.nesting import check_nesting
 from ..features.opening import open_features
 from ..features.reader import Reader
@@ -174,7 +173,7 @@ def _open(
     if not folders:
         return None
     try:
-        return join([open_features(folder, backbone, **user_facts) for folder in folders])
+        return open_features(folders, backbone, **user_facts)
     except DataError as error:
         findings.append(Finding("features_unreadable", "error", 1, str(error), (str(features_path),)))
         return None

@@ -29,11 +29,11 @@ def find(path: Path, magnification: int | None = None, coords: Path | None = Non
     if path.name in _KINDS:
         return find(path.parent, magnification, coords)
     if _is_one(path):
-        at = _named(path) or magnification
+        at = scale_named(path) or magnification
         if at is None:
             raise DataError(unsaid(path))
         return [_set(path, path.name, {at: path}, coords)]
-    scales = {m: p for p in folders(path) if _is_one(p) and (m := _named(p))}
+    scales = {m: p for p in folders(path) if _is_one(p) and (m := scale_named(p))}
     return [_set(path, path.name, dict(sorted(scales.items())), coords)] if scales else []
 
 
@@ -45,13 +45,14 @@ def unsaid(path: Path) -> str:
     )
 
 
-def _is_one(path: Path) -> bool:
-    return any((path / kind).is_dir() for kind in _KINDS)
-
-
-def _named(path: Path) -> int | None:
+def scale_named(path: Path) -> int | None:
+    """The magnification that a folder's name says: x20, 20x, FEAT_20x."""
     match = _SCALE.search(path.name)
     return int(match[1] or match[2]) or None if match else None
+
+
+def _is_one(path: Path) -> bool:
+    return any((path / kind).is_dir() for kind in _KINDS)
 
 
 def _set(path: Path, called: str, homes: dict[int, Path], coords: Path | None) -> FeatureSet:

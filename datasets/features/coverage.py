@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from ...errors import DataError, some
+from .. import backbones
 from ..findings import Finding, finding
 from ..slide_names import side_by_side
 from .geometry import nearest
@@ -13,8 +14,9 @@ from .reader import Reader
 @dataclass(frozen=True)
 class Coverage:
     """What a walk over all headers found: slides without a file, without a scale, with an empty scale,
-    damaged files, the slides and scales of each width and of each encoder that files name, and those whose files
-    name another magnification than they are read at.
+    damaged files, the slides and scales of each width and of each encoder that files name, those whose files name
+    another magnification than they are read at, and those of each side of patches that files state; how many slides
+    have each scale at all, and which hold one vector for the slide.
     """
 
     without_file: tuple[str, ...]
@@ -24,7 +26,11 @@ class Coverage:
     widths: dict[int, list[str]]
     looked_at: int = 0
     encoders: dict[str, list[str]] = field(default_factory=dict)
+    misnamed: list[str] = field(default_factory=list)
     other_scale: list[str] = field(default_factory=list)
+    sizes: dict[tuple[int, float], list[str]] = field(default_factory=dict)
+    has: dict[int, int] = field(default_factory=dict)
+    vectors: list[str] = field(default_factory=list)
 
     @property
     def unusable(self) -> frozenset[str]:
@@ -54,15 +60,43 @@ class Coverage:
             common = max(self.encoders, key=lambda name: len(self.encoders[name]))
             odd = [f"{s} is of {e}" for e, names in sorted(self.encoders.items()) if e != common for s in names]
             faults.append((f"slides are of another encoder than {common}, by their own account", odd))
+        faults.append(("slides are of another encoder than the folder's name says", self.misnamed))
         faults.append(("slides are of another magnification by their own account", self.other_scale))
+        faults += self.uneven()
         faults = [(text, names) for text, names in faults if names]
         if not faults:
             return
         lines = "".join(f"\n  {len(names)} {text}: {some(names)}" for text, names in faults)
+        remedy = self._remedy()
+        if remedy:
+            raise DataError(f"{folder}: the features cannot be used.{lines}\n{remedy}.")
         remedy = "Extract these slides again"
         if not allow_missing and self.unusable:
             remedy += ", or leave slides without features out on purpose with --missing drop"
         raise DataError(f"{folder}: the features cannot be used.{lines}\n{remedy}.")
+
+    def uneven(self) -> list[tuple[str, list[str]]]:
+        """What to say of scales with patches of several sizes, and the slides that differ from most."""
+        found = []
+        for m in sorted({m for m, _ in self.sizes}):
+            of = {px: names for (at, px), names in self.sizes.items() if at == m}
+            common = max(of, key=lambda px: len(of[px]))
+            odd = [f"{s} is {px:g}" for px, names in sorted(of.items()) if px != common for s in names]
+            found += [(f"slides have patches of another side at {m}x than {common:g} pixels", odd)] if odd else []
+        return found
+
+    def _remedy(self) -> str:
+        """What to do where no slide has a scale that is asked for, and all have others."""
+        asked = {m for lacking in self.without_scale.values() for m in lacking}
+        if not self.without_scale or any(self.has.get(m) for m in asked):
+            return ""
+        if self.vectors:
+            return "These are vectors of whole slides: slide-cox and slide-mlp read them, with their --scale"
+        there = " and ".join(f"{m}x" for m in sorted(self.has))
+        remedy = f"There is {there}: a single-scale model reads it with --scale {max(self.has)}"
+        if 20 in self.has and asked <= {5, 10}:
+            remedy += "; a model of several scales needs the others extracted, or derived from 20x with --derive-scales"
+        return remedy
 
     def findings(self, folder: str) -> list[Finding]:
         """What was left out, where leaving out is allowed."""
@@ -99,11 +133,22 @@ def survey(
             except DataError as error:
                 found.damaged[slide] = str(error)
                 facts, shapes = {}, None
+            for m, fact in facts.items():
+                found.has[m] = found.has.get(m, 0) + 1
+                if m in magnifications and fact.stated_px:
+                    found.sizes.setdefault((m, fact.stated_px), []).append(slide)
+            lacks = any(m not in facts for m in magnifications)
+            for m, fact in facts.items():
+                claimed = fact.geometry.claimed
+                if (m in magnifications or lacks) and claimed and nearest(claimed) != m:
+                    found.other_scale.append(f"{slide} ({claimed:g}x read as {m}x)")
+            if facts and all(fact.vector for fact in facts.values()):
+                found.vectors.append(slide)
             for m in magnifications:
                 if m in facts and (said := facts[m].encoder):
                     found.encoders.setdefault(said, []).append(f"{slide} ({m}x)")
-                if m in facts and (claimed := facts[m].geometry.claimed) and nearest(claimed) != m:
-                    found.other_scale.append(f"{slide} ({claimed:g}x read as {m}x)")
+                    if backbones.contradicts(said, reader.backbone, reader.dim):
+                        found.misnamed.append(f"{slide} ({m}x) is of {said}, not of {reader.backbone}")
             if shapes is not None:
                 if lacking := tuple(m for m in magnifications if m not in shapes):
                     found.without_scale[slide] = lacking

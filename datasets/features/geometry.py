@@ -45,7 +45,8 @@ class Geometry:
 @dataclass(frozen=True)
 class Facts:
     """One slide at one magnification, from headers alone: patches, width, type of the stored numbers, bytes of its
-    files, geometry, whether coordinates are there, and the encoder that the file itself names.
+    files, geometry, whether coordinates are there, the encoder that the file itself names, and the side of a patch in
+    pixels at its magnification that the file itself states. `vector`: one row for the whole slide, of a slide encoder.
     """
 
     patches: int
@@ -55,6 +56,8 @@ class Facts:
     geometry: Geometry = Geometry()
     located: bool = False
     encoder: str | None = None
+    stated_px: float | None = None
+    vector: bool = False
 
 
 def geometry_from(attributes: Mapping[str, object]) -> Geometry:

@@ -25,11 +25,14 @@ SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Dataset:
-    """Shape, type (numpy's text, such as "<f4") and attributes of a dataset; (1, n, d) counts as (n, d)."""
+    """Shape, type (numpy's text, such as "<f4") and attributes of a dataset; (1, n, d) counts as (n, d). `at` is what
+    the file calls it, where that is another name.
+    """
 
     shape: tuple[int, ...]
     dtype: str
     attrs: dict[str, object]
+    at: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def _look(path: Path) -> H5Head:
     with _asked(path, {"op": "look", "path": str(path.absolute())}):
         header = _WORKER.line()
     found = {
-        name: Dataset(_flat(tuple(d["shape"])), d["dtype"], {k: _meant(v) for k, v in d["attrs"].items()})
+        name: Dataset(_flat(tuple(d["shape"])), d["dtype"], {k: _meant(v) for k, v in d["attrs"].items()}, d["at"])
         for name, d in header["datasets"].items()
     }
     return H5Head(found, {k: _meant(v) for k, v in header["attrs"].items()}, tuple(header["others"]))
@@ -93,7 +96,7 @@ def rows(
     request = {
         "op": "rows",
         "path": str(path.absolute()),
-        "name": name,
+        "name": dataset.at or name,
         "start": start,
         "stop": n if stop is None else stop,
     }

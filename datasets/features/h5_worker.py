@@ -17,6 +17,11 @@ PIECE = 4 << 20  # bytes of rows at a time
 LARGE = 1 << 30  # of a compressed block that is read at once: in pieces, it would be unpacked for each of them
 DEFLATE = 1100  # nothing that HDF5 compresses with shrinks more than so many times
 NAMES = ("features", "feats", "coords")
+OTHERS = {
+    "features": ("embeddings", "embedding", "feature", "X"),  # X: AnnData
+    "coords": ("coordinates", "obsm/spatial"),
+}
+"""What other tools call them; looked for where the names above are absent."""
 ATTRIBUTES = frozenset(
     (
         *("patch_size", "patch_size_level0", "level0_magnification", "target_magnification", "overlap"),
@@ -70,8 +75,10 @@ def attributes(attrs: h5py.AttributeManager) -> dict[str, object]:
 
 def dataset(file: h5py.File, name: str) -> h5py.Dataset:
     """A dataset whose bytes lie in this very file, all of them written."""
-    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-        raise DataError(f"{name} is a link to another place")
+    parts = name.split("/")
+    for end in range(1, len(parts) + 1):
+        if not isinstance(file.get("/".join(parts[:end]), getlink=True), h5py.HardLink):
+            raise DataError(f"{name} is a link to another place")
     found = file[name]
     if not isinstance(found, h5py.Dataset):
         raise DataError(f"{name} is a group, not a matrix")
@@ -119,12 +126,15 @@ def close() -> None:
 def look(path: str) -> dict:
     """Shapes, types and attributes of the datasets that matter, and the file's attributes."""
     file = opened(path)
-    names = [name for name in NAMES if name in file]
-    others = [] if names else [str(name) for name in list(file)[:8]]
+    names = {name: name for name in NAMES if name in file}
+    for name, others in OTHERS.items():
+        if name not in names and not (name == "features" and "feats" in names):
+            names |= {name: next(other for other in others if other in file)} if any(o in file for o in others) else {}
+    others = [] if {"features", "feats"} & names.keys() else [str(name) for name in list(file)[:8]]
     found = {}
-    for name in names:
-        data = dataset(file, name)
-        found[name] = {"shape": data.shape, "dtype": data.dtype.str, "attrs": attributes(data.attrs)}
+    for name, at in names.items():
+        data = dataset(file, at)
+        found[name] = {"shape": data.shape, "dtype": data.dtype.str, "attrs": attributes(data.attrs), "at": at}
     return {"datasets": found, "attrs": attributes(file.attrs), "others": others}
 
 
@@ -144,6 +154,6 @@ def send_rows(out: BinaryIO, path: str, name: str, start: int, stop: int, step: 
         part = rows[at : at + block]
         piece = np.empty((len(part), width), native)
         source = (*lead, slice(part.start, part[-1] + 1, step))
-        data.read_direct(piece, source) if piece.size else None
+        data.read_direct(piece.reshape(len(part), *data.shape[len(lead) + 1 :]), source) if piece.size else None
         say(out, {"rows": len(part)})
         send(out, piece.data.cast("B"))

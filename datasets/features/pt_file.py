@@ -1,4 +1,4 @@
-"""Tensors that other tools saved with torch: one (N, D) tensor a .pt file, read as data and never as code.
+"""Tensors that other tools saved with torch: an (N, D) tensor a .pt file, alone or in a dict; data, never code.
 
 Files are read with `weights_only=True`: a pickle that would run code is refused. A plain contiguous tensor, which is
 what the tools write, is read piece by piece with its checksum, so that a float32 matrix is never held beside its
@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...errors import DataError
+from .formats import matrix
+from .geometry import Geometry
 from .half import to_half
 
 if TYPE_CHECKING:
@@ -26,8 +29,55 @@ PIECE = 8 << 20  # bytes of rows at a time
 DAMAGED = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, LookupError, UnicodeError, zlib.error)
 
 
-def load(path: Path) -> torch.Tensor:
-    """The (N, D) tensor of a file, memory-mapped where the format allows; (1, N, D) is taken as (N, D)."""
+@dataclass(frozen=True)
+class PtParts:
+    """What a file holds: the (N, D) tensor, and what a dict says beside it: coordinates (n, 2), encoder and geometry.
+    `vector`: it was saved as (D,).
+    """
+
+    features: torch.Tensor
+    vector: bool = False
+    corners: np.ndarray | None = None
+    encoder: str | None = None
+    geometry: Geometry = field(default_factory=Geometry)
+
+
+def load(path: Path, vector: bool = False) -> torch.Tensor:
+    """The (N, D) tensor of a file, memory-mapped where the format allows; (1, N, D) is taken as (N, D).
+
+    With `vector`, (D,) is taken as (1, D).
+    """
+    return parts(path, vector).features
+
+
+def parts(path: Path, vector: bool = False) -> PtParts:
+    """Everything of a file that is used; see `load`."""
+    import torch
+
+    content, corners, encoder, geometry = _content(path), None, None, Geometry()
+    if isinstance(content, dict):
+        arrays = {key: (tuple(v.shape), _kind(v)) for key, v in content.items() if _array(v) and matrix.size_of(v) != 1}
+        at = matrix.pick(path, arrays)
+        where = at.get("coords")
+        said = {key: v for key, v in content.items() if key not in arrays}
+        encoder, geometry = matrix.stated(said)
+        corners = None if where is None else matrix.pairs(path, np.asarray(content[where]))
+        content = content[at["features"]]
+        content = torch.from_numpy(content) if isinstance(content, np.ndarray) else content
+    if not isinstance(content, torch.Tensor):
+        raise DataError(f"{path} holds a {type(content).__name__}, not an (N, D) tensor of features.")
+    alone = content.ndim == 1 and len(content) > 0
+    if content.ndim == 1 and (vector or not alone):
+        content = content.reshape(1, -1) if len(content) else content.reshape(0, 0)  # (0,): no tissue
+    if content.ndim == 3 and len(content) == 1:
+        content = content[0]
+    if content.ndim != 2 or not content.is_floating_point() or content.layout != torch.strided:
+        raise DataError(f"{path} holds a tensor {tuple(content.shape)} of {content.dtype}, not (N, D) floats.")
+    return PtParts(content.detach(), alone, corners, encoder, geometry)
+
+
+def _content(path: Path) -> object:
+    """What a file holds, as plain data."""
     import pickle
 
     import torch
@@ -45,24 +95,25 @@ def load(path: Path) -> torch.Tensor:
     except Exception as error:  # a damaged file can raise anything here, and the file is all that this depends on
         brief = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise DataError(f"{path} is truncated or damaged ({brief}). {AGAIN}") from error
-    if not isinstance(content, torch.Tensor):
-        raise DataError(f"{path} holds a {type(content).__name__}, not an (N, D) tensor of features.")
-    if content.ndim == 1 and not len(content):
-        content = content.reshape(0, 0)  # no tissue
-    if content.ndim == 3 and len(content) == 1:
-        content = content[0]
-    if content.ndim != 2 or not content.is_floating_point() or content.layout != torch.strided:
-        raise DataError(f"{path} holds a tensor {tuple(content.shape)} of {content.dtype}, not (N, D) floats.")
-    return content.detach()
+    return content
 
 
-def fill(path: Path, where: str, out: np.ndarray | None, dim: int, verify: bool) -> np.ndarray:
+def _array(value: object) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def _kind(array: object) -> str:
+    name = str(array.dtype).removeprefix("torch.")  # type: ignore[attr-defined]
+    return "f" if "float" in name else "i" if "int" in name else "b"
+
+
+def fill(path: Path, where: str, out: np.ndarray | None, dim: int, verify: bool, vector: bool = False) -> np.ndarray:
     """The matrix as float16 (n, dim), into `out` where given; `where` names slide, scale and file for messages.
 
     With `verify`, the zip's checksums are compared. DataError for damage, another width, and values that
     float16 does not hold.
     """
-    tensor = load(path)
+    tensor = load(path, vector)
     if tensor.shape[1] != dim and len(tensor):
         raise DataError(f"{path}: is {tensor.shape[1]} wide, other slides are {dim}. {AGAIN}")
     half = np.empty((len(tensor), dim), np.float16) if out is None else out

@@ -15,6 +15,8 @@ from .. import backbones
 from ..findings import Finding, finding
 from ..patient import SYNTHETIC_PREFIX
 from . import h5_file, pt_file
+from .formats.formats import PT, format_of
+from .formats.matrix import pairs
 from .geometry import NOMINAL_MPP, Facts, Geometry, number
 from .half import first_bad_row, to_half
 
@@ -38,7 +40,8 @@ class FeatureSet:
     """What one encoder wrote in one folder: files by magnification and slide, before any file is read.
 
     `called` is the tool's name of the encoder, `claims` the magnification in the folder's own words where it is
-    not whole.
+    not whole. `vectors`: of a slide encoder, one row a slide. `named`: the tool or the files named the encoder, not the
+    folder alone.
     """
 
     layout: str
@@ -48,6 +51,8 @@ class FeatureSet:
     findings: tuple[Finding, ...] = ()
     patch_px: float | None = None
     claims: Mapping[int, float] = field(default_factory=dict)
+    vectors: bool = False
+    named: bool = True
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class FeatureFiles:
     files: Mapping[int, Mapping[str, ScaleFiles]] = field(repr=False)
     patch_px: float | None = None
     claims: Mapping[int, float] = field(default_factory=dict)
+    vectors: bool = False
     _facts: dict[str, dict[int, Facts]] = field(default_factory=dict, repr=False, compare=False)
     _verified: set[Path] = field(default_factory=set, repr=False, compare=False)
 
@@ -91,26 +97,39 @@ class FeatureFiles:
         """Features float16 (n, d), rows as in the file, and level-0 coordinates int32 (n, 2) or None."""
         one = self._files_of(slide, magnification)
         path, where = one.features, f"{one.features}, slide {slide}, {magnification}x"
-        if path.suffix == ".pt":
-            half = pt_file.fill(path, where, out, self.dim, verify=path not in self._verified)
+        if path.suffix in PT:
+            half = pt_file.fill(path, where, out, self.dim, path not in self._verified, self.vectors)
             self._verified.add(path)
             return half, self._coords(one, None, len(half))
-        head, name = _features(path)
+        if (form := format_of(path)) is not None:
+            head = form.look(path)
+            self._expect(path, head.shape, out)
+            half = np.empty(_as_bag(head.shape, self.vectors), np.float16) if out is None else out
+            if len(half):
+                to_half(_floats(form.rows(path, head), path).reshape(half.shape), where, half)
+            return half, self._coords(one, None, len(half))
+        head, name = _features(path, self.vectors)
         matrix = head.datasets[name]
-        n = matrix.shape[0]
-        if n and matrix.shape[1] != self.dim:
-            raise DataError(f"{path}: is {matrix.shape[1]} wide, other slides are {self.dim}. {AGAIN}")
+        n = self._expect(path, matrix.shape, out)
         half = np.empty((n, self.dim), np.float16) if out is None else out
-        if half.shape != (n, self.dim):
-            raise DataError(f"{path} changed while it was read. {AGAIN}")
         if n:
-            h5_file.rows(path, name, matrix, lambda at, piece: _into(half, at, piece, where))
+            whole = half.reshape(matrix.shape[0], -1)  # a vector (D,) is sent as D rows
+            h5_file.rows(path, name, matrix, lambda at, piece: _into(whole, at, piece, where))
         return half, self._coords(one, head, n)
+
+    def _expect(self, path: Path, shape: tuple[int, ...], out: np.ndarray | None) -> int:
+        """The patches of a file. DataError if it is of another width, or has no longer as many as `out` has rows."""
+        n, dim = _as_bag(shape, self.vectors)
+        if n and dim != self.dim:
+            raise DataError(f"{path}: is {dim} wide, other slides are {self.dim}. {AGAIN}")
+        if out is not None and out.shape != (n, self.dim):
+            raise DataError(f"{path} changed while it was read. {AGAIN}")
+        return n
 
     def coords(self, slide: str, magnification: int) -> np.ndarray | None:
         """Coordinates alone, int32 (n, 2), or None where none were kept."""
         one = self._files_of(slide, magnification)
-        head = None if one.features.suffix == ".pt" else _features(one.features)[0]
+        head = _features(one.features, self.vectors)[0] if _is_h5(one.features) else None
         return self._coords(one, head, self.facts(slide)[magnification].patches)
 
     def fingerprint(self, slides: Iterable[str]) -> str:
@@ -132,9 +151,14 @@ class FeatureFiles:
         one = self._files_of(slide, magnification)
         corners = self.coords(slide, magnification)
         where = None if corners is None else hashlib.sha256(corners.astype("<i4").tobytes()).hexdigest()
-        if one.features.suffix == ".pt":
+        if one.features.suffix in PT:
             return [pt_file.checksums(one.features), where]
-        head, name = _features(one.features)
+        if (form := format_of(one.features)) is not None:
+            head = form.look(one.features)
+            values = form.rows(one.features, head)
+            sample = np.ascontiguousarray(values[:: max(1, -(-len(values) // SAMPLE))])
+            return [list(head.shape), head.dtype, hashlib.sha256(sample.tobytes()).hexdigest(), where]
+        head, name = _features(one.features, self.vectors)
         matrix, digest = head.datasets[name], hashlib.sha256()
         if matrix.shape[0]:
             step = -(-matrix.shape[0] // SAMPLE)
@@ -159,26 +183,46 @@ class FeatureFiles:
         claimed = self.claims.get(magnification, float(magnification))
         by_folder = Geometry(patch_px=self.patch_px, claimed=claimed)
         nbytes = _size(one.features) + (_size(one.coords) if one.coords else 0)
-        if one.features.suffix == ".pt":
-            tensor = pt_file.load(one.features)
-            n, dim, dtype = *tensor.shape, str(tensor.dtype).removeprefix("torch.")
-            head = None
+        head, said, encoder, located = None, Geometry(), None, False
+        if one.features.suffix in PT:
+            found = pt_file.parts(one.features, self.vectors)
+            (n, dim), dtype = found.features.shape, str(found.features.dtype).removeprefix("torch.")
+            said, encoder, located = found.geometry, found.encoder, found.corners is not None
+        elif (form := format_of(one.features)) is not None:
+            general = form.look(one.features)
+            (n, dim), dtype = _as_bag(general.shape, self.vectors), general.dtype
+            said, encoder, located = general.geometry, general.encoder, general.located
         else:
-            head, name = _features(one.features)
+            head, name = _features(one.features, self.vectors)
             matrix = head.datasets[name]
-            n, dim = (matrix.shape[0], matrix.shape[1]) if len(matrix.shape) == 2 else (0, 0)
+            n, dim = _as_bag(matrix.shape, self.vectors)
             dtype = str(np.dtype(matrix.dtype))
         head = h5_file.look(one.coords) if one.coords else head
-        if head is not None and "coords" in head.datasets and (kept := _rows_of(head.datasets["coords"])) != n:
-            path = one.coords or one.features
-            raise DataError(f"{path} has {kept} coordinates for {n} patches in {one.features}. {AGAIN}")
-        encoder = _encoder(head)
-        located = head is not None and "coords" in head.datasets
+        if head is not None:
+            if not self.vectors and "coords" in head.datasets and (kept := _rows_of(head.datasets["coords"])) != n:
+                path = one.coords or one.features
+                raise DataError(f"{path} has {kept} coordinates for {n} patches in {one.features}. {AGAIN}")
+            encoder = encoder or _encoder(head)
+            located = "coords" in head.datasets
         head = h5_file.look(one.attributes) if one.attributes else head
-        return Facts(int(n), int(dim), dtype, nbytes, _geometry(head, by_folder), located, encoder)
+        geometry = _geometry(head, replace(by_folder, **said.known()))
+        stated = said.patch_px or (geometry.patch_px if _states_size(head) else None)
+        return Facts(
+            int(n), int(dim), dtype, nbytes, geometry, located and not self.vectors, encoder, stated, self.vectors
+        )
 
     def _coords(self, one: ScaleFiles, head: h5_file.H5Head | None, n: int) -> np.ndarray | None:
         path = one.coords or one.features
+        if self.vectors:
+            return None
+        if not one.coords and not _is_h5(path):
+            where = _corners_of(path)
+            if where is not None and len(where) != n:
+                raise DataError(f"{path} has {len(where)} coordinates for {n} patches. {AGAIN}")
+            corners = np.empty((n, 2), np.int32)
+            if where is not None and n:
+                _corners(corners, 0, where, False, path)
+            return None if where is None else corners
         head = h5_file.look(path) if one.coords else head
         if head is None or "coords" not in head.datasets:
             return None
@@ -203,7 +247,7 @@ def open_set(found: FeatureSet, named: str | None = None) -> FeatureFiles:
     dim, why = None, "there are none"
     for one in files:
         try:
-            dim = _width(one.features)
+            dim = _width(one.features, found.vectors)
         except DataError as error:  # reported where the slide is used; one good file is enough to open the folder
             why = str(error) if why == "there are none" else why
         if dim:
@@ -228,18 +272,55 @@ def open_set(found: FeatureSet, named: str | None = None) -> FeatureFiles:
         files=found.files,
         patch_px=found.patch_px,
         claims=found.claims,
+        vectors=found.vectors,
     )
 
 
-def _width(path: Path) -> int | None:
-    if path.suffix == ".pt":
-        return int(pt_file.load(path).shape[1]) or None
-    head, name = _features(path)
-    shape = head.datasets[name].shape
-    return int(shape[1]) if len(shape) == 2 and shape[0] else None
+def _width(path: Path, vectors: bool) -> int | None:
+    if path.suffix in PT:
+        return int(pt_file.load(path, vectors).shape[1]) or None
+    if (form := format_of(path)) is not None:
+        n, dim = _as_bag(form.look(path).shape, vectors)
+    else:
+        head, name = _features(path, vectors)
+        n, dim = _as_bag(head.datasets[name].shape, vectors)
+    return dim if n else None
 
 
-def _features(path: Path) -> tuple[h5_file.H5Head, str]:
+def _as_bag(shape: tuple[int, ...], vectors: bool) -> tuple[int, int]:
+    """(patches, width) of a stored shape; a vector (D,) is a bag of one."""
+    if len(shape) == 2:
+        return int(shape[0]), int(shape[1])
+    return (1, int(shape[0])) if vectors and len(shape) == 1 and shape[0] else (0, 0)
+
+
+def _is_h5(path: Path) -> bool:
+    return path.suffix not in PT and format_of(path) is None
+
+
+def _corners_of(path: Path) -> np.ndarray | None:
+    """The coordinates that a file of a general format, or a dict of torch, holds."""
+    if path.suffix in PT:
+        return pt_file.parts(path).corners
+    form = format_of(path)
+    if form is None or not (head := form.look(path)).located:
+        return None
+    return pairs(path, form.corners(path, head))
+
+
+def _floats(values: np.ndarray, path: Path) -> np.ndarray:
+    if values.dtype.kind != "f" and values.size:
+        raise DataError(f"{path} holds {values.dtype}, not floats. {AGAIN}")
+    return values
+
+
+def _states_size(head: h5_file.H5Head | None) -> bool:
+    """Whether a file states the side of a patch at its magnification: TRIDENT and STAMP do, CLAM's is of its level."""
+    on = head.datasets["coords"].attrs if head is not None and "coords" in head.datasets else {}
+    return "target_magnification" in on or (head is not None and "tile_size_px" in head.attrs)
+
+
+def _features(path: Path, vectors: bool = False) -> tuple[h5_file.H5Head, str]:
     """Header and name of the matrix of features. DataError if there is none, or it is not (N, D) floats."""
     head = h5_file.look(path)
     name = next((n for n in ("features", "feats") if n in head.datasets), None)
@@ -248,10 +329,13 @@ def _features(path: Path) -> tuple[h5_file.H5Head, str]:
         raise DataError(f"{path} holds {inside}, but neither `features` nor `feats`. {AGAIN}")
     kind = head.attrs.get("feat_type", "tile")
     matrix = head.datasets[name]
-    if kind in ("slide", "patient"):
+    if kind == "patient" or (kind == "slide" and not vectors):
         raise DataError(f"{path} holds one vector a {kind}: milsurv needs patch features, feat_type 'tile'.")
     empty = bool(matrix.shape) and matrix.shape[0] == 0
-    if not empty and (len(matrix.shape) != 2 or np.dtype(matrix.dtype).kind != "f"):
+    form = (1, 2) if vectors else (2,)
+    if vectors and len(matrix.shape) == 2 and matrix.shape[0] > 1:
+        raise DataError(f"{path} holds one vector a slide by its own account, but {matrix.shape[0]} rows. {AGAIN}")
+    if not empty and (len(matrix.shape) not in form or np.dtype(matrix.dtype).kind != "f"):
         raise DataError(f"{path} holds {name} {matrix.shape} of {matrix.dtype}, not (N, D) floats. {AGAIN}")
     return head, name
 

@@ -19,6 +19,8 @@ from .listing import Listing, folders, listing, locks
 from .slide_files import FeatureSet, ScaleFiles
 
 LAYOUT = "stamp"
+VECTOR_SCALE = 20
+"""The magnification under which slide vectors are kept where nothing says one: they have none of their own."""
 LOOKED_AT = 20  # files of a folder, before any is read
 _HASH = re.compile(r"-[0-9a-f]{8}$")
 
@@ -28,26 +30,32 @@ def find(path: Path, among: list[Path], magnification: int | None = None) -> lis
 
     DataError if slides of the same name lie in several subfolders, or two folders hold the same scale.
     """
-    by_name: dict[str, dict[float, Path]] = {}
+    by_name: dict[tuple[str, bool], dict[float, Path]] = {}
     for home in among:
         heads = _heads(home)
         if not heads:
             continue
-        claimed = _claimed(home, heads) or float(magnification or 0)
+        vectors = _of_slides(heads)
+        claimed = _claimed(home, heads) or float(magnification or (VECTOR_SCALE if vectors else 0))
         if not claimed:
             raise DataError(f"{home}: the files do not say the size of a tile. Say the scale with --magnification 20.")
         called = _HASH.sub("", str(next(iter(heads.values())).attrs.get("extractor") or home.name))
-        scales = by_name.setdefault(called, {})
+        scales = by_name.setdefault((called, vectors), {})
         if claimed in scales:
             both = some([scales[claimed], home])
             raise DataError(f"{path} holds {called} at {claimed:g}x in several folders: {both}. Give one of them.")
         scales[claimed] = home
-    return [_set(path, called, scales, magnification) for called, scales in sorted(by_name.items())]
+    return [_set(path, *key, scales, magnification) for key, scales in sorted(by_name.items())]
 
 
 def candidates(among: list[Path]) -> list[Path]:
     """Folders that may be an extractor's, or one further down where a folder is a scale: <root>/x20/<extractor>/."""
     return [deep for p in among for deep in ([p] if any(f.suffix == ".h5" for f in p.iterdir()) else _below(p))]
+
+
+def likely(among: list[Path]) -> bool:
+    """Whether one of the first few folders is STAMP's; there may be a thousand, one a patient."""
+    return any(_heads(home) for home in among[:5])
 
 
 def _below(path: Path) -> list[Path]:
@@ -64,6 +72,11 @@ def _heads(home: Path) -> dict[Path, h5_file.H5Head]:
         with suppress(DataError):
             heads[file] = h5_file.look(file)
     return {file: head for file, head in heads.items() if "feats" in head.datasets}
+
+
+def _of_slides(heads: dict[Path, h5_file.H5Head]) -> bool:
+    """Whether files hold one vector a slide by their own account."""
+    return bool(heads) and all(head.attrs.get("feat_type") == "slide" for head in heads.values())
 
 
 def _claimed(home: Path, heads: dict[Path, h5_file.H5Head]) -> float | None:
@@ -83,7 +96,7 @@ def _claimed(home: Path, heads: dict[Path, h5_file.H5Head]) -> float | None:
     return next(iter(by_scale), None)
 
 
-def _set(path: Path, called: str, scales: dict[float, Path], magnification: int | None) -> FeatureSet:
+def _set(path: Path, called: str, vectors: bool, scales: dict[float, Path], magnification: int | None) -> FeatureSet:
     findings: list[Finding] = []
     files: dict[int, dict[str, ScaleFiles]] = {}
     claims: dict[int, float] = {}
@@ -102,4 +115,4 @@ def _set(path: Path, called: str, scales: dict[float, Path], magnification: int 
         locked += found.locked
         files[m] = {slide: ScaleFiles(file) for slide, file in found.files.items()}
         claims[m] = claimed
-    return FeatureSet(LAYOUT, called, path, files, (*findings, *locks(locked)), None, claims)
+    return FeatureSet(LAYOUT, called, path, files, (*findings, *locks(locked)), None, claims, vectors)

@@ -53,6 +53,8 @@ class Store:
                 sum(b.nbytes(n) for n, b in named.items()),
                 head.geometry[m],
                 "coords" in named,
+                head.backbone,
+                None if head.source else float(head.patch_px) or None,
             )
             for m, named in head.blocks.items()
         }

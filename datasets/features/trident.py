@@ -3,7 +3,7 @@
     <job>/{mag}x_{patch}px_{overlap}px_overlap/features_<encoder>/<slide>.h5     features (N, D), coords with attributes
 
 Several magnifications are sibling folders of one job. CLAM's coordinates may be used in place of TRIDENT's own; the
-folder is then called `extracted_mag20x_patch256_fp`. `slide_features_<encoder>` hold one vector a slide: no bags.
+folder is then called `extracted_mag20x_patch256_fp`. `slide_features_<encoder>` hold one vector a slide: bags of one.
 """
 
 import re
@@ -17,7 +17,7 @@ from .slide_files import FeatureSet, ScaleFiles
 LAYOUT = "trident"
 _SCALE = re.compile(r"^(?P<mag>\d+(?:\.\d+)?)x_(?P<px>\d+)px_(?P<overlap>\d+)px_overlap$")
 _CLAM_SCALE = re.compile(r"^extracted_mag(?P<mag>\d+(?:\.\d+)?)x_patch(?P<px>\d+)_fp$")
-_PREFIX = "features_"
+_PREFIX, _VECTORS = "features_", "slide_features_"
 
 
 def scale_of(path: Path) -> tuple[float, int, int] | None:
@@ -34,7 +34,7 @@ def find(path: Path, patch_px: int | None = None) -> list[FeatureSet]:
 
     DataError if a job has one magnification with several patch sizes or overlaps and `patch_px` does not decide.
     """
-    if path.name.startswith(_PREFIX) and scale_of(path.parent):
+    if path.name.startswith((_PREFIX, _VECTORS)) and scale_of(path.parent):
         inside = {path.parent: [path]}
     elif scale_of(path):
         inside = {path: _encoders(path)}
@@ -43,20 +43,19 @@ def find(path: Path, patch_px: int | None = None) -> list[FeatureSet]:
     by_encoder: dict[str, list[Path]] = {}
     for encoders in inside.values():
         for folder in encoders:
-            by_encoder.setdefault(folder.name.removeprefix(_PREFIX), []).append(folder)
-    return [_set(path, called, homes, patch_px) for called, homes in sorted(by_encoder.items())]
-
-
-def slide_vectors(path: Path) -> list[Path]:
-    """Folders of slide-level vectors in a job or a scale: they are recognised, to say that they are no bags."""
-    return [p for at in (path, *folders(path)) for p in folders(at) if p.name.startswith("slide_features_")]
+            by_encoder.setdefault(folder.name, []).append(folder)
+    return [_set(path, name, homes, patch_px) for name, homes in sorted(by_encoder.items())]
 
 
 def _encoders(scale: Path) -> list[Path]:
-    return [p for p in folders(scale) if p.name.startswith(_PREFIX)]
+    """Folders of patch features, and those of slide vectors that are not empty."""
+    vectors = [p for p in folders(scale) if p.name.startswith(_VECTORS) and any(p.glob("*.h5"))]
+    return [p for p in folders(scale) if p.name.startswith(_PREFIX)] + vectors
 
 
-def _set(path: Path, called: str, homes: list[Path], patch_px: int | None) -> FeatureSet:
+def _set(path: Path, name: str, homes: list[Path], patch_px: int | None) -> FeatureSet:
+    vectors = name.startswith(_VECTORS)
+    called = name.removeprefix(_VECTORS if vectors else _PREFIX)
     findings: list[Finding] = []
     scales = {home: scale for home in homes if (scale := scale_of(home.parent))}
     if uneven := [home for home, (m, _, _) in scales.items() if m != round(m) or not m]:
@@ -82,6 +81,5 @@ def _set(path: Path, called: str, homes: list[Path], patch_px: int | None) -> Fe
             message = f"files in {home.name} are pickled arrays (--saveas pt), which is code; only .h5 files are read"
             findings.append(finding("pickled_arrays", "warning", message, [f.name for f in saved.values()]))
     sides = {px for _, px, _ in usable.values()}
-    return FeatureSet(
-        LAYOUT, called, path, files, (*findings, *locks(locked)), sides.pop() if len(sides) == 1 else None
-    )
+    side = sides.pop() if len(sides) == 1 else None
+    return FeatureSet(LAYOUT, called, path, files, (*findings, *locks(locked)), side, vectors=vectors)

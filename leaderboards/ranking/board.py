@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ...names import is_derived
 from ...survival.comparisons import variance_split
 from ..experiments import CompleteExperiment, IncompleteExperiment, gather_experiments
 from ..external_result import ExternalResult, of_cohort
@@ -123,14 +124,21 @@ class Ranking:
 
     @property
     def slides(self) -> str:
-        """How several slides of a patient count, where it is not as one bag; else empty."""
+        """How several slides of a patient count, where not as one bag, and that scales are derived; else empty."""
         words = {
             "first-dx": "the first diagnostic slide of each patient",
             "mean-risk": "every slide a bag, risks averaged by patient",
             "slide": "SLIDE LEVEL: every slide is scored by itself, so patients with many slides count many times",
         }
         mode = self.lines[0].slides or WHOLE_PATIENT
-        return "" if mode == WHOLE_PATIENT else words.get(mode, mode)
+        said = ["" if mode == WHOLE_PATIENT else words.get(mode, mode)]
+        said += ["scales DERIVED from 20x, compared only with each other"] if self.derived else []
+        return "; ".join(filter(None, said))
+
+    @property
+    def derived(self) -> bool:
+        """Whether its lines read scales that were derived from finer ones: compared only with their like."""
+        return is_derived(self.lines[0].backbone)
 
     @property
     def covariates(self) -> str:
@@ -216,7 +224,7 @@ def _board(
     for item in complete:
         row = item.row
         # Where patients were left out (no features, no prediction), the labels are the same and the test folds not.
-        scored = (row.slides or WHOLE_PATIENT, row.patients, row.events)
+        scored = (row.slides or WHOLE_PATIENT, row.patients, row.events, is_derived(row.backbone))
         groups.setdefault((row.labels_fingerprint, row.folds_fingerprint, *scored), []).append(item)
     rankings = [
         Ranking(group[0].row.folds_name, labels, folds, _lines(group)) for (labels, folds, *_), group in groups.items()
@@ -233,7 +241,13 @@ def _board(
     notes = []
     if synthetic:
         notes.append(SYNTHETIC)
-    if len(rankings) > 1:
+    derived = [ranking for ranking in rankings if ranking.derived]
+    if derived:
+        notes.append(
+            "Scales that were derived from 20x features are another input than an encoder's own: experiments that read "
+            "them are ranked in a table of their own and compared only with each other."
+        )
+    if max(len(derived), len(rankings) - len(derived)) > 1:
         what = [
             word
             for word, values in (

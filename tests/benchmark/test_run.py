@@ -288,7 +288,7 @@ def test_patients_without_features_are_an_error_until_dropping_them_is_asked_for
         ({"strength": "strong"}, "or --features synthetic"),
         ({"features_path": "synthetic"}, "leave --labels and --splits out"),
         ({"features_path": "nowhere"}, "no such file or folder"),
-        ({"settings": {"scale": "7"}}, "the magnifications are 5, 10 and 20"),
+        ({"settings": {"scale": "7"}}, "the magnifications are 5, 10, 20 and 40"),
         ({"strength": "nan"}, "--strength nan"),
     ],
 )
@@ -425,7 +425,8 @@ def test_a_model_that_needs_places_refuses_features_without_coordinates_and_says
         Request,
         st.sampled_from(["abmil", "clinical-cox"]),
         st.sampled_from(["brca", "planted-fine"]),
-        features_path=st.none() | st.text("ab /'\"-", min_size=1),
+        features_path=st.none() | st.text("ab /'\"-", min_size=1) | st.tuples(*2 * [st.text("ab /'\"-", min_size=1)]),
+        derive_scales=st.booleans(),
         labels_path=st.none() | st.text("ab ", min_size=1).map(lambda text: Path(f"x{text}")),
         settings=st.dictionaries(st.sampled_from(["learning_rate", "epochs"]), st.text("0.1=e-", min_size=1)),
         patients=st.none() | st.integers(20, 99),

@@ -66,7 +66,9 @@ class Trap:
         return print, ("this ran",)
 
 
-@pytest.mark.parametrize("content", [Trap(), np.zeros((3, 24)), {"features": torch.zeros(3, 24)}, torch.zeros(3)])
+@pytest.mark.parametrize(
+    "content", [Trap(), np.zeros((3, 24)), {"a": torch.zeros(3, 24), "b": torch.zeros(3, 24)}, torch.zeros(3)]
+)
 def test_anything_but_a_plain_matrix_is_refused_with_advice(
     tmp_path: Path, content: object, capsys: pytest.CaptureFixture[str]
 ) -> None:

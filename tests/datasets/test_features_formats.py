@@ -1,0 +1,400 @@
+"""Features as notebooks, portals and other fields keep them: the same numbers from every form."""
+
+import csv
+import re
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from feature_writers import trident_file
+from milsurv.datasets.features.opening import open_all, open_features
+from milsurv.errors import DataError
+from safetensors.numpy import save_file
+
+RNG = np.random.default_rng(0)
+SLIDES = {name: RNG.normal(size=(n, 12)).astype(np.float32) for name, n in (("a", 5), ("b", 3), ("c.1", 7))}
+PLACES = {name: np.stack([np.arange(len(x)) * 512, np.zeros(len(x), int)], 1) for name, x in SLIDES.items()}
+
+
+def npy(folder: Path, slide: str, x: np.ndarray, where: np.ndarray) -> None:
+    np.save(folder / f"{slide}.npy", x)
+
+
+def npz(folder: Path, slide: str, x: np.ndarray, where: np.ndarray) -> None:
+    np.savez(folder / f"{slide}.npz", features=x, coords=where, magnification=20, encoder="mine")
+
+
+def pt(folder: Path, slide: str, x: np.ndarray, where: np.ndarray) -> None:
+    torch.save(torch.from_numpy(x), folder / f"{slide}.pt")
+
+
+def pth_dict(folder: Path, slide: str, x: np.ndarray, where: np.ndarray) -> None:
+    torch.save({"feats": torch.from_numpy(x), "coords": torch.from_numpy(where), "encoder": "mine"},
+               folder / f"{slide}.pth")  # fmt: skip
+
+
+def safetensors(folder: Path, slide: str, x: np.ndarray, where: np.ndarray) -> None:
+    save_file({"embeddings": x, "coords": where}, folder / f"{slide}.safetensors", {"magnification": "20"})
+
+
+def dsmil(folder: Path, slide: str, x: np.ndarray, where: np.ndarray) -> None:
+    with (folder / f"{slide}.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([range(x.shape[1]), *x.tolist()])
+
+
+def parquet(folder: Path, slide: str, x: np.ndarray, where: np.ndarray) -> None:
+    columns = {f"feat_{i}": x[:, i] for i in range(x.shape[1])} | {"x": where[:, 0], "y": where[:, 1]}
+    pq.write_table(pa.table(columns), folder / f"{slide}.parquet")
+
+
+def parquet_lists(folder: Path, slide: str, x: np.ndarray, where: np.ndarray) -> None:
+    pq.write_table(pa.table({"features": x.tolist(), "coords": where.tolist()}), folder / f"{slide}.parquet")
+
+
+def hdf5(folder: Path, slide: str, x: np.ndarray, where: np.ndarray) -> None:
+    trident_file(folder / f"{slide}.h5", x, where, 20)
+    (folder / f"{slide}.h5").rename(folder / f"{slide}.hdf5")
+
+
+def embeddings(folder: Path, slide: str, x: np.ndarray, where: np.ndarray) -> None:
+    with h5py.File(folder / f"{slide}.h5", "w") as file:
+        file["embeddings"], file["coordinates"] = x, where
+
+
+def annotated(x: np.ndarray, **more: object):
+    """An AnnData whose names are plain objects: its writer does not know the strings of pandas 3."""
+    import pandas as pd
+    from anndata import AnnData
+
+    with pd.option_context("future.infer_string", False):
+        obs = pd.DataFrame({"tile_id": more.pop("tiles", np.arange(len(x)))}, index=[f"{i}" for i in range(len(x))])
+        return AnnData(X=x, obs=obs, var=pd.DataFrame(index=[f"{i}" for i in range(x.shape[1])]), **more)
+
+
+def h5ad(folder: Path, slide: str, x: np.ndarray, where: np.ndarray) -> None:
+    annotated(x, obsm={"spatial": where.astype(float)}).write_h5ad(folder / f"{slide}.h5ad")
+
+
+def zarr_group(folder: Path, slide: str, x: np.ndarray, where: np.ndarray) -> None:
+    import zarr
+
+    root = zarr.open_group(folder / f"{slide}.zarr", mode="w")
+    root.create_array("features", data=x)
+    root.create_array("coords", data=where)
+
+
+def zarr_anndata(folder: Path, slide: str, x: np.ndarray, where: np.ndarray) -> None:
+    annotated(x, obsm={"spatial": where.astype(float)}).write_zarr(folder / f"{slide}.zarr")
+
+
+def polygon(x: float, y: float, side: float) -> bytes:
+    """A square tile as well-known binary."""
+    ring = [(x + side, y), (x + side, y + side), (x, y + side), (x, y), (x + side, y)]
+    return b"\1" + np.array([3, 1, 5], "<u4").tobytes() + np.array(ring, "<f8").tobytes()
+
+
+def lazyslide(folder: Path, slide: str, x: np.ndarray, where: np.ndarray) -> None:
+    import zarr
+
+    home = folder / f"{slide}.zarr"
+    root = zarr.open_group(home, mode="w", zarr_format=2, attributes={"tile_spec": {"tiles": {
+        "width": 256, "height": 256, "mpp": 0.5, "base_width": 512, "base_height": 512}}})  # fmt: skip
+    root.create_group("tables")
+    order = np.arange(len(x))[::-1]  # the table need not be in the order of the tiles
+    annotated(x[order], tiles=order).write_zarr(home / "tables" / "mine_tiles")
+    zarr.open_group(home / "tables" / "mine_tiles", mode="r+").attrs["region"] = "tiles"
+    shapes = home / "shapes" / "tiles"
+    shapes.mkdir(parents=True)
+    tiles = pa.table({"tile_id": np.arange(len(x)), "geometry": [polygon(*xy, 512) for xy in where.tolist()]})
+    pq.write_table(tiles, shapes / "shapes.parquet")
+
+
+Writer = Callable[[Path, str, np.ndarray, np.ndarray], None]
+LOCATED: tuple[Writer, ...] = (npz, pth_dict, safetensors, parquet, parquet_lists, hdf5, embeddings, h5ad, zarr_group,
+                               zarr_anndata, lazyslide)  # fmt: skip
+WRITERS: tuple[Writer, ...] = (npy, pt, dsmil, *LOCATED)
+
+
+def write(writer: Writer, folder: Path, slides: dict[str, np.ndarray] = SLIDES) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for slide, x in slides.items():
+        writer(folder, slide, x, PLACES[slide])
+    return folder
+
+
+@pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: writer.__name__)
+def test_every_form_gives_the_numbers_that_were_written(tmp_path: Path, writer: Writer) -> None:
+    reader = open_features(write(writer, tmp_path / "mine"), magnification=20)
+    assert (reader.slides, reader.dim, reader.magnifications) == (set(SLIDES), 12, (20,))
+    assert reader.backbone == "mine"
+    for slide, x in SLIDES.items():
+        fact = reader.facts(slide)[20]
+        features, coords = reader.read(slide, 20)
+        assert (fact.patches, fact.dim, fact.located) == (len(x), 12, writer in LOCATED)
+        assert coords is None or coords.dtype == np.int32
+        order = np.argsort(coords[:, 0]) if coords is not None else slice(None)
+        np.testing.assert_array_equal(features[order], x.astype(np.float16))
+        if writer in LOCATED:
+            assert coords is not None
+            np.testing.assert_array_equal(coords[order], PLACES[slide])
+    assert reader.fingerprint(SLIDES) == open_features(tmp_path / "mine", magnification=20).fingerprint(SLIDES)
+    write(writer, tmp_path / "mine", {"b": SLIDES["b"] + 1})
+    assert reader.fingerprint(["a"]) == open_features(tmp_path / "mine", magnification=20).fingerprint(["a"])
+    assert reader.fingerprint(["a", "b"]) != open_features(tmp_path / "other" if False else tmp_path / "mine",
+                                                           magnification=20).fingerprint(["a"])  # fmt: skip
+
+
+def test_what_files_say_themselves_needs_no_option_and_must_not_be_contradicted(tmp_path: Path) -> None:
+    for writer, encoder in ((npz, "mine"), (lazyslide, "mine"), (hdf5, "mine")):
+        folder = write(writer, tmp_path / writer.__name__)
+        reader = open_features(folder)
+        assert (reader.backbone, reader.magnifications) == (encoder, (20,)), writer.__name__
+    assert open_features(tmp_path / "lazyslide").facts("a")[20].geometry.level0_px == 512
+    with pytest.raises(DataError, match="do not say at which magnification"):
+        open_features(write(npy, tmp_path / "npy"))
+    assert open_features(write(npy, tmp_path / "x10")).magnifications == (10,)
+
+
+def test_labels_among_the_features_are_no_features(tmp_path: Path) -> None:
+    write(pt, tmp_path)
+    (tmp_path / "labels.csv").write_text("case_id,slide_id,survival_months,censorship\n")
+    assert open_features(tmp_path, magnification=20).slides == set(SLIDES)
+
+
+@pytest.mark.parametrize("content", [{"labels": np.zeros(3)}, {"one": np.zeros((3, 9)), "two": np.zeros((3, 9))}])
+def test_an_archive_of_arrays_that_are_not_known_is_refused_with_what_it_holds(tmp_path: Path, content: dict) -> None:
+    write(npz, tmp_path)
+    np.savez(tmp_path / "d.npz", **content)
+    with pytest.raises(DataError, match=r"d\.npz holds .*which of it are the features"):
+        open_features(tmp_path).counts("d")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_objects_are_never_unpickled(tmp_path: Path, suffix: str) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple:
+            return (Path.touch, (tmp_path / "ran",))
+
+    write(npy, tmp_path, {"a": SLIDES["a"]})
+    trap = np.array([[Trap()]], dtype=object)
+    (np.save if suffix == ".npy" else lambda at, x: np.savez(at, features=x))(tmp_path / f"d{suffix}", trap)
+    with pytest.raises(DataError, match="reading it could run code"):
+        open_features(tmp_path, magnification=20).read("d", 20)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_owkins_columns_of_places_are_taken_off(tmp_path: Path) -> None:
+    x = RNG.normal(size=(6, 768)).astype(np.float32)
+    places = np.array([[16, i, 2 * i] for i in range(6)])
+    (tmp_path / "S1.svs").mkdir()
+    np.save(tmp_path / "S1.svs" / "features.npy", np.hstack([places, x]).astype(np.float32))
+    reader = open_features(tmp_path, "phikon", magnification=20)
+    features, coords = reader.read("S1.svs", 20)
+    np.testing.assert_array_equal(features, x.astype(np.float16))
+    assert coords is not None and coords.tolist() == places[:, 1:].tolist()
+
+
+@pytest.mark.parametrize("by", ["patient", "project", "job"])
+def test_folders_of_one_encoder_are_one_cohort(tmp_path: Path, by: str) -> None:
+    homes = {"patient": ["P1", "P2", "P3"], "project": ["TCGA-GBM", "TCGA-GBM", "TCGA-LGG"], "job": ["j0", "j1", "j1"]}
+    for home, (slide, x) in zip(homes[by], SLIDES.items(), strict=True):
+        write(npy, tmp_path / "mine" / home, {slide: x})
+    reader = open_features(tmp_path / "mine", magnification=20)
+    assert reader.slides == set(SLIDES) and reader.backbone == "mine"
+    assert [f.code for f in reader.findings] == ["folders_joined"]
+    np.testing.assert_array_equal(reader.read("b", 20)[0], SLIDES["b"].astype(np.float16))
+
+
+def test_folders_that_hold_the_same_slides_are_of_several_encoders(tmp_path: Path) -> None:
+    for home in ("one", "two"):
+        write(npy, tmp_path / home)
+    assert [r.backbone for r in open_all(tmp_path, magnification=20)] == ["one", "two"]
+    with pytest.raises(DataError, match="several backbones: one, two"):
+        open_features(tmp_path, magnification=20)
+
+
+def test_several_paths_are_one_cohort_and_scales_of_separate_jobs_join(tmp_path: Path) -> None:
+    write(npz, tmp_path / "one", {"a": SLIDES["a"]})
+    write(npz, tmp_path / "two", {"b": SLIDES["b"]})
+    reader = open_features([tmp_path / "one", tmp_path / "two"])
+    assert reader.slides == {"a", "b"}
+    trident_file(tmp_path / "coarse/10x_256px_0px_overlap/features_mine/a.h5", SLIDES["a"][:2], PLACES["a"][:2], 10)
+    assert open_features([tmp_path / "one", tmp_path / "coarse"]).counts("a") == {10: 2, 20: 5}
+    with pytest.raises(DataError, match="both hold slides at one scale: a"):
+        open_features([tmp_path / "one", write(npz, tmp_path / "three")])
+
+
+@pytest.mark.parametrize("ending", [".tar.gz", ".tar", ".zip"])
+def test_an_archive_is_read_as_the_folder_in_it(tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILSURV_CACHE", str(tmp_path / "cache"))
+    for slide, x in SLIDES.items():
+        trident_file(tmp_path / f"in/20x_256px_0px_overlap/features_mine/{slide}.h5", x, PLACES[slide], 20)
+    (tmp_path / "in" / "README.txt").write_text("not a feature file")
+    archive = tmp_path / f"TCGA-X{ending}"
+    if ending == ".zip":
+        with zipfile.ZipFile(archive, "w") as packed:
+            for file in (tmp_path / "in").rglob("*.*"):
+                packed.write(file, file.relative_to(tmp_path))
+    else:
+        with tarfile.open(archive, "w:gz" if ending.endswith("gz") else "w") as packed:
+            packed.add(tmp_path / "in", "in")
+    with pytest.warns(UserWarning, match="unpacking .*once into"):
+        reader = open_features(archive)
+    assert reader.fingerprint(SLIDES) == open_features(tmp_path / "in").fingerprint(SLIDES)
+    assert not list((tmp_path / "cache").rglob("README.txt"))
+    assert open_features(archive).slides == set(SLIDES)  # unpacked once
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[: len(whole) // 2])
+    with pytest.warns(UserWarning), pytest.raises(DataError, match=r"truncated or damaged|holds no feature files"):
+        open_features(archive)
+
+
+def test_an_archive_writes_nothing_outside_of_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILSURV_CACHE", str(tmp_path / "cache"))
+    write(npy, tmp_path / "in")
+    with tarfile.open(tmp_path / "bad.tar.gz", "w:gz") as packed:
+        packed.add(tmp_path / "in" / "a.npy", "../../escaped.npy")
+    with pytest.warns(UserWarning), pytest.raises(DataError, match="leads out of its folder"):
+        open_features(tmp_path / "bad.tar.gz", magnification=20)
+    assert not list(tmp_path.rglob("escaped.npy"))
+
+
+def test_archives_of_many_projects_must_be_named(tmp_path: Path) -> None:
+    (tmp_path / "TCGA").mkdir()
+    for project in ("TCGA-ACC", "TCGA-BLCA"):
+        (tmp_path / "TCGA" / f"{project}.tar.gz").write_bytes(b"")
+    with pytest.raises(DataError, match=r"2 \.tar\.gz.*--features .*TCGA-ACC\.tar\.gz, once for each"):
+        open_features(tmp_path)
+
+
+def chunks(path: Path, slides: dict[str, np.ndarray], kind: str) -> None:
+    """Tables as TRACE keeps them: a row is a chunk of the patches of one slide."""
+    rows: dict[str, list] = {"slide_id": [], "chunk_index": [], "features": [], "coords": []}
+    for slide, x in slides.items():
+        for k in range(0, len(x), 4):
+            part, where = x[k : k + 4], PLACES[slide][: len(x)][k : k + 4]
+            rows["slide_id"].append(f"{slide}.svs")
+            rows["chunk_index"].append(k // 4)
+            rows["features"].append(part.tolist() if kind == "nested" else part.reshape(-1).tolist())
+            rows["coords"].append(where.tolist())
+    if kind == "flat":
+        rows["embedding_dim"] = [12] * len(rows["slide_id"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(rows), path, row_group_size=2)
+
+
+@pytest.mark.parametrize("kind", ["nested", "flat"])
+def test_parquet_tables_of_chunks_are_read_by_slide_and_scale(tmp_path: Path, kind: str) -> None:
+    first, second = {"a": SLIDES["a"], "b": SLIDES["b"]}, {"c.1": SLIDES["c.1"]}
+    home = tmp_path / "TRACE" / "data" / "TCGA-X" / "conch_v15"
+    chunks(home / "20x" / "part-00000.parquet", first, kind)
+    chunks(home / "20x" / "part-00001.parquet", second, kind)
+    chunks(home / "10x" / "part-00000.parquet", {"a": SLIDES["a"][:2]}, kind)
+    with pytest.raises(DataError, match=r"12 wide, but conch-v1\.5 is 768 wide"):
+        open_features(tmp_path / "TRACE")
+    (tmp_path / "TRACE").rename(tmp_path / "mine")
+    home = tmp_path / "mine" / "data" / "TCGA-X" / "conch_v15"
+    home.rename(home.with_name("mine"))
+    reader = open_features(tmp_path / "mine")
+    assert (reader.slides, reader.magnifications, reader.backbone) == (set(SLIDES), (10, 20), "mine")
+    assert reader.counts("a") == {10: 2, 20: 5}
+    for slide, x in SLIDES.items():
+        features, coords = reader.read(slide, 20)
+        np.testing.assert_array_equal(features, x.astype(np.float16))
+        assert coords is not None
+        np.testing.assert_array_equal(coords, PLACES[slide])
+
+
+def test_known_public_sets_need_no_option(tmp_path: Path) -> None:
+    uni = RNG.normal(size=(4, 1536)).astype(np.float32)
+    places = np.stack([np.arange(4) * 512, np.zeros(4, int)], 1)
+    for home, slide in (("TCGA-BRCA_IDC", "TCGA-A1-0001-DX1.U"), ("TCGA-BRCA_OTHERS", "TCGA-A2-0001-DX1.U")):
+        path = tmp_path / "datasets--MahmoodLab--UNI2-h-features" / "snapshots" / "1a" / "TCGA" / home / f"{slide}.h5"
+        path.parent.mkdir(parents=True)
+        with h5py.File(path, "w") as file:
+            file["features"], file["coords"] = uni[None], places[None]
+    reader = open_features(tmp_path / "datasets--MahmoodLab--UNI2-h-features")
+    assert (reader.backbone, reader.magnifications, len(reader.slides)) == ("uni2-h", (20,), 2)
+    assert {"known_set", "folders_joined"} <= {f.code for f in reader.findings}
+    assert reader.facts("TCGA-A1-0001-DX1.U")[20].geometry.patch_px == 256
+    home = tmp_path / "CPathPatchFeature" / "tcga-brca"
+    for encoder in ("r50", "gigap"):
+        (home / encoder / "pt_files").mkdir(parents=True)
+        torch.save(torch.from_numpy(uni if encoder == "gigap" else uni[:, :1024]), home / encoder / "pt_files" / "s.pt")
+    (home / "patches").mkdir()
+    with h5py.File(home / "patches" / "s.h5", "w") as file:
+        file["coords"] = places
+        file["coords"].attrs.update({"patch_size": 256, "patch_level": 0})
+    found = {r.backbone: r for r in open_all(tmp_path / "CPathPatchFeature")}
+    assert set(found) == {"prov-gigapath", "resnet50-trunc"}
+    assert found["prov-gigapath"].coords("s", 20) is not None
+    assert "assumed" in {f.code: f.message for f in found["prov-gigapath"].findings}["known_set"]
+
+
+def test_one_vector_a_slide_is_a_bag_of_one(tmp_path: Path) -> None:
+    vectors = {slide: x[0] for slide, x in SLIDES.items()}
+    job = tmp_path / "job" / "20x_512px_0px_overlap"
+    for slide, v in vectors.items():
+        trident_file(job / "features_mine" / f"{slide}.h5", SLIDES[slide], PLACES[slide], 20)
+        (job / "slide_features_titan").mkdir(exist_ok=True)
+        with h5py.File(job / "slide_features_titan" / f"{slide}.h5", "w") as file:
+            file["features"] = v
+            file["features"].attrs["encoder"] = "titan"
+    (tmp_path / "npy").mkdir()
+    for slide, v in vectors.items():
+        np.save(tmp_path / "npy" / f"{slide}.npy", v)
+    np.savez(tmp_path / "titan.npz", filenames=list(vectors), embeddings=np.stack(list(vectors.values())))
+    pq.write_table(pa.table({"slide_id": list(vectors), "embedding": [v.tolist() for v in vectors.values()]}),
+                   tmp_path / "chief.parquet")  # fmt: skip
+    stamp = tmp_path / "stamp" / "prism-0a1b2c3d"
+    stamp.mkdir(parents=True)
+    for slide, v in vectors.items():
+        with h5py.File(stamp / f"{slide}.h5", "w") as file:
+            file["feats"] = v[None]
+            file.attrs.update({"extractor": "prism", "feat_type": "slide"})
+    assert open_features(tmp_path / "job").backbone == "mine"  # patches, where both are there
+    for reader in (
+        open_features(tmp_path / "job", "titan"), open_features(tmp_path / "npy"), open_features(stamp.parent),
+        open_features(tmp_path / "titan.npz"), open_features(tmp_path / "chief.parquet"),
+    ):  # fmt: skip
+        for slide, v in vectors.items():
+            features, coords = reader.read(slide, 20)
+            fact = reader.facts(slide)[20]
+            assert (fact.patches, fact.vector, fact.located, coords) == (1, True, False, None), reader.folder
+            np.testing.assert_array_equal(features[0], v.astype(np.float16))
+
+
+def test_what_lies_there_is_said_where_nothing_can_be_read(tmp_path: Path) -> None:
+    for k in range(3):
+        (tmp_path / f"{k}.pkl").write_bytes(b"\x80\x04N.")
+    with pytest.raises(DataError, match=r"There are 3 \.pkl.*A pickle can run code.*numpy\.savez"):
+        open_features(tmp_path)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "a.svs").touch()
+    with pytest.raises(DataError, match=r"There are 1 \.svs.*write_slide"):
+        open_features(tmp_path / "x")
+
+
+def test_damage_to_any_form_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    for writer in WRITERS:
+        folder = write(writer, tmp_path / writer.__name__)
+        (file,) = folder.glob("b.*")
+        if file.is_dir():
+            for part in [p for p in file.rglob("*") if p.is_file() and re.search(r"(X|features)/(c/)?[0-9]", str(p))]:
+                part.write_bytes(part.read_bytes()[: len(part.read_bytes()) // 2])
+        else:
+            file.write_bytes(file.read_bytes()[: len(file.read_bytes()) // 2])
+        reader = open_features(folder, magnification=20)
+        try:
+            features, _ = reader.read("b", 20)
+        except DataError as error:
+            assert str(file) in str(error), writer.__name__
+        else:
+            assert writer is dsmil and len(features) < 3, writer.__name__  # a csv that ends early has no mark
