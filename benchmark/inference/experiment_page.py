@@ -47,7 +47,7 @@ def write_page(folder: Path) -> Path:
     with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     table = read_predictions(folder / "predictions.csv")
-    readings = [reading for reading in READINGS if (table["reading"] == reading).any()]
+    readings = [reading for reading in READINGS if reading in set(table["reading"])]
     page = environment().get_template("experiment.html.jinja").render(
         row=rows[0],
         rows=rows,
@@ -94,11 +94,11 @@ def _figures(reading: str, lines: Sequence[Mapping[str, str]], table: pd.DataFra
     """Risk histogram, Kaplan-Meier curves and calibration of one reading."""
     mine = pd.DataFrame(table[table["reading"] == reading])
     figures = [risk_histogram(mine)]
-    if (mine["risk_group"] != "").all():
+    if set(mine["risk_group"]) <= {"high", "low"}:
         owner = mine["owner" if "owner" in mine.columns else "patient"]
         figures.append(
             kaplan_meier(mine["time"], mine["event"], mine["risk_group"], "Risk groups", fold=mine["fold"],
-                         patients=owner.nunique())
+                         patients=len(set(owner)))
         )  # fmt: skip
     chosen = [line for line in lines if line["reading"] == reading]
     folds = []
