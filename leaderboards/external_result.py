@@ -126,7 +126,7 @@ def read_external(path: Path, name: str | None = None) -> ExternalResult:
         found = msgspec.json.decode(path.read_bytes(), type=ExternalResult)
     except OSError as error:
         raise RowError(f"{name}: cannot be read ({error.strerror or error})") from error
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RowError(f"{name}: holds no external validation ({error}); evaluate the experiment again") from error
     if found.schema != SCHEMA or found.kind != EXTERNAL:
         raise RowError(f"{name}: is of another version of milsurv; evaluate the experiment again")

@@ -450,5 +450,5 @@ def _is_score(value: object, low: float, high: float) -> bool:
 def _is_object_text(text: str) -> bool:
     try:
         return isinstance(msgspec.json.decode(text), dict)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False

@@ -50,7 +50,7 @@ def read_row(path: Path, name: str | None = None) -> ResultRow:
         found = msgspec.json.decode(read_regular(path, LARGEST))
     except OSError as error:
         raise RowError(f"{name}: cannot be read ({error.strerror or error}); check the file's permissions") from error
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RowError(f"{name}: is not JSON ({error}); delete it and run this fold again") from error
     return parse_row(found, name)
 

@@ -31,6 +31,7 @@ from .listing import list_
 from .mistakes import Failure
 from .predict import predict
 from .predictions import import_predictions
+from .report import report
 from .run import run
 from .sharing import export, import_model
 from .status import status
@@ -77,6 +78,7 @@ app.command("evaluate")(evaluate)
 app.command("transfer")(transfer)
 app.command("predict")(predict)
 app.command("heatmap")(heatmap)
+app.command("report")(report)
 app.command("export")(export)
 app.command("import-model")(import_model)
 app.command("figures")(figures)

@@ -208,7 +208,7 @@ def jobs_of(folder: Path) -> dict[tuple[str, int], str]:
     for path in sorted(folder.glob("jobs-*.json"), key=lambda path: path.stat().st_mtime):
         try:
             noted = msgspec.json.decode(path.read_bytes(), type=dict[str, list[tuple[str, int]]])
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise DataError(f"{path} is damaged ({error}): delete it, and cancel its jobs with scancel") from error
         found |= {key: job for job, keys in noted.items() for key in keys}
     return found

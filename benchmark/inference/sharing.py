@@ -146,10 +146,11 @@ def _fold(source: Path, folder: Path, row: ResultRow, name: str) -> Mapping[Path
         raise DataError(f"{path} holds the weights of fold {about.fold} of {about.experiment}")
     data, place = path.read_bytes(), folder / f"fold-{row.fold}"
     assert hashlib.sha256(data).hexdigest() == row.weights_fingerprint
+    result = json.dumps(row.to_json(), indent=2, allow_nan=False) + "\n"
     return {
         place / name: data,
-        place / MANIFEST: manifest({name: data}),
-        place / "result.json": json.dumps(row.to_json(), indent=2, allow_nan=False) + "\n",
+        place / MANIFEST: manifest({name: data}, result),
+        place / "result.json": result,
     }
 
 

@@ -200,7 +200,7 @@ def _leases(folder: Path, fold: int | None = None) -> list[Held]:
 def _holder(content: bytes) -> Holder | None:
     try:
         return msgspec.json.decode(content, type=Holder)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 

@@ -39,7 +39,7 @@ def listed(folder: Path) -> dict[str, str] | None:
     try:
         found = msgspec.json.decode(text, type=dict[str, dict[str, Any]])
         return {name: str(entry["sha256"]) for name, entry in found.items()}
-    except (msgspec.MsgspecError, KeyError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
         raise ValueError(f"{MANIFEST} is damaged") from error
 
 
@@ -74,8 +74,9 @@ def fault_of(folder: Path, rows: int) -> str | None:
 
 def _of_row(content: bytes) -> str:
     """Errors: `ValueError` where it is no JSON object."""
-    row = json.loads(content)
-    if not isinstance(row, dict):
-        raise ValueError(f"{RESULT} is damaged")
+    try:
+        row = msgspec.json.decode(content, type=dict)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{RESULT} is damaged") from error
     kept = {key: value for key, value in row.items() if key not in CHANGING}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()

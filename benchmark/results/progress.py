@@ -95,7 +95,7 @@ def _described(place: Path) -> Mapping[str, object]:
 
     try:
         return msgspec.json.decode((place / "experiment.json").read_bytes(), type=dict)["id_fields"]
-    except (OSError, msgspec.MsgspecError, KeyError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, KeyError):
         return {}
 
 

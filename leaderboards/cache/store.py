@@ -69,7 +69,7 @@ class Cache:
                 raise msgspec.ValidationError("is not what was stored")
             found = msgspec.json.decode(stored.value, type=kind)
             os.utime(path)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             found = compute()
             with contextlib.suppress(OSError, ValueError):  # a full disk, or no number: not stored
                 value = json.dumps(msgspec.to_builtins(found), allow_nan=False).encode()

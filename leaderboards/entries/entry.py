@@ -229,7 +229,7 @@ def _parsed(data: bytes, name: str, kind: type[T]) -> T:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
         raise RowError(f"{name}: is not as expected ({error}); {_REMEDY}") from error
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RowError(f"{name}: is not JSON ({error}); {_REMEDY}") from error
 
 

@@ -137,7 +137,7 @@ def _id_fields(folder: Path, name: str) -> dict[str, Any]:
     try:
         data = read_regular(folder / "experiment.json", LARGEST)
         found, whole = msgspec.json.decode(data, type=_ExperimentFile), msgspec.json.decode(data)
-    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RowError(f"{name}/experiment.json: cannot be read; run the experiment again") from error
     for fields in (found.id_fields, found.settled):  # versions before 0.2 called them `settled`
         if fields is not None:

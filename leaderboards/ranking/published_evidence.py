@@ -122,7 +122,7 @@ def parse_evidence(data: bytes, name: str) -> PublishedEvidence:
     """Evidence from the JSON of `evidence.json`. Raises RowError, naming the file, where it is none."""
     try:
         found = msgspec.json.decode(data, type=_File)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RowError(f"{name}: is no evidence ({error}); write the entry again") from error
     lines = [one for ranking in found.rankings for one in ranking.intervals]
     pairs = [one for ranking in found.rankings for one in ranking.differences]

@@ -52,7 +52,7 @@ def write_inputs(folder: Path, results: Path) -> dict[str, Path]:
     with zipfile.ZipFile(found["packed labels"] / "labels.csv.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(found["labels"] / "labels.csv", "labels.csv")
     for fold in (0, 1):
-        test, train = ids[fold::2], ids[1 - fold :: 2]
+        test, train = ([i for n, i in enumerate(ids) if n // 2 % 2 == side] for side in (fold, 1 - fold))
         _save(found["folds"] / f"splits_{fold}.csv", [["train", "test"], *map(list, zip(train, test, strict=True))])
     head = {"title": "a", "who": "b", "when": "2026-01-05", "milsurv": "0", "licence": "", "notes": ""}
     submit([results], found["entry"], head)

@@ -54,15 +54,18 @@ def _number(text: str) -> float | None:
 
 
 def folds(mutated: Path, whole: Path) -> str:
-    """Every identifier of a fold that was accepted stands in its file, on that side."""
+    """Every patient of a fold that was accepted stands in its file, on that side; who is left out is a finding."""
     known = read_labels(whole.parent / "labels" / "labels.csv", "mine")
     found = read_splits(mutated, known)
     for split in found.splits:
         text = (mutated / f"splits_{split.fold}.csv").read_text("utf-8", "replace").lstrip("\ufeff")
         rows = list(csv.DictReader(io.StringIO(text, newline="")))
         for side, ids in (("train", split.train), ("test", split.test)):
-            if set(ids) != {(row.get(side) or "").strip() for row in rows} - {""}:
+            said = {(row.get(side) or "").strip() for row in rows} - {""}
+            if set(ids) != said & known.by_id.keys():
                 return f"{side} of fold {split.fold} is not what its file says"
+            if said - known.by_id.keys() and not found.findings:
+                return f"who is left out of {side} of fold {split.fold} is not said"
     return ""
 
 

@@ -45,7 +45,8 @@ def test_a_reader_that_changes_a_value_is_caught(harness, results, tmp_path, mon
     inputs = harness["mutations"].write_inputs(tmp_path, results)
     for kind, folder in inputs.items():
         assert reader.READERS[kind](folder, folder) == "", kind
-    monkeypatch.setattr(table, "number", lambda text, sign=".": 7.0)
+    true = table.number
+    monkeypatch.setattr(table, "number", lambda text, sign=".": 7.0 if "." in str(text) else true(text, sign))
     assert "which no line says" in reader.labels(inputs["labels"], inputs["labels"])
 
 

@@ -115,3 +115,13 @@ def test_a_file_that_is_too_large_is_refused_by_its_size(tmp_path):
         file.truncate(1 << 40)
     with pytest.raises(OSError, match="more than the limit"):
         read_regular(path, 1 << 20)
+
+
+@pytest.mark.parametrize("content", [b'{"format": "\xb9"}', b"[" * 100_000, b"\xff\xfe{}", b'"' * 3])
+@pytest.mark.parametrize("name", ["entry.json", "rows.jsonl", "experiments.jsonl"])
+def test_json_that_is_no_text_or_has_no_end_is_a_line(entry, edit, name, content):
+    (entry / name).write_bytes(content)
+    if name != "entry.json":
+        edit.seal(entry)
+    (fault,) = verify(entry).faults
+    assert fault.startswith(f"entry/{name}") and "is not" in fault
