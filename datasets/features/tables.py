@@ -213,7 +213,11 @@ def _index(path: Path) -> Iterable[tuple[str, Rows]]:
     if column is None:
         raise DataError(f"{path} has no column of slides ({', '.join(SLIDE_COLUMNS[:4])}, …). {AGAIN}")
     for group in range(file.metadata.num_row_groups):
-        names = text_file.read_group(file, path, group, [column]).column(0).to_pylist()
+        cells = text_file.read_group(file, path, group, [column]).column(0)
+        try:
+            names = cells.to_pylist()
+        except ValueError as error:  # bytes that are no text
+            raise DataError(f"{path} is damaged: its names of slides cannot be read. {AGAIN}") from error
         first = 0
         for at in range(1, len(names) + 1):
             if at == len(names) or names[at] != names[first]:

@@ -1,7 +1,8 @@
 """Arrays that numpy saved: `<slide>.npy` (N, D), and `<slide>.npz` with features and perhaps coordinates.
 
-Nothing is unpickled. Owkin's `features.npy` keeps the level and the place of each tile in its first three columns: they
-are taken off where the rest has the width of a known encoder and the three are whole numbers.
+Nothing is unpickled: numpy refuses to, unless it is told otherwise. Owkin's `features.npy` keeps the level and the
+place of each tile in its first three columns: they are taken off where the rest has the width of a known encoder and
+the three are whole numbers.
 """
 
 from pathlib import Path
@@ -59,7 +60,7 @@ def corners(path: Path, head: MatrixHead) -> np.ndarray:
 
 def _mapped(path: Path) -> np.ndarray:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r")
     except (ValueError, EOFError, OSError) as error:
         raise _unreadable(path, error) from error
     if not isinstance(array, np.ndarray):
@@ -70,7 +71,7 @@ def _mapped(path: Path) -> np.ndarray:
 def opened(path: Path) -> "np.lib.npyio.NpzFile":
     """An .npz archive. DataError if it is none."""
     try:
-        found = np.load(path, allow_pickle=False)
+        found = np.load(path)
     except Exception as error:  # a damaged zip raises anything
         raise _unreadable(path, error) from error
     if not isinstance(found, np.lib.npyio.NpzFile):

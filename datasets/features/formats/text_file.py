@@ -35,7 +35,7 @@ def look(path: Path) -> MatrixHead:
     width = len(features)
     dtype = str(kind)
     if is_list(kind):
-        width = len(next(file.iter_batches(1, columns=features)).column(0)[0]) if n else 0
+        width = _first_width(path, file, features) if n else 0
         dtype = str(kind.value_type)
     return MatrixHead((n, width), dtype, bool(places), encoder, geometry, _at(features, places))
 
@@ -134,34 +134,43 @@ def _csv(path: Path, names: list[str], dtype: type = np.float32) -> np.ndarray:
     return table[names].to_numpy(dtype)
 
 
+def _first_width(path: Path, file: Any, names: list[str]) -> int:
+    """The length of the first list of a column."""
+    try:
+        return len(next(file.iter_batches(1, columns=names)).column(0)[0])
+    except Exception as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    """A damaged file can raise anything here, and the file is all that this depends on."""
+    brief = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return DataError(f"{path} is truncated or damaged ({brief}). {AGAIN}")
+
+
 def parquet(path: Path) -> Any:
     """A parquet file, opened. DataError if it cannot be."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         return pq.ParquetFile(path, memory_map=True)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} is truncated or damaged ({str(error)[:200]}). {AGAIN}") from error
+    except Exception as error:
+        raise _damaged(path, error) from error
 
 
 def read_group(file: Any, path: Path, group: int, names: list[str]) -> Any:
     """Some columns of one group of rows, as a table of pyarrow. DataError if it is damaged."""
-    import pyarrow as pa
-
     try:
         return file.read_row_group(group, columns=names)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} is truncated or damaged ({str(error)[:200]}). {AGAIN}") from error
+    except Exception as error:
+        raise _damaged(path, error) from error
 
 
 def _read(path: Path, names: list[str]) -> Any:
-    import pyarrow as pa
-
     try:
         return parquet(path).read(columns=names)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} is truncated or damaged ({str(error)[:200]}). {AGAIN}") from error
+    except Exception as error:
+        raise _damaged(path, error) from error
 
 
 def is_list(kind: object) -> bool:
