@@ -200,6 +200,10 @@ class Tracker:
                 return
             if run.info.status == "RUNNING":  # a process that logged this fold was killed half-way
                 client.set_terminated(run.info.run_id, "KILLED")
+                for trial in self._runs(client, "trial"):
+                    own = trial.data.tags.get("mlflow.parentRunId") == run.info.run_id
+                    if own and trial.info.status == "RUNNING":
+                        client.set_terminated(trial.info.run_id, "KILLED")
         started = int(datetime.fromisoformat(str(row.created)).timestamp() * 1000)
         tags = {**self._tags(), _KIND: "fold", _FOLD: str(row.fold), "mlflow.parentRunId": self._parent}
         child = client.create_run(self._place, start_time=started, tags=tags, run_name=f"fold {row.fold}").info.run_id
