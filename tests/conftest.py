@@ -8,12 +8,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 from filelock import FileLock
 
 # Small tensors, and a worker on every core: threads only get in each other's way.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+hypothesis.settings.register_profile("milsurv", deadline=None)  # a test that fails by the clock says nothing
+hypothesis.settings.load_profile("milsurv")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

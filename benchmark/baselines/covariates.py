@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...datasets.patient import Patient
 
 NUMERIC = ("age", "is_female")
-CATEGORICAL = ("oncotree_code", "site")
+CATEGORICAL = ("oncotree_code", "site", "stage", "grade")
 KNOWN = (*NUMERIC, *CATEGORICAL)
 RARE = 5
 """A category with fewer training patients than this joins the column of all rare ones: a site with two patients

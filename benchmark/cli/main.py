@@ -17,6 +17,7 @@ from ...errors import Remark
 from ...version import __version__
 from ..training.interruption import STOP
 from .ablate import ablate
+from .added_value import added_value
 from .checkpoint import import_checkpoint
 from .compare import compare
 from .data import data_app
@@ -74,6 +75,7 @@ app.add_typer(data_app)
 app.add_typer(features_app)
 app.command("import-predictions")(import_predictions)
 app.command("compare")(compare)
+app.command("added-value")(added_value)
 app.command("evaluate")(evaluate)
 app.command("transfer")(transfer)
 app.command("predict")(predict)

@@ -214,3 +214,18 @@ def test_a_dry_run_names_models_and_baselines_alike(bench, cohort_folder, tmp_pa
 def test_list_shows_baselines(bench):
     listed = json.loads(bench("list", "models", "--json")[1])["models"]
     assert {row["name"] for row in listed if row["family"] == "control"} == set(NAMES)
+
+
+def test_what_an_experiment_adds_to_the_clinic_is_printed_and_written(bench, cohort_folder, tmp_path):
+    words = ["--cohort", "blca", "--labels", cohort_folder / "labels.csv"]
+    bench("run", "--model", "random", *words, "--folds", "3", "--tracking", "none", "--out", tmp_path)
+    (folder,) = (tmp_path / "experiments").iterdir()
+    fused = tmp_path / "fused.csv"
+    status, out, _ = bench("added-value", folder, *words, "--covariates", "age", "--fused", fused, "--json")
+    found = json.loads(out)
+    assert status == 0 and found["covariates"] == ["age"]
+    assert found["gain"]["value"] == pytest.approx(found["both"] - found["clinic"])
+    assert set(found["groups"]["is_female"]) >= {"0", "1"} or found["groups"]["is_female"]
+    assert fused.read_text().splitlines()[0] == "patient,fold,risk"
+    status, _, err = bench("added-value", folder, *words, "--covariates", "agee")
+    assert status != 0 and "age" in err

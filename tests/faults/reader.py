@@ -7,6 +7,7 @@ the reason.
 import csv
 import io
 import json
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -34,16 +35,15 @@ def labels(mutated: Path, whole: Path) -> str:
         (original,) = whole.iterdir()
         found, before = read_labels(path, "mine"), read_labels(original, "mine")
         return "" if found.fingerprint == before.fingerprint else "another table was read"
-    text = (mutated / "labels.csv").read_bytes().decode("utf-8", "replace").lstrip("\ufeff")
+    # Another encoding is a finding that names it.
+    named = next((f.examples[0] for f in found.findings if f.code == "text_encoding"), "utf-8")
+    text = (mutated / "labels.csv").read_bytes().decode(named, "replace").lstrip("\ufeff")
     cells = {tuple(cell.strip() for cell in row) for row in csv.reader(io.StringIO(text, newline="")) if row}
     for patient in found.patients:
         own = [row for row in cells if len(row) > 3 and row[0].strip() == patient.id]
-        if not any(_number(row[2]) == patient.time and row[3] in _EVENT[patient.event] for row in own):
+        if not any(_number(row[2]) == patient.time and _number(row[3]) == int(not patient.event) for row in own):
             return f"{patient.id} was read as {patient.time} {patient.event}, which no line says"
     return ""
-
-
-_EVENT = {True: ("0", "0.0", "+0", "00"), False: ("1", "1.0", "+1", "01")}
 
 
 def _number(text: str) -> float | None:
@@ -56,17 +56,28 @@ def _number(text: str) -> float | None:
 def folds(mutated: Path, whole: Path) -> str:
     """Every patient of a fold that was accepted stands in its file, on that side; who is left out is a finding."""
     known = read_labels(whole.parent / "labels" / "labels.csv", "mine")
+    patients = {_spelling(patient.id): patient.id for patient in known.patients}
     found = read_splits(mutated, known)
     for split in found.splits:
         text = (mutated / f"splits_{split.fold}.csv").read_text("utf-8", "replace").lstrip("\ufeff")
-        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        rows = list(csv.DictReader(line for line in io.StringIO(text, newline="") if line.strip()))
         for side, ids in (("train", split.train), ("test", split.test)):
-            said = {(row.get(side) or "").strip() for row in rows} - {""}
-            if set(ids) != said & known.by_id.keys():
+            said = {
+                _spelling(cell)
+                for row in rows
+                for name, cell in row.items()
+                if isinstance(cell, str) and cell.strip() and (name or "").strip().lower() == side
+            }
+            if set(ids) != {patients[one] for one in said if one in patients}:
                 return f"{side} of fold {split.fold} is not what its file says"
-            if said - known.by_id.keys() and not found.findings:
+            if said - patients.keys() and not found.findings:
                 return f"who is left out of {side} of fold {split.fold} is not said"
     return ""
+
+
+def _spelling(text: str) -> str:
+    """A patient in the spellings that folds may use: small and capital letters, numbers with and without zeros."""
+    return re.sub(r"0*(\d+)", r"\1", text.strip().lower())
 
 
 def entry(mutated: Path, whole: Path) -> str:
