@@ -61,7 +61,7 @@ def corners(path: Path, head: MatrixHead) -> np.ndarray:
 def _mapped(path: Path) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r")
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # a damaged header raises anything
         raise _unreadable(path, error) from error
     if not isinstance(array, np.ndarray):
         raise DataError(f"{path} holds no array. {AGAIN}")
