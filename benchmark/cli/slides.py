@@ -22,9 +22,10 @@ def features_of(
     from .extract import number_of_microns
     from .inspect_features import read_mpp
 
-    if about.backbone is None or about.synthetic:
-        raise UsageError(f"{about.model} was trained on simulated features, which no encoder makes of slides")
-    backbones.get(about.backbone)
+    if about.backbone not in backbones.BACKBONES:
+        raise UsageError(
+            f"{about.model} reads features of {about.backbone}, which milsurv cannot compute of slides: give --features"
+        )
     sizes = set(about.patch_px.values()) or {256.0}
     if len(sizes) > 1:
         raise UsageError(

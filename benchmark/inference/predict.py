@@ -209,6 +209,12 @@ def open_source(
     if not chosen:
         raise DataError(f"{features} holds no slides")
     refuse_disagreement(Reads.of(about), about.model, reader, chosen)
+    if reader.synthetic != about.synthetic:
+        kinds = {True: "simulated", False: "measured"}
+        raise DataError(
+            f"{features}: these features are {kinds[reader.synthetic]}, and {about.model} was trained on "
+            f"{kinds[about.synthetic]} ones: simulated and measured data never mix"
+        )
     owner = {name: patient_of(name) for name in chosen}
     if slide_table is not None:
         named, _ = read_slide_table(slide_table, MAX_BYTES)

@@ -101,20 +101,20 @@ def test_a_slide_with_nan_is_refused_or_left_out(trained, bench, tmp_path):
     for m, side in ((20, 256), (10, 512), (5, 1024)):
         folder = tmp_path / "f" / f"{m}x_256px_0px_overlap" / "features_tiny"
         folder.mkdir(parents=True)
-        for slide, first in (("new-a", 0.0), ("new-b", np.nan)):
+        for slide, first in (("SYNT-a", 0.0), ("SYNT-b", np.nan)):
             features = rng.standard_normal((4, 32)).astype(np.float32)
             features[0, 0] = first
             with h5py.File(folder / f"{slide}.h5", "w") as file:
                 file["features"] = features
                 file["coords"] = np.array([[x * side, 0] for x in range(4)])
                 file["coords"].attrs.update({"patch_size": 256, "patch_size_level0": side, "target_magnification": m})
-    with pytest.raises(DataError, match=r"new-b.*NaN"):
+    with pytest.raises(DataError, match=r"SYNT-b.*NaN"):
         predict(trained, tmp_path / "f")
     words = ("predict", trained, "--features", tmp_path / "f", "--missing", "drop", "--out", tmp_path / "p")
     status, out, err = bench(*words, "--json")
     assert status == 1 and "left out" in err
-    assert [one["patient"] for one in json.loads(out)["patients"]] == ["new-a"]
-    assert list(json.loads(out)["left_out"]) == ["new-b"]
+    assert [one["patient"] for one in json.loads(out)["patients"]] == ["SYNT-a"]
+    assert list(json.loads(out)["left_out"]) == ["SYNT-b"]
 
 
 def test_a_report_says_what_it_is_and_shows_names_as_text(trained, cohort_folder, tmp_path):
@@ -143,3 +143,9 @@ def test_without_predictions_there_is_no_percentile_and_what_is_not_there_says_s
     assert table["percentile"].isna().all() and (table["models"] == 2).all()
     with pytest.raises(UsageError, match="no features of nowhere"):
         predict(copied, cohort_folder / "features", slides=["nowhere"])
+
+
+def test_a_model_of_simulated_patients_predicts_no_measured_ones(trained, cohort_folder, tmp_path):
+    copy_slides(cohort_folder / "features", tmp_path, 1, lambda _: "hospital-7", synthetic=False)
+    with pytest.raises(DataError, match="simulated and measured data never mix"):
+        predict(trained, tmp_path)
