@@ -15,7 +15,8 @@ from .unwrap import MAX_BYTES, is_document, read_table_bytes
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "TABs", "|": "bars"}
 MOST_ROWS, MOST_CELLS = 1_000_000, 20_000_000
 """More is refused: a small packed file can hold very many rows of a letter each."""
-_LONG_LINE = re.compile(r"[^\r\n]{8388608}")
+_LINE = re.compile(r"[^\r\n]+")
+_LONGEST_LINE = 8 << 20
 _LOOKED_AT = 50  # rows that decide what separates cells
 _PARQUET, _OLE = b"PAR1", b"\xd0\xcf\x11\xe0"
 
@@ -65,7 +66,7 @@ def read_cells(path: Path, max_bytes: int = MAX_BYTES, sheet: str | None = None)
         from .gdc_json import case_rows
 
         return _table(path, case_rows(path, decoded.text), [])
-    if _LONG_LINE.search(decoded.text):
+    if any(line.end() - line.start() > _LONGEST_LINE for line in _LINE.finditer(decoded.text)):
         raise DataError(f"{path} has a line of more than 8 MiB: it is no table.")
     notes = []
     if decoded.encoding not in ("utf-8", "utf-8-sig", None):
