@@ -115,4 +115,6 @@ def test_mistakes_are_errors_that_say_what_can_be_asked_for(cohort_folder, tmp_p
 def test_importing_milsurv_loads_nothing_heavy_and_offers_its_functions():
     code = "import sys, milsurv; print('pandas' in sys.modules, sorted(set(dir(milsurv)) - {'__version__'}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False ['Results', 'compare', 'leaderboard', 'load_model', 'run']"
+    assert (
+        done.stdout.strip() == "False ['Results', 'compare', 'evaluate', 'leaderboard', 'load_model', 'predict', 'run']"
+    )

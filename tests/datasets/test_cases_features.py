@@ -90,7 +90,8 @@ def test_03_a_metric_that_is_not_finite_is_null_and_the_fold_counts(bench, tmp_p
     for file in tmp_path.glob("experiments/*/fold-*/result.json"):
         row = json.loads(file.read_text(), parse_constant=pytest.fail)  # NaN, Infinity
         assert row["status"] == "finished"
-    assert "not run" not in (tmp_path / "leaderboard" / "leaderboard.md").read_text("utf-8")
+    page = (tmp_path / "leaderboard" / "leaderboard.md").read_text("utf-8")
+    assert "not run" not in page.replace("was not run on these patients and folds", "")  # the clinical baseline
 
 
 @pytest.mark.parametrize("seed", [0, 1])

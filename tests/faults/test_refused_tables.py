@@ -42,14 +42,15 @@ def bomb(path, unit: bytes, mib: int):
 
 
 READ = """
-import resource, sys
+import re, sys
 from milsurv.datasets.labels.read import read_labels
 from milsurv.errors import DataError
 try:
     read_labels(sys.argv[1], "mine")
 except DataError as error:
     print(error)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+# Not ru_maxrss, which a new program inherits from the process that started it.
+print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024)
 """
 
 
