@@ -2,6 +2,8 @@
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -18,8 +20,23 @@ _CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 def bytes_for_bags() -> int:
     """What the bags of this process may take, in bytes."""
-    processes = os.environ.get(PROCESSES, "1")
-    return int(SHARE * free_bytes()) // (int(processes) if processes.isdigit() and int(processes) else 1)
+    return int(SHARE * free_bytes()) // _processes()
+
+
+@contextmanager
+def divided(count: int) -> Iterator[None]:
+    """While the block runs, processes that are started take a share as if there were `count` times as many of them."""
+    before = os.environ.get(PROCESSES)
+    os.environ[PROCESSES] = str(count * _processes())
+    try:
+        yield
+    finally:
+        os.environ.pop(PROCESSES) if before is None else os.environ.update({PROCESSES: before})
+
+
+def _processes() -> int:
+    text = os.environ.get(PROCESSES, "1")
+    return int(text) if text.isdigit() and int(text) else 1
 
 
 def free_bytes(groups: Path = _CONTROL_GROUPS) -> int:

@@ -11,7 +11,7 @@ from .mistakes import explained
 from .output import json_text, print_json
 
 if TYPE_CHECKING:
-    from ..inference.predict import PatientPrediction, Spread
+    from ..inference.predict import PatientPrediction, Source, Spread
 
 
 def predict(
@@ -25,6 +25,9 @@ def predict(
     slide_table: o.SlideTable = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for the table and the reports.")] = Path("predictions"),
     report: Annotated[bool, typer.Option("--report", help="Write a page for every patient, ready to print.")] = False,
+    heatmaps: Annotated[
+        bool, typer.Option("--heatmaps", help="Put an occlusion map of every slide on these pages; takes minutes.")
+    ] = False,
     backbone: o.Backbone = None,
     magnification: o.Magnification = None,
     patch_px: o.PatchPx = None,
@@ -55,6 +58,8 @@ def predict(
         from .slides import features_of
 
         check_choice("missing", missing, ("error", "drop"))
+        if heatmaps and not report:
+            raise UsageError("--heatmaps puts maps on the pages of --report: add it")
         if (features is None) == (not slides):
             raise UsageError("give --features, or --slides to extract them: one of the two")
         ensemble = load_ensemble(experiment, fold or (), reading, model, device_of(device))
@@ -73,7 +78,24 @@ def predict(
         if report:
             from ..inference.report import write_reports
 
-            pages = write_reports(found, out / "reports")
+            pictures = None
+            if heatmaps:
+                from ..inference.heatmap.of_patients import patient_heatmaps
+                from ..inference.heatmap.writing import slide_file
+                from .extract import number_of_microns
+
+                def alone(name: str) -> "Source":
+                    return open_source(
+                        ensemble, features, backbone=backbone, magnification=magnification, patch_px=patch_px,
+                        coords=coords, slides=[name], places=True,
+                    )[0]  # fmt: skip
+
+                with console.counting("occluding patches") as counter:
+                    pictures = patient_heatmaps(
+                        found, alone, lambda name: slide_file(slides, name) if slides else None,
+                        number_of_microns(mpp) if mpp else None, counter,
+                    )  # fmt: skip
+            pages = write_reports(found, out / "reports", pictures)
         console.findings(found.findings)
         if found.seen:
             console.warn(

@@ -140,9 +140,11 @@ def _figure(title: str):
 
 
 def _metrics(rows: Sequence[ResultRow], readings: Sequence[str]) -> list[tuple[str, list[str]]]:
-    """Every metric, mean over folds, by reading; a dash where a fold has no value."""
+    """Every metric but p-values, mean over folds, by reading; a dash where a fold has no value."""
     found = []
     for name, metric in METRICS.items():
+        if name.endswith("_p"):  # a mean of p-values says nothing
+            continue
         cells = []
         for reading in readings:
             values = [row.score(f"{name}_{reading}") for row in rows]

@@ -96,9 +96,9 @@ def percentile_figure(one: PatientPrediction) -> "Figure":
         if one.percentile.value is not None:
             axes.plot([one.percentile.value] * 2, [-0.35, 1.35], color=style.INK, lw=2.6, clip_on=False)
         axes.set(xlim=(0, 100), ylim=(0, 1), yticks=[], xticks=[0, 25, 50, 75, 100])
-        labels = axes.set_xticklabels(["lowest risk", "25", "median", "75", "highest risk"])
-        labels[0].set_horizontalalignment("left")
-        labels[-1].set_horizontalalignment("right")
+        axes.set_xticklabels(["", "25", "median", "75", ""])
+        for x, text, side in ((0, "lowest risk", "left"), (100, "highest risk", "right")):
+            axes.annotate(text, (x, 0), (0, -5), textcoords="offset points", ha=side, va="top", fontsize=8)
         axes.tick_params(length=2)
         for spine in axes.spines.values():
             spine.set_visible(False)

@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from typing import Any
 
+from ...datasets.memory import divided
+
 
 @contextmanager
 def workers(count: int, work: Callable[..., None], *given: Any) -> Iterator[None]:
@@ -20,8 +22,9 @@ def workers(count: int, work: Callable[..., None], *given: Any) -> Iterator[None
     """
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_watched, args=(work, *given)) for _ in range(count)]
-    for process in processes:
-        process.start()
+    with divided(count + 1):
+        for process in processes:
+            process.start()
     try:
         yield
         for process in processes:

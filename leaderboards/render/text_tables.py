@@ -139,7 +139,7 @@ def baseline_notes(ranking: Ranking) -> tuple[str, ...]:
     if not ranking.covariates:
         return ("No clinical baseline: the tables of this cohort hold no covariates.",) if models else ()
     if baseline is None:
-        wanted = f"clinical-cox with {ranking.covariates.replace(',', ', ')}"
+        wanted = f"clinical-cox with {' and '.join(ranking.covariates.rsplit(',', 1)).replace(',', ', ')}"
         return (f"The clinical baseline, {wanted}, was not run on these patients and folds.",) if models else ()
     first = (
         f"Clinical baseline, named beforehand: {names[ranking.lines.index(baseline)]}, {mean(baseline.selected)}; it "

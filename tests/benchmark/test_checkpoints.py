@@ -15,7 +15,8 @@ from milsurv.benchmark.training.checkpointing import Checkpoint
 from milsurv.benchmark.training.interruption import STOP, Interruption, Stopped
 from milsurv.errors import Remark
 from milsurv.models import registry
-from tiny_fold import DIM, SHORT, Fold
+from small_models import DIM
+from tiny_fold import SHORT, Fold
 
 
 class Pauses:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from milsurv import load_model, predict
 from milsurv.benchmark.inference.ensemble import OutOfFold, load_ensemble
+from milsurv.benchmark.inference.heatmap.of_patients import asked
 from milsurv.benchmark.inference.predict import open_source
 from milsurv.benchmark.inference.predict import predict as predicted
 from milsurv.benchmark.inference.report import write_reports
@@ -128,6 +129,28 @@ def test_a_report_says_what_it_is_and_shows_names_as_text(trained, cohort_folder
     assert odd not in page and html.escape(odd) in page
     assert "not a medical device" in page and "default-src 'none'" in page
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
+
+
+def test_a_page_has_a_map_of_every_slide_and_scale_on_request(trained, cohort_folder, bench, tmp_path):
+    copy_slides(cohort_folder / "features", tmp_path / "f", 2, lambda slide: f"SYNT-new-{slide}", synthetic=True)
+    words = ("predict", trained, "--features", tmp_path / "f", "--out", tmp_path / "p")
+    assert bench(*words, "--report", "--heatmaps")[0] == 0
+    pages = [path.read_text() for path in (tmp_path / "p" / "reports").iterdir()]
+    assert len(pages) > 0 and sum(page.count('<img src="data:image/jpeg;base64,') for page in pages) == 2 * 3
+    assert "What moves the score" in pages[0]
+    status, _, said = bench(*words, "--heatmaps")
+    assert status == 2 and "add it" in said
+
+
+def test_the_map_of_a_patient_of_the_training_cohort_is_of_models_that_had_not_seen_them(trained, cohort_folder):
+    ensemble = load_ensemble(trained)
+    slide = sorted(open_features(cohort_folder / "features").slides)[0]
+    source, findings, left_out = open_source(ensemble, cohort_folder / "features", slides=[slide])
+    found = predicted(ensemble, source, findings, left_out)
+    (one,) = found.patients
+    assert one.seen and len(one.models) == 1
+    (kept,) = asked(found, one).rows
+    assert kept.fold == one.models[0]
 
 
 def test_percentiles_are_of_the_fold_and_ties_count_one_half():

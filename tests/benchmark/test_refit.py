@@ -9,7 +9,8 @@ from milsurv.benchmark.recipe import RECIPES, Recipe, change, id_fields, title
 from milsurv.benchmark.training import fold as folds
 from milsurv.benchmark.training.fold import FoldParts, train_fold
 from milsurv.survival.followup import FollowUp
-from tiny_fold import DIM, SHORT, Fold
+from small_models import DIM
+from tiny_fold import SHORT, Fold
 
 REFIT = dataclasses.replace(SHORT, epochs=8, refit=True, learning_rate=0.05)
 

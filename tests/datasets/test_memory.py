@@ -42,3 +42,15 @@ def test_sizes_are_read(text, size):
 def test_what_is_no_size_is_refused(text):
     with pytest.raises(ValueError, match="is no size such as 32GiB"):
         memory.parse_bytes(text)
+
+
+def test_processes_started_by_one_of_several_divide_its_share(monkeypatch):
+    monkeypatch.setattr(memory, "free_bytes", lambda: 800)
+    monkeypatch.setenv(memory.PROCESSES, "2")
+    with memory.divided(4):
+        assert memory.bytes_for_bags() == 50
+    assert memory.bytes_for_bags() == 200
+    monkeypatch.delenv(memory.PROCESSES)
+    with memory.divided(4):
+        assert memory.bytes_for_bags() == 100
+    assert memory.PROCESSES not in memory.os.environ

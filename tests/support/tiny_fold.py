@@ -11,23 +11,10 @@ from milsurv.benchmark.training.fit import FollowedBags
 from milsurv.benchmark.training.fold import FoldParts, train_fold
 from milsurv.models import registry
 from milsurv.survival.followup import FollowUp
+from small_models import DIM, SMALL
 
-DIM = 12
 SHORT = Recipe(batch=6, epochs=3, tokens=300)
-SMALL = {
-    "hidden": 16,
-    "attention": 8,
-    "embed_dim": 16,
-    "num_heads": 2,
-    "global_heads": 2,
-    "fusion_heads": 2,
-    "filter_hidden": 32,
-    "cluster_size": 8,
-    "landmarks": 8,
-    "regions": 2,
-    "prototypes": 3,
-    "patches": 40,
-}
+TINY = SMALL | {"prototypes": 3, "patches": 40}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +59,7 @@ class Fold:
     def __init__(self, model: str, recipe: Recipe, **hyperparameters: object) -> None:
         spec = registry.get(model)
         defaults = spec.reference_defaults if recipe.name == "reference" else spec.defaults
-        small = {key: SMALL.get(key, value) for key, value in defaults.items()} | hyperparameters
+        small = {key: TINY.get(key, value) for key, value in defaults.items()} | hyperparameters
         reads = spec.reads(small)
         everyone, followup = bags_of(26, spec.places)
         self.bags = Bags(

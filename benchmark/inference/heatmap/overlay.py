@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .colours import colours, limit_of, ramp
 from .maps import SlideMap
-from .picture import SlidePicture, data_uri
+from .picture import THUMBNAIL, SlidePicture, data_uri
 
 SHOWN = 12  # patches of either end on a sheet
 PATCH_PX = 112
@@ -39,12 +39,18 @@ def _alpha(one: SlideMap) -> np.ndarray:
     return np.round(60 + 180 * share).astype(np.uint8)
 
 
+def overlaid(one: SlideMap, picture: SlidePicture, longest: int = THUMBNAIL) -> Image.Image:
+    """The map over the thumbnail."""
+    ground = picture.thumbnail(longest).convert("RGBA")
+    ground.alpha_composite(heat(one, picture, (ground.width, ground.height)))
+    return ground.convert("RGB")
+
+
 def png(one: SlideMap, picture: SlidePicture) -> bytes:
     """The map over the thumbnail, with a legend below."""
-    ground = picture.thumbnail().convert("RGBA")
-    ground.alpha_composite(heat(one, picture, (ground.width, ground.height)))
+    ground = overlaid(one, picture)
     page = Image.new("RGB", (max(ground.width, 480), ground.height + 54), "white")
-    page.paste(ground.convert("RGB"))
+    page.paste(ground)
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(15)
     draw.text((8, ground.height + 5), f"{one.model}, {one.key}", fill="#1c1829", font=font)
     steps = ramp(one.signed)

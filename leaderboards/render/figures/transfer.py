@@ -24,9 +24,9 @@ def transfer(
         (C-index, low, high) by (row, column); cells may be missing.
     """
     with style.styled():
-        width, height = 1.9 + 1.15 * len(columns), 1.25 + 0.62 * len(rows)
+        width, height = 1.9 + 1.15 * len(columns), 1.35 + 0.62 * len(rows)
         figure = Figure(figsize=(width, height))
-        left, top = 1.7 / width, 0.9 / height
+        left, top = 1.7 / width, 1.0 / height
         axes = figure.add_axes((left, 0.1 / height, 1 - left - 0.1 / width, 1 - top - 0.1 / height))
         axes.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
         axes.xaxis.tick_top()
@@ -34,7 +34,7 @@ def transfer(
         axes.set_yticks([y + 0.5 for y in range(len(rows))], [clip(name, 22) for name in rows])
         axes.tick_params(length=0)
         axes.xaxis.set_label_position("top")
-        axes.set_xlabel("Tested on")
+        axes.set_xlabel("Tested on", labelpad=8)
         axes.set_ylabel("Trained on")
         for spine in axes.spines.values():
             spine.set_visible(False)
