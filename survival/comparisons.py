@@ -3,7 +3,7 @@
 Two tests answer two questions. `paired_bootstrap` asks of two trained sets of models, taken as they are, whether their
 ranking of patients like these differs: only the patients are chance. `corrected_t_test` asks whether the difference
 would survive other training data and seeds: it uses the scores of folds and repeats, and allows for training sets
-that overlap. Give `holm` the p-values of all pairs that were compared. docs/statistics.md tells which to use when.
+that overlap. docs/statistics.md tells which to use when.
 """
 
 from collections.abc import Sequence
@@ -196,32 +196,6 @@ def _mean_and_error(
     """Over the last axis, the mean of J folds and its corrected standard error."""
     variance = values.var(axis=-1, ddof=1)
     return values.mean(axis=-1), np.sqrt((1 / values.shape[-1] + ratio) * variance)
-
-
-def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """p-values adjusted for their number: reject those <= alpha and the family-wise error is <= alpha.
-
-    Raises
-    ------
-    ValueError
-        For values that are no probabilities.
-
-    References
-    ----------
-    Holm: A simple sequentially rejective multiple test procedure. Scand J Stat 1979.
-
-    Examples
-    --------
-    >>> holm([0.01, 0.04, 0.03, 0.005])
-    array([0.03, 0.06, 0.06, 0.02])
-
-    """
-    from statsmodels.stats.multitest import multipletests
-
-    p = np.asarray(p_values, dtype=float)
-    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
-        raise ValueError("p-values lie between 0 and 1")
-    return np.asarray(multipletests(p, method="holm")[1]) if len(p) else p
 
 
 def minimum_detectable_difference(

@@ -42,9 +42,11 @@ def shell(words, redirect: str = "", **more):
     return subprocess.run(command, shell=True, capture_output=True, text=True, check=False, timeout=120, **more)
 
 
-@pytest.mark.parametrize("mib", [1, 40])
-def test_a_fold_that_gets_no_memory_fails_with_a_word(cohort_folder, tmp_path, mib):
-    words = asked(cohort_folder, tmp_path, "--tracking", "none", "--set", "hidden=4096")
+# With room for little, and with room for all but the weights. In between, libraries of others meet the limit inside
+# their own code, and some end the process: that costs the fold under way, see docs/reliability.md.
+@pytest.mark.parametrize(("mib", "hidden"), [(1, 4096), (400, 400_000)])
+def test_a_fold_that_gets_no_memory_fails_with_a_word(cohort_folder, tmp_path, mib, hidden):
+    words = asked(cohort_folder, tmp_path, "--tracking", "none", "--set", f"hidden={hidden}")
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, str(mib), *words], capture_output=True, text=True, check=False, timeout=120
     )

@@ -9,7 +9,6 @@ from milsurv.survival.bootstrap import draw_counts, resampled, scored_pairs
 from milsurv.survival.comparisons import (
     bootstrap_interval,
     corrected_t_test,
-    holm,
     minimum_detectable_difference,
     paired_bootstrap,
 )
@@ -214,27 +213,6 @@ def test_corrected_t_test_without_any_variance(differences, p):
 def test_corrected_t_test_needs_two_finite_folds(bad):
     with pytest.raises(ValueError, match="at least two finite differences"):
         corrected_t_test(bad, 1, 4)
-
-
-def test_holm_on_a_worked_example():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_holm_rejects_as_the_step_down_procedure_does(p_values):
-    adjusted, p, alpha = holm(p_values), np.array(p_values), 0.05
-    rejected = np.zeros(len(p), dtype=bool)
-    for step, index in enumerate(np.argsort(p, kind="stable")):
-        if p[index] * (len(p) - step) > alpha:
-            break
-        rejected[index] = True
-    assert ((adjusted <= alpha) == rejected).all()
-    assert (adjusted >= p).all()
-
-
-def test_holm_refuses_what_is_no_probability():
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        holm([0.1, 1.2])
 
 
 def test_the_minimum_detectable_difference_is_detected_with_the_promised_power():
