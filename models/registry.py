@@ -65,6 +65,7 @@ class Models(MutableMapping[str, ModelSpec]):
         self._specs: dict[str, ModelSpec | None] = dict.fromkeys(names)
 
     def __getitem__(self, name: str) -> ModelSpec:
+        """The description, imported now where it was not."""
         spec = self._specs[name]
         if spec is None:
             file, called = _ELSEWHERE.get(name, (name.replace("-", "_"), "SPEC"))
@@ -72,18 +73,23 @@ class Models(MutableMapping[str, ModelSpec]):
         return spec
 
     def __contains__(self, name: object) -> bool:
+        """Whether the name is known; nothing is imported."""
         return name in self._specs
 
     def __setitem__(self, name: str, spec: ModelSpec) -> None:
+        """Add a model, or replace one."""
         self._specs[name] = spec
 
     def __delitem__(self, name: str) -> None:
+        """Take a model out."""
         del self._specs[name]
 
     def __iter__(self) -> Iterator[str]:
+        """Names, in their order."""
         return iter(self._specs)
 
     def __len__(self) -> int:
+        """How many there are."""
         return len(self._specs)
 
 

@@ -92,6 +92,4 @@ def ablate(
         from .experiments import run_and_show
 
         tracking = tracking_from(shared)
-        run_and_show(
-            requests, tracking, as_json, dry_run, one=False, baseline=baseline, engine=engine, beside=beside
-        )
+        run_and_show(requests, tracking, as_json, dry_run, one=False, baseline=baseline, engine=engine, beside=beside)
