@@ -57,7 +57,7 @@ class Trained:
 
 
 class TrainingBag(Protocol):
-    """A patient's patches, as `prepare` sees them: numpy arrays that cannot be written to: `torch.tensor` copies one."""
+    """A patient's patches, as `prepare` sees them: numpy arrays, read-only; `torch.tensor` copies one."""
 
     @property
     def features(self) -> Mapping[int, Any]:
