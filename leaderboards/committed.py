@@ -104,8 +104,8 @@ def _front(boards: Sequence[Board], names: dict[str, str]) -> str:
     return "\n\n".join(
         [
             _overview(boards, names, f"{_PUBLISHED.as_posix()}/boards/", baselines=False),
-            "*May be the best*: no other of the *of* lines is shown to be above it. [All boards](leaderboards/README.md) "
-            "has the rule, and the boards where only baselines were run.",
+            "*May be the best*: no other of the *of* lines is shown to be above it. "
+            "[All boards](leaderboards/README.md) has the rule, and the boards where only baselines were run.",
         ]
     )
 
