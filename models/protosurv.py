@@ -218,9 +218,9 @@ def read_type_vectors(file: str, types: int, dim: int) -> Tensor:
     """What tells the types apart by text, as CONCH's zero-shot classifier does (Lu et al. 2024): -> (types, dim).
 
     file: `path@hash`. What torch.save wrote of a dict: a tensor a type, (prompts, d), the embeddings of its prompts.
-    Each is brought to length 1, and so is their mean. A patch x has the type whose vector has the largest inner product with
-    x P: `projection`, (dim, d), is the image encoder's last map into the space of the texts. Without it, features are
-    taken to lie there. P is folded into the vectors; the length of x P is the same for all types.
+    Each is brought to length 1, and so is their mean. A patch x has the type whose vector has the largest inner product
+    with x P: `projection`, (dim, d), is the image encoder's last map into the space of the texts. Without it, features
+    are taken to lie there. P is folded into the vectors; the length of x P is the same for all types.
 
     Raises
     ------

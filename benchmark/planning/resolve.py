@@ -11,7 +11,7 @@ from ...datasets.cohorts import Cohort
 from ...datasets.features.geometry import STANDARD
 from ...datasets.labels.several_slides import MODES
 from ...datasets.own_cohorts.cohort_file import CohortFile
-from ...datasets.own_cohorts.find import find_cohort
+from ...datasets.own_cohorts.find import Found, find_cohort
 from ...datasets.simulated.cohort import STRENGTHS
 from ...errors import UsageError
 from ...models import registry
@@ -21,8 +21,6 @@ from ..baselines.covariates import KNOWN
 from ..baselines.registry import BASELINES, DEFAULT_COVARIATES, Baseline
 from ..recipe import RECIPES, Recipe, Tuning, change
 from ..training.device import device_of
-from ..training.loss import SurvivalLoss
-from ..training.losses import LOSSES
 from ..tuning.spaces import space_of
 from .request import Request
 
@@ -73,12 +71,8 @@ def resolve(request: Request, elsewhere: str | None = None, build: bool = True) 
     UsageError
         A name that no registry holds, a setting that does not fit, or options that exclude each other.
     """
-    check_model(request.model)
-    found = find_cohort(request.cohort)
-    if request.simulated and not found.registered:
-        cohorts.get(request.cohort)  # raises: only a registered cohort has a size to simulate
+    found = check_request(request)
     cohort = found.cohort
-    _check_options(request)
     if request.model in BASELINES:
         baseline = BASELINES[request.model]
         settings = _baseline_settings(baseline, request)
@@ -99,7 +93,7 @@ def resolve(request: Request, elsewhere: str | None = None, build: bool = True) 
         raise UsageError(f"--covariates are those of the baseline clinical-cox; {spec.name} reads patches")
     recipe, hyperparameters = model_settings(spec, request.recipe, request.settings)
     if build:
-        _check_build(spec, hyperparameters, LOSSES[recipe.loss].width(recipe.bins))
+        _check_build(spec, hyperparameters, recipe)
     return Resolved(
         method=spec,
         cohort=cohort,
@@ -114,6 +108,20 @@ def resolve(request: Request, elsewhere: str | None = None, build: bool = True) 
     )
 
 
+def check_request(request: Request) -> Found:
+    """Check all that can be checked without a model: a mistyped name is found before torch is loaded.
+
+    Returns the cohort. Errors: `UsageError`, as `resolve` raises it.
+    """
+    if ":" not in request.model:  # other people's code is not adopted yet
+        check_model(request.model)
+    found = find_cohort(request.cohort)
+    if request.simulated and not found.registered:
+        cohorts.get(request.cohort)  # raises: only a registered cohort has a size to simulate
+    _check_options(request)
+    return found
+
+
 def check_model(name: str) -> None:
     """Errors: `UsageError` for a name that is neither a model nor a baseline."""
     check_choice("model", name, (*registry.MODELS, *BASELINES))
@@ -124,6 +132,8 @@ def model_settings(spec: ModelSpec, recipe_name: str, settings: Mapping[str, str
 
     Errors: `UsageError` for an unknown key or a value that does not fit.
     """
+    from ..training.losses import LOSSES
+
     check_choice("recipe", recipe_name, RECIPES)
     recipe = RECIPES[recipe_name]
     if recipe_name == "default":
@@ -145,7 +155,7 @@ def model_settings(spec: ModelSpec, recipe_name: str, settings: Mapping[str, str
         path = hyper.pop(key)
         if path:
             hyper[key] = _with_hash(key, str(path))
-    _check_head(spec, hyper, LOSSES[recipe.loss])
+    _check_head(spec, hyper, recipe.loss)
     if hyper.get("scale", 20) not in STANDARD:
         raise UsageError(f"scale={hyper['scale']}: the magnifications are 5, 10, 20 and 40")
     if "dropout-in-eval" in recipe.faults:
@@ -177,11 +187,13 @@ def _with_hash(key: str, path: str) -> str:
         raise UsageError(f"{key}={path}: {error.strerror}") from error
 
 
-def _check_head(spec: ModelSpec, hyperparameters: Mapping[str, object], loss: SurvivalLoss) -> None:
+def _check_head(spec: ModelSpec, hyperparameters: Mapping[str, object], loss_name: str) -> None:
     """Errors: `UsageError` where the head of a model gives other scores than the loss reads."""
-    head = hyperparameters.get("head", "linear")
+    from ..training.losses import LOSSES
+
+    loss, head = LOSSES[loss_name], hyperparameters.get("head", "linear")
     if loss.head not in ("linear", head):
-        having = [name for name, one in registry.MODELS.items() if "head" in one.defaults]
+        having = [one.name for one in registry.specs() if "head" in one.defaults]
         raise UsageError(
             f"the loss {loss.name} needs a head of its own: --set head={loss.head}, with --model {' or '.join(having)}"
         )
@@ -192,10 +204,12 @@ def _check_head(spec: ModelSpec, hyperparameters: Mapping[str, object], loss: Su
         )
 
 
-def _check_build(spec: ModelSpec, hyperparameters: Mapping[str, object], n_out: int) -> None:
+def _check_build(spec: ModelSpec, hyperparameters: Mapping[str, object], recipe: Recipe) -> None:
     """Errors: `UsageError` when the model refuses its hyperparameters."""
+    from ..training.losses import LOSSES
+
     try:
-        spec.build(dim=32, n_out=n_out, **hyperparameters)
+        spec.build(dim=32, n_out=LOSSES[recipe.loss].width(recipe.bins), **hyperparameters)
     except (ValueError, TypeError, RuntimeError, AssertionError) as error:
         raise UsageError(f"{spec.name} cannot be built with {dict(hyperparameters)}: {error}") from error
 
