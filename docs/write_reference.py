@@ -1,4 +1,4 @@
-"""Write the tables of docs/row.md and docs/protocol.md from the row of a Result and from the registry of metrics.
+"""Write the tables of docs/row.md, protocol.md and planted.md from the row, the registry of metrics and the dials.
 
 python docs/write_reference.py            write
 python docs/write_reference.py --check    exit with status 1 if a page does not follow
@@ -13,6 +13,7 @@ from pathlib import Path
 from types import NoneType
 from typing import get_args, get_type_hints
 
+from milsurv.benchmark import catalogue
 from milsurv.leaderboards.result_row import ResultRow, fixed_fields
 from milsurv.survival.metric import NEEDS
 from milsurv.survival.metrics import METRICS
@@ -48,9 +49,16 @@ def table(head: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Both pages, as they follow from the code."""
+    """The pages, as they follow from the code."""
     tables = {
         ("row.md", "fields"): table(("field", "holds", "meaning"), row_fields()),
+        ("planted.md", "dials"): table(
+            ("dial", "sets", "values", "default", "cohorts"),
+            (
+                (f"`{row['name']}`", *(str(row[key]) for key in ("sets", "values", "default", "cohorts")))
+                for row in catalogue.dials()
+            ),
+        ),
         ("protocol.md", "metrics"): table(("name", "metric", "better", "range", "needs, besides risks"), metrics()),
     }
     written = {}
