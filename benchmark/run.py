@@ -154,7 +154,7 @@ def run_requests(
 def help_with(request: Request, fold: int) -> None:
     """Compute trials of a fold of a request that another process tunes."""
     adopt([request.model])
-    help_tuning(*load(request), request.out, fold)
+    help_tuning(*load(request), request.out, fold, request.keeping.every)
 
 
 def run_all(

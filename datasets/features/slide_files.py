@@ -329,7 +329,7 @@ def _features(path: Path, vectors: bool = False) -> tuple[h5_file.H5Head, str]:
         raise DataError(f"{path} holds {inside}, but neither `features` nor `feats`. {AGAIN}")
     kind = head.attrs.get("feat_type", "tile")
     matrix = head.datasets[name]
-    if kind == "patient" or (kind == "slide" and not vectors):
+    if kind != "tile" and not vectors:
         raise DataError(f"{path} holds one vector a {kind}: milsurv needs patch features, feat_type 'tile'.")
     empty = bool(matrix.shape) and matrix.shape[0] == 0
     form = (1, 2) if vectors else (2,)

@@ -252,15 +252,16 @@ def test_one_vector_a_slide_is_a_bag_of_one(tmp_path: Path) -> None:
     np.savez(tmp_path / "titan.npz", filenames=list(vectors), embeddings=np.stack(list(vectors.values())))
     pq.write_table(pa.table({"slide_id": list(vectors), "embedding": [v.tolist() for v in vectors.values()]}),
                    tmp_path / "chief.parquet")  # fmt: skip
-    stamp = tmp_path / "stamp" / "prism-0a1b2c3d"
-    stamp.mkdir(parents=True)
-    for slide, v in vectors.items():
-        with h5py.File(stamp / f"{slide}.h5", "w") as file:
-            file["feats"] = v[None]
-            file.attrs.update({"extractor": "prism", "feat_type": "slide"})
+    for kind in ("slide", "patient"):
+        (stamp := tmp_path / f"stamp-{kind}" / "prism-0a1b2c3d").mkdir(parents=True)
+        for slide, v in vectors.items():
+            with h5py.File(stamp / f"{slide}.h5", "w") as file:
+                file["feats"] = v[None]
+                file.attrs.update({"extractor": "prism", "feat_type": kind})
     assert open_features(tmp_path / "job").backbone == "mine"  # patches, where both are there
     for reader in (
-        open_features(tmp_path / "job", "titan"), open_features(tmp_path / "npy"), open_features(stamp.parent),
+        open_features(tmp_path / "job", "titan"), open_features(tmp_path / "npy"),
+        open_features(tmp_path / "stamp-slide"), open_features(tmp_path / "stamp-patient"),
         open_features(tmp_path / "titan.npz"), open_features(tmp_path / "chief.parquet"),
     ):  # fmt: skip
         for slide, v in vectors.items():
