@@ -100,8 +100,8 @@ class Simulator:
         size = round(patients * max(1, patches / _PATCHES))
         if size > _LARGEST:
             raise CannotSimulate(
-                f"its command simulates {patients} patients of {patches:g} patches, more than are simulated to check "
-                "an entry"
+                f"its command simulates {patients} patients{f' of {patches:g} patches' * (patches > _PATCHES)}, more "
+                "than are simulated to check an entry"
             )
         if request.folds * request.repeats != folds:
             raise CannotSimulate(

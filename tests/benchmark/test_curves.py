@@ -59,11 +59,11 @@ def test_a_point_is_the_mean_over_draws_with_the_t_interval_of_scipy():
 
 
 def test_half_of_the_oracle_is_read_between_the_values_or_said_not_to_be_reached():
-    half = dict.fromkeys((100, 200, 400), 0.6)
+    half = dict.fromkeys((100.0, 200.0, 400.0), 0.6)
     assert reached([(100, 0.5), (200, 0.55), (400, 0.65)], half).value == pytest.approx(200 * 2**0.5)
     assert reached([(100, 0.62), (200, 0.5)], half) == Reached(100, first=True)
     assert reached([(100, 0.5), (400, 0.59)], half) == Reached(None)
-    rising = {100: 0.55, 400: 0.65}
+    rising = {100.0: 0.55, 400.0: 0.65}
     assert reached([(100, 0.5), (400, 0.7)], rising).value == pytest.approx(200), "what is asked for may move"
 
 
