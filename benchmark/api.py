@@ -14,7 +14,7 @@ from ..leaderboards.predictions import read_predictions
 from ..leaderboards.publish import Gathered, gather, write
 from ..leaderboards.ranking.pairwise import pairwise
 from ..leaderboards.render.csv_file import table_csv
-from ..models.foreign import adopt
+from ..models.registry import adopt
 from ..names import check_choice
 from .engines.options import Options
 from .inference.ensemble import load_ensemble

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from ..datasets.findings import Finding
 from ..errors import CannotWrite, DataError, UsageError
 from ..leaderboards.result_row import ResultRow
-from ..models.foreign import adopt
+from ..models.registry import adopt
 from .cross_validation.experiment_run import ExperimentRun
 from .cross_validation.fitting import help_tuning
 from .cross_validation.work import Work

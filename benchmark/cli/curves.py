@@ -50,7 +50,7 @@ def curves(
         from ...leaderboards.render import markdown
         from ...leaderboards.render.figures.curves import curves as figure
         from ...leaderboards.render.figures.style import save
-        from ...models.foreign import adopt
+        from ...models.registry import adopt
         from .. import console
         from ..inference.curves import cells_of, dial_values, half_of, oracle_points, points, reached, scores_of
         from ..results.folder import table
