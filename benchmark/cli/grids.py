@@ -112,7 +112,7 @@ READINGS = ("printed", "rerun as printed (best epoch)", "rerun honestly (selecte
 
 
 def compared(printed: Sequence[Printed], finished: Sequence[Finished]) -> list[Compared]:
-    """Every printed figure of the models and cohorts that were run, beside ours; then what was run and is not printed."""
+    """Every printed figure of the models and cohorts that were run, beside ours; then what is not printed."""
     ours: dict[tuple[str, str, str, str], list[Finished]] = {}
     for one in finished:
         experiment = one.experiment

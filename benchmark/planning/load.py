@@ -31,7 +31,7 @@ from ..baselines.fit import check_baseline, covariates_of
 from ..cohort_data import CohortData
 from ..experiment import Experiment
 from .request import SIMULATED, Request
-from .resolve import Resolved, resolve, strength_of
+from .resolve import Resolved, dials_of, resolve, strength_of
 
 SIMULATED_BACKBONE = "uni2-h"
 """Whose width a simulated cohort has when none is named."""
@@ -323,12 +323,12 @@ def _locate(request: Request, resolved: Resolved, simulating: Counter | None, ne
 
 
 def simulated_folder(request: Request) -> Path:
-    """Where the simulated cohort of a request is kept; every strength, size and draw has a folder of its own."""
+    """Where the simulated cohort of a request is kept; every strength, size, draw and dial has one of its own."""
     cohort = find_cohort(request.cohort).cohort
     name = f"{cohort.name}-{_simulated_backbone(request, cohort)}-{strength_of(request)}"
-    name += (f"-{request.patients}" if request.patients else "") + f"-draw{request.cohort_seed}" * bool(
-        request.cohort_seed
-    )
+    name += f"-{request.patients}" if request.patients else ""
+    name += f"-draw{request.cohort_seed}" if request.cohort_seed else ""
+    name += "".join(f"-{dial}{value:.12g}" for dial, value in dials_of(request).items())
     return request.out / SIMULATED / name
 
 
@@ -351,6 +351,7 @@ def _simulate(request: Request, simulating: Counter | None) -> Path:
         cells=PLANTED_CELLS if cohort.planted else SIMULATED_CELLS,
         dim=PLANTED_DIM if backbone == PLANTED_BACKBONE else None,
         progress=simulating,
+        dials=dials_of(request),
     )
 
 

@@ -13,6 +13,7 @@ from ...datasets.labels.several_slides import MODES
 from ...datasets.own_cohorts.cohort_file import CohortFile
 from ...datasets.own_cohorts.find import Found, find_cohort
 from ...datasets.simulated.cohort import STRENGTHS
+from ...datasets.simulated.dials import parse_dials, text_of
 from ...errors import UsageError
 from ...models import registry
 from ...models.spec import ModelSpec
@@ -73,6 +74,8 @@ def resolve(request: Request, elsewhere: str | None = None, build: bool = True) 
     """
     found = check_request(request)
     cohort = found.cohort
+    if dials := dials_of(request):  # a cohort of its own, with an identity of its own
+        cohort = replace(cohort, version=f"{cohort.version}, {text_of(dials)}")
     if request.model in BASELINES:
         baseline = BASELINES[request.model]
         settings = _baseline_settings(baseline, request)
@@ -287,6 +290,7 @@ def _check_options(request: Request) -> None:
     strength_of(request)
     if request.simulated and (request.labels_path or request.splits_path):
         raise UsageError("a simulated cohort has its own patients; leave --labels and --splits out")
+    dials_of(request)
     shaped = request.strength is not None or request.patients is not None or request.cohort_seed
     if request.simulated and request.derive_scales:
         raise UsageError("a simulated cohort has 5x, 10x and 20x: leave --derive-scales out")
@@ -295,6 +299,19 @@ def _check_options(request: Request) -> None:
             "--strength, --patients and --cohort-seed shape a simulated cohort: one named planted-…, or "
             "--features synthetic"
         )
+
+
+def dials_of(request: Request) -> dict[str, float]:
+    """The dials of a planted cohort that are turned. Errors: `UsageError`."""
+    if not request.dial:
+        return {}
+    kind = find_cohort(request.cohort).cohort.planted
+    if kind is None or not request.simulated:
+        raise UsageError(f"--dial {request.dial[0]}: dials are those of planted cohorts; `bench list dials` shows them")
+    dials = parse_dials(request.dial, kind)
+    if "oracle" in dials and request.strength is not None:
+        raise UsageError("--dial oracle=… solves for the strength: leave --strength out")
+    return dials
 
 
 def strength_of(request: Request) -> str | float:
