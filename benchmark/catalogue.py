@@ -1,15 +1,28 @@
-"""What `bench list` shows, as plain rows."""
+"""What `bench list` shows, as plain rows.
 
+Descriptions of models and losses stand beside their code, which needs torch: what is listed of ours is kept in
+`listed.json`, which `docs/write_reference.py` writes, so that a list is there at once.
+"""
+
+import json
 from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from ..datasets.backbones import BACKBONES
 from ..datasets.cohorts import CDR, COHORTS, CPTAC, SIMULATED
 from ..datasets.features.known_sets import KNOWN_SETS
 from ..models.registry import MODELS
+from ..models.spec import ModelSpec
 from .recipe import RECIPES
-from .training.losses import LOSSES
 from .tuning.spaces import PENALTY, TRAINING, described, values
+
+if TYPE_CHECKING:
+    from .training.loss import SurvivalLoss
+
+LISTED = Path(__file__).with_name("listed.json")
 
 Rows = list[dict[str, object]]
 
@@ -19,19 +32,8 @@ def models() -> Rows:
     from .baselines.registry import BASELINES
     from .experiment import FAMILY
 
-    trained: Rows = [
-        {
-            "name": spec.name,
-            "title": spec.title,
-            "scales": "5, 10 or 20" if spec.family == "single-scale" else ", ".join(map(str, spec.scales)),
-            "family": spec.family,
-            "needs": "coordinates" if spec.places else "",
-            "tuned": described(spec.search_space),
-            "reference": spec.reference,
-        }
-        for spec in MODELS.values()
-    ]
-    return trained + [
+    ours = {str(row["name"]): row for row in _listed("models")}
+    return [ours.get(name) or model_row(MODELS[name]) for name in MODELS] + [
         {
             "name": baseline.name,
             "title": baseline.title,
@@ -43,6 +45,19 @@ def models() -> Rows:
         }
         for baseline in BASELINES.values()
     ]
+
+
+def model_row(spec: ModelSpec) -> dict[str, object]:
+    """What is shown of a model."""
+    return {
+        "name": spec.name,
+        "title": spec.title,
+        "scales": "5, 10 or 20" if spec.family == "single-scale" else ", ".join(map(str, spec.scales)),
+        "family": spec.family,
+        "needs": "coordinates" if spec.places else "",
+        "tuned": described(spec.search_space),
+        "reference": spec.reference,
+    }
 
 
 def cohorts() -> Rows:
@@ -97,7 +112,16 @@ def feature_sets() -> Rows:
 
 def losses() -> Rows:
     """Every survival loss."""
-    return [{"name": loss.name, "title": loss.title, "reference": loss.reference} for loss in LOSSES.values()]
+    if not entry_points(group="milsurv.losses"):
+        return _listed("losses")
+    from .training.losses import LOSSES
+
+    return [loss_row(loss) for loss in LOSSES.values()]
+
+
+def loss_row(loss: "SurvivalLoss") -> dict[str, object]:
+    """What is shown of a loss."""
+    return {"name": loss.name, "title": loss.title, "reference": loss.reference}
 
 
 def recipes() -> Rows:
@@ -119,6 +143,22 @@ def tuning() -> Rows:
     ]
 
 
+def dials() -> Rows:
+    """Every dial of planted cohorts."""
+    from ..datasets.simulated.dials import ALL, DIALS
+
+    return [
+        {
+            "name": dial.name,
+            "sets": dial.what,
+            "values": f"{dial.low:g} to {dial.high:g}",
+            "default": "as the cohort says" if dial.default is None else f"{dial.default:g}",
+            "cohorts": "all" if dial.kinds == ALL else ", ".join(f"planted-{kind}" for kind in dial.kinds),
+        }
+        for dial in DIALS.values()
+    ]
+
+
 def metrics() -> Rows:
     """Every metric of a fold."""
     from ..survival.metric import NEEDS
@@ -135,6 +175,11 @@ def metrics() -> Rows:
     ]
 
 
+def _listed(what: str) -> Rows:
+    """What is kept of our models or losses."""
+    return json.loads(LISTED.read_text(encoding="utf-8"))[what]
+
+
 def _plain(value: object) -> object:
     return ", ".join(value) or "none" if isinstance(value, tuple) else value
 
@@ -143,6 +188,7 @@ LISTS: Mapping[str, Callable[[], Rows]] = MappingProxyType(
     {
         "models": models,
         "cohorts": cohorts,
+        "dials": dials,
         "backbones": backbones,
         "feature-sets": feature_sets,
         "losses": losses,

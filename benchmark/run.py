@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from ..datasets.findings import Finding
 from ..errors import CannotWrite, DataError, UsageError
 from ..leaderboards.result_row import ResultRow
-from ..models.foreign import adopt
+from ..models.registry import adopt
 from .cross_validation.experiment_run import ExperimentRun
 from .cross_validation.fitting import help_tuning
 from .cross_validation.work import Work
@@ -154,7 +154,7 @@ def run_requests(
 def help_with(request: Request, fold: int) -> None:
     """Compute trials of a fold of a request that another process tunes."""
     adopt([request.model])
-    help_tuning(*load(request), request.out, fold)
+    help_tuning(*load(request), request.out, fold, request.keeping.every)
 
 
 def run_all(

@@ -87,10 +87,10 @@ def measure(name: str, recipe: str, patches: int, dim: int, threads: int) -> dic
 
 def all_costs(only: str | None, dim: int, threads: int) -> None:
     """Measure what cost.json lacks, smallest bags first, and write it after every row."""
-    from milsurv.models.registry import SPECS
+    from milsurv.models.registry import NAMES
 
     cost = json.loads(COST.read_text()) if COST.exists() else {}
-    names = [spec.name for spec in SPECS if only is None or spec.name in only.split(",")]
+    names = [name for name in NAMES if only is None or name in only.split(",")]
     for k, patches in enumerate(SIZES):
         for name in names:
             if len(cost.get(name, [])) != k:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from milsurv.models.registry import SPECS
+from milsurv.models.registry import specs
 from milsurv.models.spec import ModelSpec
 
 DOCS = Path(__file__).resolve().parent
@@ -120,7 +120,7 @@ def table() -> str:
         "| name | what it does | scales | coordinates | parameters: default | published | paper |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for spec in SPECS:
+    for spec in specs():
         counts = [parameters(spec, h) for h in (spec.defaults, spec.reference_defaults)]
         places = "yes" if spec.places else ""
         cells = [f"[`{spec.name}`](models/{spec.name}.md)", summary(spec), scales(spec), places, *counts, short(spec)]
@@ -134,7 +134,7 @@ def costs(cost: Mapping[str, list[dict[str, object]]]) -> str:
         "| model | 1,000 | 15,000 | 60,000 | time from 15,000 to 60,000 |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for spec in SPECS:
+    for spec in specs():
         rows = cost.get(spec.name, [])
         if not rows:
             continue
@@ -162,7 +162,7 @@ def pages() -> dict[Path, str]:
     overview = f"{before}{START}\n{table()}\n{END}{rest.partition(END)[2]}"
     before, _, rest = overview.partition(COSTS)
     written = {DOCS / "models.md": f"{before}{COSTS}\n{costs(cost)}\n{COSTS_END}{rest.partition(COSTS_END)[2]}"}
-    return written | {DOCS / "models" / f"{spec.name}.md": page(spec, cost) for spec in SPECS}
+    return written | {DOCS / "models" / f"{spec.name}.md": page(spec, cost) for spec in specs()}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Write the tables of docs/row.md and docs/protocol.md from the row of a Result and from the registry of metrics.
+"""Write what follows from the code: tables of row.md, protocol.md and planted.md, and what `bench list` shows at once.
 
 python docs/write_reference.py            write
 python docs/write_reference.py --check    exit with status 1 if a page does not follow
@@ -6,6 +6,7 @@ python docs/write_reference.py --check    exit with status 1 if a page does not 
 
 import argparse
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterable
@@ -13,7 +14,10 @@ from pathlib import Path
 from types import NoneType
 from typing import get_args, get_type_hints
 
+from milsurv.benchmark.catalogue import LISTED, dials, loss_row, model_row
+from milsurv.benchmark.training.losses import LOSSES
 from milsurv.leaderboards.result_row import ResultRow, fixed_fields
+from milsurv.models.registry import specs
 from milsurv.survival.metric import NEEDS
 from milsurv.survival.metrics import METRICS
 
@@ -48,9 +52,16 @@ def table(head: Iterable[str], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Both pages, as they follow from the code."""
+    """The pages and the list, as they follow from the code."""
     tables = {
         ("row.md", "fields"): table(("field", "holds", "meaning"), row_fields()),
+        ("planted.md", "dials"): table(
+            ("dial", "sets", "values", "default", "cohorts"),
+            (
+                (f"`{row['name']}`", *(str(row[key]) for key in ("sets", "values", "default", "cohorts")))
+                for row in dials()
+            ),
+        ),
         ("protocol.md", "metrics"): table(("name", "metric", "better", "range", "needs, besides risks"), metrics()),
     }
     written = {}
@@ -58,15 +69,16 @@ def pages() -> dict[Path, str]:
         start, end = f"<!-- {what}: written by docs/write_reference.py -->", f"<!-- end of {what} -->"
         before, _, rest = (DOCS / page).read_text().partition(start)
         written[DOCS / page] = f"{before}{start}\n{text}\n{end}{rest.partition(end)[2]}"
-    return written
+    listed = {"models": [model_row(spec) for spec in specs()], "losses": [loss_row(loss) for loss in LOSSES.values()]}
+    return written | {LISTED: json.dumps(listed, indent=1, ensure_ascii=False) + "\n"}
 
 
 def main() -> None:
     """Write the pages, or say which do not follow."""
-    parser = argparse.ArgumentParser(description="Tables of the row and of the metrics, from the code.")
+    parser = argparse.ArgumentParser(description="What follows from the code.")
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    stale = {path: text for path, text in pages().items() if path.read_text() != text}
+    stale = {path: text for path, text in pages().items() if not path.exists() or path.read_text() != text}
     for path, text in stale.items():
         print(f"{'does not follow the code' if check else 'written'}: {path.name}")
         if not check:

@@ -57,7 +57,7 @@ class Trained:
 
 
 class TrainingBag(Protocol):
-    """A patient's patches, as `prepare` sees them: numpy arrays, to be taken over by `torch.from_numpy`."""
+    """A patient's patches, as `prepare` sees them: numpy arrays, read-only; `torch.tensor` copies one."""
 
     @property
     def features(self) -> Mapping[int, Any]:

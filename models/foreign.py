@@ -1,14 +1,13 @@
 """Models of other people's code, as they are: `torchmil:ABMIL`, or any `nn.Module` of one bag, `package.module:Class`.
 
-A module is imported only by `adopt`, which is called with what the user typed; a name found in a file is looked up in
-the registry and nowhere else.
+A module is imported for `registry.adopt` alone, which is called with what the user typed.
 """
 
 import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,12 +20,11 @@ from ..errors import UsageError
 from .contract import Places
 from .layers.neighbours import nearest
 from .layers.per_bag import PerBag
-from .registry import MODELS
 from .spec import ModelSpec
 
 
-def adopt(names: Iterable[str]) -> None:
-    """Import every name with a colon, `package.module:Class`, and put it into the registry for this process.
+def described(name: str) -> ModelSpec:
+    """The model called `package.module:Class`, imported.
 
     The class is built as `Class(dim, n_out)`, with keywords for those of its parameters that have a plain default (int,
     float, bool, str): these are the hyperparameters. It is called with one bag, (1, n, dim), and returns (1, n_out) or
@@ -37,9 +35,7 @@ def adopt(names: Iterable[str]) -> None:
     UsageError
         For a module that cannot be imported, or holds no such class; the message says why.
     """
-    for name in names:
-        if ":" in name and name not in MODELS:
-            MODELS[name] = _of_torchmil(name) if name.startswith("torchmil:") else _of_module(name)
+    return _of_torchmil(name) if name.startswith("torchmil:") else _of_module(name)
 
 
 def _of_module(name: str) -> ModelSpec:

@@ -69,14 +69,14 @@ class Panther(nn.Module):
         share = -(-count * self.patches // len(patients))  # patches of each patient
         drawn = []
         for patient in patients:
-            x = torch.from_numpy(bags[patient].features[self.scale])
+            x = torch.tensor(bags[patient].features[self.scale])
             drawn.append(x[torch.randperm(len(x), generator=generator)[:share]])
         x = torch.cat(drawn).float().to(device)
         found = (kmeans(x, count, ITERATIONS, generator, candidates=4)[0] for _ in range(RESTARTS))
         centres = min(found, key=lambda centres: distortion(x, centres))
         self.prototypes[: len(centres)] = centres  # fewer patches than prototypes leave the others where they were
         if self.standardise:
-            bag = (torch.from_numpy(bags[p].features[self.scale]).float().to(device) for p in patients)
+            bag = (torch.tensor(bags[p].features[self.scale]).float().to(device) for p in patients)
             vectors = torch.stack([self.vector(x) for x in bag]).double()  # (patients, P + 2 P d)
             self.mean.copy_(vectors.mean(0))
             std = vectors.std(0, correction=0)

@@ -50,7 +50,7 @@ class SlideVector(nn.Module):
     def prepare(self, bags: TrainingBags, patients: Sequence[str], rng: Any) -> None:
         """Take mean and standard deviation of every feature over the training patients' vectors."""
         if self.standardise:
-            rows = [torch.from_numpy(bags[patient].features[self.scale]).double().mean(0) for patient in patients]
+            rows = [torch.tensor(bags[patient].features[self.scale]).double().mean(0) for patient in patients]
             vectors = torch.stack(rows)  # (patients, dim)
             self.mean.copy_(vectors.mean(0))
             std = vectors.std(0, correction=0)

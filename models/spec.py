@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class ModelSpec:
 
     name: str
     title: str
-    build: Callable[..., nn.Module]
+    build: "Callable[..., nn.Module]"
     scales: tuple[int, ...]
     defaults: Mapping[str, object]
     reference_defaults: Mapping[str, object]

@@ -60,11 +60,9 @@ def ablate(
     """
     with explained():
         from ...errors import UsageError
-        from ...models.foreign import adopt
+        from ...models.registry import adopt
         from ..planning.grid import check_compared_with, grid
         from ..planning.grid_file import NARROWED, grid_path, read_grid, read_printed, requests_of
-        from .experiments import run_and_show
-        from .grids import printed_table, show_survey
 
         if baseline is not None:
             check_compared_with(baseline)
@@ -78,6 +76,8 @@ def ablate(
             file = read_grid(path)
             adopt({name for table in file.table for name in table.models} | set((model or "").split(",")))
             requests = requests_of(file, first, picked)
+            from .grids import printed_table, show_survey
+
             if dry_run:
                 show_survey(requests, as_json)
                 return
@@ -88,13 +88,8 @@ def ablate(
         else:
             adopt(model.split(","))
             requests = grid(first, model, cohort, backbone, loss, scale, seeds or "0")
-        run_and_show(
-            requests,
-            tracking_from(shared),
-            as_json,
-            dry_run,
-            one=False,
-            baseline=baseline,
-            engine=engine,
-            beside=beside,
-        )
+
+        from .experiments import run_and_show
+
+        tracking = tracking_from(shared)
+        run_and_show(requests, tracking, as_json, dry_run, one=False, baseline=baseline, engine=engine, beside=beside)

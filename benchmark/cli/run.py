@@ -29,12 +29,16 @@ def run(
     Finished folds are kept: an interrupted command, typed again, goes on where it stopped.
     """
     with explained():
-        from ...models.foreign import adopt
+        from ...models.registry import adopt
         from ..planning.grid import by_seed
+        from ..planning.resolve import check_request
+
+        short = {"loss": loss, "epochs": epochs, "scale": scale, "train_patches": patches, "refit": refit}
+        request = request_from(model, cohort, shared, settings, **short)
+        check_request(request)  # a mistyped name is found before the heavy imports
+
         from .experiments import run_and_show
 
         adopt([model])
-        short = {"loss": loss, "epochs": epochs, "scale": scale, "train_patches": patches, "refit": refit}
-        request = request_from(model, cohort, shared, settings, **short)
         run_and_show(by_seed(request, seeds), tracking_from(shared), as_json, dry_run,
                      engine=engine_from(shared), test_cohorts=test_cohort or ())  # fmt: skip

@@ -32,22 +32,29 @@ def transfer(
     """
     with explained():
         from ...errors import UsageError
-        from ...models.foreign import adopt
+        from ...models.registry import adopt
         from .. import console
+        from ..planning.resolve import check_request
+
+        if shared.get("labels_path") or shared.get("splits_path"):
+            raise UsageError("--labels and --splits are of one cohort: name folders with a cohort.toml in --cohorts")
+        names = [word.strip() for word in cohorts.split(",") if word.strip()]
+        models = list(dict.fromkeys(word.strip() for word in model.split(",") if word.strip()))
+        firsts = [
+            request_from(name, names[0] if names else "", shared, settings, loss=loss, epochs=epochs, scale=scale)
+            for name in models
+        ]
+        for first in firsts:  # a mistyped name is found before the heavy imports
+            check_request(first)
+
         from ..inference.external_test import ExternalTest
         from ..inference.transfer import external_tests, internal_cell, requests_of, tested, without_one
         from ..run import run_requests
         from .experiments import publish_results
 
-        if shared.get("labels_path") or shared.get("splits_path"):
-            raise UsageError("--labels and --splits are of one cohort: name folders with a cohort.toml in --cohorts")
-        names = [word.strip() for word in cohorts.split(",") if word.strip()]
+        adopt(models)
         terminal, out, found = console.Terminal(), shared["out"], []
-        for name in dict.fromkeys(word.strip() for word in model.split(",") if word.strip()):
-            adopt([name])
-            first = request_from(
-                name, names[0] if names else "", shared, settings, loss=loss, epochs=epochs, scale=scale
-            )
+        for name, first in zip(models, firsts, strict=True):
             requests = requests_of(first, names)
             for pair in external_tests(requests):
                 pair.check()

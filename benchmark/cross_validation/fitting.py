@@ -15,6 +15,7 @@ from ..cohort_data import CohortData
 from ..experiment import Experiment
 from ..results.fold_predictions import FoldOutcome
 from ..results.folder import ResultFolder
+from ..training.checkpointing import Checkpoint
 from ..training.fold import train_fold
 from ..tuning.inner import HeldOut, Watch, held_out, judged
 from ..tuning.spaces import with_settings
@@ -55,7 +56,8 @@ def fitter(
             watcher.trial(split.fold, number, of, best)
 
         place, workers = folder.fold(split.fold), None if beside is None else beside(split.fold)
-        found = tune(experiment, data, split, place, _judge(experiment), watch, epochs_at_most, workers)
+        judge, every = _judge(experiment), folder.keeping.every
+        found = tune(experiment, data, split, place, judge, watch, epochs_at_most, workers, every)
         outcome = fit(with_settings(experiment, found.settings), data, split, watcher, folder)
         return replace(outcome, fields={**outcome.fields, **found.fields})
 
@@ -101,29 +103,36 @@ def _fit_model(
     )
 
 
-def help_tuning(experiment: Experiment, data: CohortData, out: Path, fold: int) -> None:
-    """Compute trials of a fold that another process tunes, until its budget is spent."""
+def help_tuning(experiment: Experiment, data: CohortData, out: Path, fold: int, every: float | None) -> None:
+    """Compute trials of a fold that another process tunes, until its budget is spent.
+
+    every: seconds of training between two checkpoints; None for none.
+    """
     (split,) = (split for split in data.folds.splits if split.fold == fold)
     study = study_of(experiment, split, ResultFolder(out, experiment).fold(fold))
     with threads(threads_for(experiment, data)):
-        work(experiment, data, split, study, _judge(experiment), epochs=epochs_at_most)
+        work(experiment, data, split, study, _judge(experiment), epochs=epochs_at_most, every=every)
 
 
 def _judge(experiment: Experiment) -> Judge:
     return judge_baseline if experiment.recipe is None else judge_model
 
 
-def judge_model(experiment: Experiment, data: CohortData, split: Split, watch: Watch) -> HeldOut:
+def judge_model(
+    experiment: Experiment, data: CohortData, split: Split, watch: Watch, checkpoint: Checkpoint
+) -> HeldOut:
     """A setting of a model on an inner fold, see `tuning.tune.Judge`."""
     assert data.bags is not None
     parts = fold_parts(experiment, data, split)
     if not split.test:
         _, val = validation_split(experiment, data, split)
         parts = replace(parts, test=parts.val, scored_test=part_of(data.scored(val)))
-    return held_out(experiment, parts, data.bags, registry.get(experiment.model).build, data.dim, watch)
+    return held_out(experiment, parts, data.bags, registry.get(experiment.model).build, data.dim, watch, checkpoint)
 
 
-def judge_baseline(experiment: Experiment, data: CohortData, split: Split, watch: Watch) -> HeldOut:
+def judge_baseline(
+    experiment: Experiment, data: CohortData, split: Split, watch: Watch, checkpoint: Checkpoint
+) -> HeldOut:
     """A setting of a baseline on an inner fold, see `tuning.tune.Judge`."""
     outcome = _fit_baseline(experiment, data, split)
     risk = np.array([float(str(line["risk"])) for line in outcome.predictions])

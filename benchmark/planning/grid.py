@@ -9,7 +9,7 @@ from ...models import registry
 from ...names import check_choice
 from ..baselines.registry import BASELINES
 from .request import Request
-from .resolve import check_model
+from .resolve import check_model, check_request
 
 
 def values_of(option: str, text: str) -> tuple[str, ...]:
@@ -57,8 +57,8 @@ def grid(
         return (None,) if text is None else values_of(option, text)
 
     models = values_of("model", model)
-    for name in models:
-        check_model(name)
+    for name, of in product(models, values_of("cohort", cohort)):
+        check_request(replace(first, model=name, cohort=of))
     trained = [registry.get(name) for name in models if name not in BASELINES]
     if scale is not None and not any("scale" in spec.defaults for spec in trained):
         raise UsageError("--scale is for single-scale models, and none of these is one")

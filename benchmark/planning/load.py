@@ -31,7 +31,7 @@ from ..baselines.fit import check_baseline, covariates_of
 from ..cohort_data import CohortData
 from ..experiment import Experiment
 from .request import SIMULATED, Request
-from .resolve import Resolved, resolve, strength_of
+from .resolve import Resolved, dials_of, resolve, strength_of
 
 SIMULATED_BACKBONE = "uni2-h"
 """Whose width a simulated cohort has when none is named."""
@@ -323,12 +323,13 @@ def _locate(request: Request, resolved: Resolved, simulating: Counter | None, ne
 
 
 def _simulate(request: Request, cohort: Cohort, simulating: Counter | None) -> Path:
-    """The folder of the simulated cohort; every strength, size and draw has one of its own."""
-    strength = strength_of(request)
+    """The folder of the simulated cohort; every strength, size, draw and dial has one of its own."""
+    strength, dials = strength_of(request), dials_of(request)
     of_its_own = cohort.planted is not None and request.backbone is None
     backbone = PLANTED_BACKBONE if of_its_own else backbones.get(request.backbone or SIMULATED_BACKBONE).name
     name = f"{cohort.name}-{backbone}-{strength}" + (f"-{request.patients}" if request.patients else "")
     name += f"-draw{request.cohort_seed}" if request.cohort_seed else ""
+    name += "".join(f"-{dial}{value:.12g}" for dial, value in dials.items())
     return simulate_cohort(
         cohort,
         backbone,
@@ -339,6 +340,7 @@ def _simulate(request: Request, cohort: Cohort, simulating: Counter | None) -> P
         cells=PLANTED_CELLS if cohort.planted else SIMULATED_CELLS,
         dim=PLANTED_DIM if of_its_own else None,
         progress=simulating,
+        dials=dials,
     )
 
 

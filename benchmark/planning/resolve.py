@@ -9,8 +9,9 @@ from ...datasets.cohorts import Cohort
 from ...datasets.features.geometry import STANDARD
 from ...datasets.labels.several_slides import MODES
 from ...datasets.own_cohorts.cohort_file import CohortFile
-from ...datasets.own_cohorts.find import find_cohort
+from ...datasets.own_cohorts.find import Found, find_cohort
 from ...datasets.simulated.cohort import STRENGTHS
+from ...datasets.simulated.dials import parse_dials, text_of
 from ...errors import UsageError
 from ...models import registry
 from ...models.spec import ModelSpec
@@ -19,7 +20,6 @@ from ..baselines.covariates import KNOWN
 from ..baselines.registry import BASELINES, DEFAULT_COVARIATES, Baseline
 from ..recipe import RECIPES, Recipe, Tuning, change
 from ..training.device import device_of
-from ..training.losses import LOSSES
 from ..tuning.spaces import space_of
 from .request import Request
 
@@ -70,12 +70,10 @@ def resolve(request: Request, elsewhere: str | None = None, build: bool = True) 
     UsageError
         A name that no registry holds, a setting that does not fit, or options that exclude each other.
     """
-    check_model(request.model)
-    found = find_cohort(request.cohort)
-    if request.simulated and not found.registered:
-        cohorts.get(request.cohort)  # raises: only a registered cohort has a size to simulate
+    found = check_request(request)
     cohort = found.cohort
-    _check_options(request)
+    if dials := dials_of(request):  # a cohort of its own, with an identity of its own
+        cohort = replace(cohort, version=f"{cohort.version}, {text_of(dials)}")
     if request.model in BASELINES:
         baseline = BASELINES[request.model]
         settings = _baseline_settings(baseline, request)
@@ -111,6 +109,20 @@ def resolve(request: Request, elsewhere: str | None = None, build: bool = True) 
     )
 
 
+def check_request(request: Request) -> Found:
+    """Check all that can be checked without a model: a mistyped name is found before torch is loaded.
+
+    Returns the cohort. Errors: `UsageError`, as `resolve` raises it.
+    """
+    if ":" not in request.model:  # other people's code is not adopted yet
+        check_model(request.model)
+    found = find_cohort(request.cohort)
+    if request.simulated and not found.registered:
+        cohorts.get(request.cohort)  # raises: only a registered cohort has a size to simulate
+    _check_options(request)
+    return found
+
+
 def check_model(name: str) -> None:
     """Errors: `UsageError` for a name that is neither a model nor a baseline."""
     check_choice("model", name, (*registry.MODELS, *BASELINES))
@@ -121,6 +133,8 @@ def model_settings(spec: ModelSpec, recipe_name: str, settings: Mapping[str, str
 
     Errors: `UsageError` for an unknown key or a value that does not fit.
     """
+    from ..training.losses import LOSSES
+
     check_choice("recipe", recipe_name, RECIPES)
     recipe = RECIPES[recipe_name]
     if recipe_name == "default":
@@ -242,6 +256,7 @@ def _check_options(request: Request) -> None:
     strength_of(request)
     if request.simulated and (request.labels_path or request.splits_path):
         raise UsageError("a simulated cohort has its own patients; leave --labels and --splits out")
+    dials_of(request)
     shaped = request.strength is not None or request.patients is not None or request.cohort_seed
     if request.simulated and request.derive_scales:
         raise UsageError("a simulated cohort has 5x, 10x and 20x: leave --derive-scales out")
@@ -250,6 +265,19 @@ def _check_options(request: Request) -> None:
             "--strength, --patients and --cohort-seed shape a simulated cohort: one named planted-…, or "
             "--features synthetic"
         )
+
+
+def dials_of(request: Request) -> dict[str, float]:
+    """The dials of a planted cohort that are turned. Errors: `UsageError`."""
+    if not request.dial:
+        return {}
+    kind = find_cohort(request.cohort).cohort.planted
+    if kind is None or not request.simulated:
+        raise UsageError(f"--dial {request.dial[0]}: dials are those of planted cohorts; `bench list dials` shows them")
+    dials = parse_dials(request.dial, kind)
+    if "oracle" in dials and request.strength is not None:
+        raise UsageError("--dial oracle=… solves for the strength: leave --strength out")
+    return dials
 
 
 def strength_of(request: Request) -> str | float:

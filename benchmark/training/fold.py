@@ -136,6 +136,13 @@ class _BestOnTest:
         vars(self).update(state)
 
 
+def checkpoint_of(experiment: Experiment, fold: int, path: Path | None, every: float | None) -> Checkpoint:
+    """The checkpoint of the training of a fold: bound to it, and to the code and the libraries that compute it."""
+    bound = {"experiment": experiment.id, "fold": str(fold), "version of milsurv": code_version()}
+    bound |= {f"version of {name}": libraries()[name] for name in ("torch", "numpy")}
+    return Checkpoint(path, bound, every)
+
+
 def train_fold(
     experiment: Experiment,
     parts: FoldParts,
@@ -173,9 +180,7 @@ def train_fold(
     def seed(purpose: str) -> int:
         return seed_for(experiment.seed, parts.fold, purpose)
 
-    bound = {"experiment": experiment.id, "fold": str(parts.fold), "version of milsurv": code_version()}
-    bound |= {f"version of {name}": libraries()[name] for name in ("torch", "numpy")}
-    checkpoint = Checkpoint(checkpoint_path, bound, keeping.every)
+    checkpoint = checkpoint_of(experiment, parts.fold, checkpoint_path, keeping.every)
     if device.type == "cuda":
         # Sums by atomic additions come in any order; where a deterministic kernel exists, it is used.
         torch.use_deterministic_algorithms(True, warn_only=True)

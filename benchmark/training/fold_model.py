@@ -12,7 +12,7 @@ from ...errors import DataError, RowError, UnknownName, UsageError
 from ...leaderboards.result_row import READINGS
 from ...leaderboards.rows import read_row
 from ...models import registry
-from ...models.foreign import adopt
+from ...models.registry import adopt
 from ...names import check_choice
 from ...survival.followup import Prediction
 from ...survival.time_bins import TimeBins

@@ -19,6 +19,7 @@ from ...survival.time_bins import fit_bins
 from ..cohort_data import CohortData
 from ..experiment import Experiment, seed_for
 from ..training.batches import BagSource
+from ..training.checkpointing import Checkpoint
 from ..training.fit import Diverged, Precision, fit, predict
 from ..training.fold import FoldParts, new_model
 from ..training.losses import LOSSES
@@ -75,11 +76,18 @@ def inner_splits(experiment: Experiment, data: CohortData, split: Split) -> tupl
 
 
 def held_out(
-    experiment: Experiment, parts: FoldParts, bags: BagSource, build: Callable[..., nn.Module], dim: int, watch: Watch
+    experiment: Experiment,
+    parts: FoldParts,
+    bags: BagSource,
+    build: Callable[..., nn.Module],
+    dim: int,
+    watch: Watch,
+    checkpoint: Checkpoint,
 ) -> HeldOut:
     """Train one setting on an inner fold, choose its epoch on the validation split, and score who was held out.
 
-    parts: the inner fold; its test set is who was held out. build, dim: as `train_fold`.
+    parts: the inner fold; its test set is who was held out. build, dim: as `train_fold`. checkpoint: where the training
+    goes on from, and where it is kept.
     Errors: `Diverged`, and what `fit` raises; `DataError` where no two held-out patients can be compared.
     """
     recipe = experiment.recipe
@@ -94,11 +102,10 @@ def held_out(
     if device.type == "cuda":
         torch.use_deterministic_algorithms(True, warn_only=True)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        model = new_model(build, dim, loss.width(bins.count), experiment, bags, train.patients, seed)
-        rng = np.random.default_rng(seed("batches"))
-        fitted = fit(
-            model, loss, recipe, bags, train, parts.val, bins, rng, device, watch, patches_seed=seed("patches")
-        )
+        found = checkpoint.found("training")
+        model = new_model(build, dim, loss.width(bins.count), experiment, bags, train.patients, seed, found)
+        rng, drawn = np.random.default_rng(seed("batches")), seed("patches")
+        fitted = fit(model, loss, recipe, bags, train, parts.val, bins, rng, device, watch, checkpoint, drawn)
         model.load_state_dict(fitted.weights)
         scores = predict(model, bags, parts.test.patients, recipe.tokens, Precision(recipe.precision, device))
     if not scores.isfinite().all():

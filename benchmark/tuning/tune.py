@@ -1,7 +1,6 @@
 """Tuning one fold: trials on its training set until the budget is spent, then the best setting, or why none is."""
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -15,7 +14,9 @@ from ..experiment import Experiment, seed_for
 from ..results.folder import table, write
 from ..results.reason import reason
 from ..results.trials import TRIALS, TrialRecord, trial_lines
+from ..training.checkpointing import Checkpoint
 from ..training.fit import Diverged
+from ..training.fold import checkpoint_of
 from ..training.interruption import STOP, Stopped
 from .inner import HeldOut, Watch, inner_splits, without_test_fold
 from .spaces import start_of, with_settings
@@ -28,8 +29,13 @@ _KEPT = "the trials of the fold under way are kept"
 class Judge(Protocol):
     """How a setting is trained and scored on an inner fold; `inner.held_out` is how a model is."""
 
-    def __call__(self, experiment: Experiment, data: CohortData, split: Split, watch: Watch) -> HeldOut:
-        """The C-index of those held out: the test set of `split`, or the validation split where it has none."""
+    def __call__(
+        self, experiment: Experiment, data: CohortData, split: Split, watch: Watch, checkpoint: Checkpoint
+    ) -> HeldOut:
+        """The C-index of those held out: the test set of `split`, or the validation split where it has none.
+
+        What takes long goes on from the checkpoint, and is kept there.
+        """
         ...
 
 
@@ -66,10 +72,12 @@ def tune(
     watch: Callable[[int, int | None, float | None], None] = lambda number, of, best: None,
     epochs: Callable[[Experiment, CohortData, Split], int] = lambda *_: 1,
     beside: AbstractContextManager[None] | None = None,
+    every: float | None = None,
 ) -> Tuned:
     """Choose the settings of one fold on its training set.
 
-    The trials of a killed process are taken up where they lie in `folder`. A trial that fails is kept with the reason.
+    The trials of a killed process are taken up where they lie in `folder`, each at its last checkpoint. A trial that
+    fails is kept with the reason.
 
     Parameters
     ----------
@@ -86,6 +94,8 @@ def tune(
         of it.
     beside
         Entered for as long as trials are computed: `workers`, which compute others.
+    every
+        Seconds of training between two checkpoints; None for none.
 
     Raises
     ------
@@ -99,9 +109,9 @@ def tune(
     study = study_of(experiment, split, folder)
     study.restore()
     with beside or nullcontext():
-        work(experiment, data, split, study, judge, watch, epochs)
+        work(experiment, data, split, study, judge, watch, epochs, every)
     study.restore()  # trials of workers that died
-    work(experiment, data, split, study, judge, watch, epochs)
+    work(experiment, data, split, study, judge, watch, epochs, every)
     study.close()
     return chosen(study.records(), split.fold, folder)
 
@@ -129,6 +139,7 @@ def work(
     judge: Judge,
     watch: Callable[[int, int | None, float | None], None] = lambda number, of, best: None,
     epochs: Callable[[Experiment, CohortData, Split], int] = lambda *_: 1,
+    every: float | None = None,
 ) -> None:
     """Compute trials until the budget is spent; several processes may do so for one study.
 
@@ -149,7 +160,7 @@ def work(
         best = best_of(records)
         watch(trial.number, tuning.trials, None if best is None else best.value)
         try:
-            _compute(trial, inner, blind, study, judge, epochs)
+            _compute(trial, inner, blind, study, judge, epochs, every)
         except Stopped as why:
             raise Stopped(_KEPT) from why
 
@@ -161,14 +172,15 @@ def _compute(
     study: TrialStudy,
     judge: Judge,
     epochs: Callable[[Experiment, CohortData, Split], int],
+    every: float | None,
 ) -> None:
     """One trial: inner fold by inner fold, those that are known already left out."""
     spent = sum(part["seconds"] for part in trial.parts.values())
     trained = sum(part["epochs"] for part in trial.parts.values())
-    started, seen = time.perf_counter(), 0
+    begun, seen = Checkpoint(), 0
 
     def seconds() -> float:
-        return spent + time.perf_counter() - started
+        return spent + begun.seconds
 
     try:
         found = []
@@ -176,8 +188,11 @@ def _compute(
             part = trial.parts.get(number)
             if part is None:
                 setting = with_settings(experiment, trial.settings)
+                path = study.folder / f"{_checkpoints(trial)}{number}.pt"
+                begun = checkpoint_of(setting, split.fold, path, every)
                 pace = _Pace(study, trial.number, epochs(setting, data, split)) if len(inner) == 1 else None
-                seen = 0
+                if pace is not None:
+                    begun.holds(pace=pace)
 
                 def watch(epoch: int, line: Mapping[str, float | int | None], pace: "_Pace | None" = pace) -> None:
                     nonlocal seen
@@ -185,16 +200,16 @@ def _compute(
                     if pace is not None:
                         pace(epoch, line)
 
-                begun = time.perf_counter()
-                held = judge(setting, data, split, watch)
+                held = judge(setting, data, split, watch, begun)
                 part = {
                     "c_index": held.c_index,
                     "pairs": held.pairs,
                     "epochs": held.epochs,
-                    "seconds": round(time.perf_counter() - begun, 3),
+                    "seconds": round(begun.seconds, 3),
                 }
                 study.keep(trial.number, number, part)
-                trained, seen = trained + held.epochs, 0
+                spent, trained = spent + part["seconds"], trained + held.epochs
+                begun, seen = Checkpoint(), 0
             found.append(part)
             last = number + 1 == len(inner)
             if len(inner) > 1 and study.behind(trial.number, number, part["c_index"]) and not last:
@@ -212,10 +227,20 @@ def _compute(
         pairs = sum(part["pairs"] for part in found)
         value = sum(part["c_index"] * part["pairs"] for part in found) / pairs
         study.finish(trial.number, value, seconds(), trained)
+    for left in study.folder.glob(f"{_checkpoints(trial)}*.pt"):
+        left.unlink(missing_ok=True)
+
+
+def _checkpoints(trial: OpenTrial) -> str:
+    """What the checkpoints of the trainings of a trial begin with; an inner fold each."""
+    return f"trial-{trial.number}-inner-"
 
 
 class _Pace:
-    """With a single validation split: reports the best C-index so far at every tenth of the training."""
+    """With a single validation split: reports the best C-index so far at every tenth of the training.
+
+    Its state is in the checkpoint of the training.
+    """
 
     def __init__(self, study: TrialStudy, number: int, epochs: int) -> None:
         self.study, self.number, self.epochs = study, number, epochs
@@ -228,6 +253,14 @@ class _Pace:
             self.tenth = tenth
             if self.study.behind(self.number, tenth, self.best) and tenth < _TENTHS:
                 raise _Behind
+
+    def state_dict(self) -> dict[str, float]:
+        """For a checkpoint."""
+        return {"best": self.best, "tenth": self.tenth}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """From a checkpoint."""
+        self.best, self.tenth = state["best"], state["tenth"]
 
 
 def chosen(records: Sequence[TrialRecord], fold: int, folder: Path) -> Tuned:

@@ -106,7 +106,10 @@ class FeatureFiles:
             self._expect(path, head.shape, out)
             half = np.empty(_as_bag(head.shape, self.vectors), np.float16) if out is None else out
             if len(half):
-                to_half(_floats(form.rows(path, head), path).reshape(half.shape), where, half)
+                given = _floats(form.rows(path, head), path)
+                if given.size != half.size:  # a line that ends with a bare carriage return, say
+                    raise DataError(f"{path} holds {given.shape} numbers where its lines say {half.shape}. {AGAIN}")
+                to_half(given.reshape(half.shape), where, half)
             return half, self._coords(one, None, len(half))
         head, name = _features(path, self.vectors)
         matrix = head.datasets[name]
@@ -329,7 +332,7 @@ def _features(path: Path, vectors: bool = False) -> tuple[h5_file.H5Head, str]:
         raise DataError(f"{path} holds {inside}, but neither `features` nor `feats`. {AGAIN}")
     kind = head.attrs.get("feat_type", "tile")
     matrix = head.datasets[name]
-    if kind == "patient" or (kind == "slide" and not vectors):
+    if kind != "tile" and not vectors:
         raise DataError(f"{path} holds one vector a {kind}: milsurv needs patch features, feat_type 'tile'.")
     empty = bool(matrix.shape) and matrix.shape[0] == 0
     form = (1, 2) if vectors else (2,)

@@ -21,6 +21,8 @@ from .slide_files import FeatureSet, ScaleFiles
 LAYOUT = "stamp"
 VECTOR_SCALE = 20
 """The magnification under which slide vectors are kept where nothing says one: they have none of their own."""
+VECTOR_KINDS = ("slide", "patient")
+"""What `feat_type` says of files that hold one vector. The file of a patient is named as the patient is."""
 LOOKED_AT = 20  # files of a folder, before any is read
 _HASH = re.compile(r"-[0-9a-f]{8}$")
 
@@ -75,8 +77,8 @@ def _heads(home: Path) -> dict[Path, h5_file.H5Head]:
 
 
 def _of_slides(heads: dict[Path, h5_file.H5Head]) -> bool:
-    """Whether files hold one vector a slide by their own account."""
-    return bool(heads) and all(head.attrs.get("feat_type") == "slide" for head in heads.values())
+    """Whether files hold one vector a slide, or a patient, by their own account."""
+    return bool(heads) and all(head.attrs.get("feat_type") in VECTOR_KINDS for head in heads.values())
 
 
 def _claimed(home: Path, heads: dict[Path, h5_file.H5Head]) -> float | None:

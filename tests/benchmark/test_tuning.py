@@ -21,6 +21,7 @@ from milsurv.benchmark.planning.resolve import resolve
 from milsurv.benchmark.results.trials import read_trials
 from milsurv.benchmark.run import Quiet, run
 from milsurv.benchmark.training import fold as training
+from milsurv.benchmark.training.checkpointing import Checkpoint
 from milsurv.benchmark.training.fit import Diverged
 from milsurv.benchmark.training.interruption import STOP, Stopped
 from milsurv.benchmark.tuning import tune as tuner
@@ -47,7 +48,7 @@ def loaded(cohort_folder, tmp_path_factory):
     return load(request(cohort_folder, tmp_path_factory.mktemp("loaded"), tune=6))
 
 
-def invented(experiment, data, split, watch) -> HeldOut:
+def invented(experiment, data, split, watch, checkpoint) -> HeldOut:
     """A judge that trains nothing: values follow from the setting and the inner fold."""
     assert experiment.recipe is not None
     value = 0.5 - 0.1 * abs(math.log10(experiment.recipe.learning_rate) + 3.5) + 0.01 * split.fold
@@ -62,9 +63,9 @@ def trials_of(folder):
     return [replace(record, seconds=0.0) for record in read_trials(folder)]
 
 
-def tuned_by(judge, experiment, data, folder, inner=3):
+def tuned_by(judge, experiment, data, folder, inner=3, **more):
     experiment = replace(experiment, tuning=replace(experiment.tuning, inner=inner))
-    return tune(experiment, data, data.folds.splits[0], folder, judge, epochs=lambda *_: 10)
+    return tune(experiment, data, data.folds.splits[0], folder, judge, epochs=lambda *_: 10, **more)
 
 
 # --- what is tried
@@ -114,7 +115,7 @@ def test_optuna_reads_the_study_as_its_own(loaded, tmp_path):
 
 
 def test_trials_that_are_behind_are_stopped(loaded, tmp_path):
-    def falling(experiment, data, split, watch) -> HeldOut:
+    def falling(experiment, data, split, watch, checkpoint) -> HeldOut:
         value = 0.9 - 0.02 * falling.calls
         falling.calls += 1
         return HeldOut(value, 10, 1)
@@ -127,7 +128,7 @@ def test_trials_that_are_behind_are_stopped(loaded, tmp_path):
 
 
 def test_on_a_validation_split_a_trial_below_the_median_is_stopped_while_it_is_trained(loaded, tmp_path):
-    def falling(experiment, data, split, watch) -> HeldOut:
+    def falling(experiment, data, split, watch, checkpoint) -> HeldOut:
         falling.value -= 0.05
         for epoch in range(1, 11):
             watch(epoch, {"epoch": epoch, "val_c_index": falling.value})
@@ -141,10 +142,10 @@ def test_on_a_validation_split_a_trial_below_the_median_is_stopped_while_it_is_t
 
 
 def test_a_trial_that_fails_is_kept_with_its_reason_and_the_others_go_on(loaded, tmp_path):
-    def picky(experiment, data, split, watch) -> HeldOut:
+    def picky(experiment, data, split, watch, checkpoint) -> HeldOut:
         if experiment.recipe.loss == "nll":
             raise Diverged("the loss became nan")
-        return invented(experiment, data, split, watch)
+        return invented(experiment, data, split, watch, checkpoint)
 
     found = tuned_by(picky, *loaded, tmp_path)
     records = read_trials(tmp_path)
@@ -164,11 +165,11 @@ def test_where_nothing_can_be_trained_the_message_says_why(loaded, tmp_path):
 
 
 def test_a_wish_to_stop_is_answered_between_trials_and_the_study_goes_on_later(loaded, tmp_path):
-    def asked_at_the_third(experiment, data, split, watch) -> HeldOut:
+    def asked_at_the_third(experiment, data, split, watch, checkpoint) -> HeldOut:
         asked_at_the_third.calls += 1
         if asked_at_the_third.calls == 9:
             STOP.request("SIGTERM")
-        return invented(experiment, data, split, watch)
+        return invented(experiment, data, split, watch, checkpoint)
 
     asked_at_the_third.calls = 0
     with pytest.raises(Stopped, match="the trials of the fold under way are kept"):
@@ -219,7 +220,7 @@ def test_with_the_validation_split_a_trial_is_the_training_that_follows(loaded):
     blind = without_test_fold(data, split)
     ((inner, of),) = inner_splits(experiment, blind, split)
     setting = with_settings(inner, start_of(experiment))
-    found = judge_model(setting, blind, of, lambda epoch, line: curve.append(dict(line)))
+    found = judge_model(setting, blind, of, lambda epoch, line: curve.append(dict(line)), Checkpoint())
     rows = crossed._fit_model(setting, data, split, Quiet().computing("", 1).__enter__()).curve
     assert [line["val_loss"] for line in curve] == [line["val_loss"] for line in rows]
     selected = min(curve, key=lambda line: line["val_loss"])
@@ -379,6 +380,32 @@ def test_options_that_do_not_fit_are_refused(cohort_folder, tmp_path, changes, w
 def test_in_a_grid_what_cannot_be_tuned_is_run_as_it_is(cohort_folder, tmp_path):
     cells = grid(request(cohort_folder, tmp_path, "", settings={}), "abmil,clinical-cox,random", "blca")
     assert [cell.tune for cell in cells] == [4, 4, None]
+
+
+@pytest.mark.parametrize("inner", [1, 3])
+def test_a_trial_that_is_stopped_goes_on_in_the_middle_of_its_training(loaded, tmp_path, inner):
+    experiment, data = loaded
+    experiment = replace(experiment, tuning=replace(experiment.tuning, trials=2))
+    epochs = []
+
+    def trained(experiment, data, split, watch, checkpoint) -> HeldOut:
+        def seen(epoch, line) -> None:
+            epochs.append(epoch)
+            if len(epochs) == 2 * inner + 1:  # in the second trial
+                STOP.request("SIGTERM")
+            watch(epoch, line)
+
+        return judge_model(experiment, data, split, seen, checkpoint)
+
+    with pytest.raises(Stopped):
+        tuned_by(trained, experiment, data, tmp_path / "stopped", inner, every=300.0)
+    STOP.clear()
+    assert len(list((tmp_path / "stopped").glob("trial-1-inner-*.pt"))) == 1
+    tuned_by(trained, experiment, data, tmp_path / "stopped", inner, every=300.0)
+    assert len(epochs) == 2 * 2 * inner  # two epochs each: none is trained again
+    assert not list((tmp_path / "stopped").glob("*.pt"))
+    tuned_by(judge_model, experiment, data, tmp_path / "whole", inner)
+    assert trials_of(tmp_path / "stopped") == trials_of(tmp_path / "whole")
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from milsurv.benchmark.results.manifest import fault_of
 from milsurv.benchmark.results.weights import read_weights
 from milsurv.benchmark.training.losses import LOSSES
 from milsurv.errors import DataError, Remark, RowError, UsageError
-from milsurv.models import foreign, registry
+from milsurv.models import registry
 from safetensors.torch import load_file, save_file
 
 
@@ -90,7 +90,7 @@ def test_every_reading_that_is_kept_comes_back(kept, reading):
 
 @pytest.mark.parametrize("name", ["mhim", "panther", "slide-cox", "protosurv", "crossfusion", "torchmil:ABMIL"])
 def test_models_with_buffers_places_or_foreign_code_come_back(cohort_folder, tmp_path, name):
-    foreign.adopt([name])
+    registry.adopt([name])
     small = {"epochs": "1", "loss": "cox" if ":" in name else "nll"}
     small |= {"embed_dim": "32", "num_heads": "2"} if name == "crossfusion" else {}
     small |= {"prototypes": "4", "patches": "50"} if name == "panther" else {}
@@ -197,7 +197,7 @@ def test_weights_of_another_protocol_are_refused(copied):
 
 
 def test_other_people_s_code_runs_only_where_it_is_named(cohort_folder, tmp_path, monkeypatch):
-    foreign.adopt(["torchmil:ABMIL"])
+    registry.adopt(["torchmil:ABMIL"])
     asked = request(cohort_folder, "torchmil:ABMIL", settings={"epochs": "1", "loss": "cox"})
     folder, _, _ = run(asked, tmp_path)
     monkeypatch.delitem(registry.MODELS, "torchmil:ABMIL")

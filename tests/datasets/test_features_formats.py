@@ -252,15 +252,16 @@ def test_one_vector_a_slide_is_a_bag_of_one(tmp_path: Path) -> None:
     np.savez(tmp_path / "titan.npz", filenames=list(vectors), embeddings=np.stack(list(vectors.values())))
     pq.write_table(pa.table({"slide_id": list(vectors), "embedding": [v.tolist() for v in vectors.values()]}),
                    tmp_path / "chief.parquet")  # fmt: skip
-    stamp = tmp_path / "stamp" / "prism-0a1b2c3d"
-    stamp.mkdir(parents=True)
-    for slide, v in vectors.items():
-        with h5py.File(stamp / f"{slide}.h5", "w") as file:
-            file["feats"] = v[None]
-            file.attrs.update({"extractor": "prism", "feat_type": "slide"})
+    for kind in ("slide", "patient"):
+        (stamp := tmp_path / f"stamp-{kind}" / "prism-0a1b2c3d").mkdir(parents=True)
+        for slide, v in vectors.items():
+            with h5py.File(stamp / f"{slide}.h5", "w") as file:
+                file["feats"] = v[None]
+                file.attrs.update({"extractor": "prism", "feat_type": kind})
     assert open_features(tmp_path / "job").backbone == "mine"  # patches, where both are there
     for reader in (
-        open_features(tmp_path / "job", "titan"), open_features(tmp_path / "npy"), open_features(stamp.parent),
+        open_features(tmp_path / "job", "titan"), open_features(tmp_path / "npy"),
+        open_features(tmp_path / "stamp-slide"), open_features(tmp_path / "stamp-patient"),
         open_features(tmp_path / "titan.npz"), open_features(tmp_path / "chief.parquet"),
     ):  # fmt: skip
         for slide, v in vectors.items():
@@ -316,3 +317,16 @@ def test_opening_a_folder_of_many_slides_looks_at_few_headers_and_reads_no_numbe
         for slide in reader.slides:
             reader.facts(slide)
     assert len(looked) == 60, "every header is read once"
+
+
+@pytest.mark.parametrize("end", [b"\r", b"\n\n", b"\n  \n"])
+def test_rows_of_a_csv_that_cannot_be_counted_by_its_lines_are_refused(tmp_path: Path, end: bytes) -> None:
+    lines = [",".join(map(str, range(9))), *(",".join(["0.5"] * 9) for _ in range(3))]
+    (tmp_path / "a.csv").write_text("\n".join(lines) + "\n")
+    assert open_features(tmp_path, magnification=20).read("a", 20)[0].shape == (3, 9)
+    content = (tmp_path / "a.csv").read_bytes()
+    at = content.rindex(b"\n", 0, -1)
+    (tmp_path / "a.csv").write_bytes(content[:at] + end + content[at + 1 :])
+    reader = open_features(tmp_path, magnification=20)
+    with pytest.raises(DataError, match=r"a\.csv"):
+        reader.read("a", 20)

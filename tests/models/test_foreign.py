@@ -13,7 +13,8 @@ import torch
 from milsurv.errors import UnknownName, UsageError
 from milsurv.models import registry
 from milsurv.models.contract import Places
-from milsurv.models.foreign import adjacency, adopt
+from milsurv.models.foreign import adjacency
+from milsurv.models.registry import adopt
 
 ROOT = Path(__file__).resolve().parents[2]
 MINE = """

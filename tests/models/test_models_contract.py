@@ -281,17 +281,14 @@ class Watched(dict):
 
 
 def cohort_of(seed: int) -> Watched:
-    """Twelve patients with the features of `prepare`'s contract: float16 in numpy."""
+    """Twelve patients with the features of `prepare`'s contract: float16 in numpy, not to be written to."""
     rng = np.random.default_rng(seed)
     sizes = {5: 6, 10: 20, 20: 40}
-    return Watched(
-        {
-            f"p{i}": SimpleNamespace(
-                features={m: rng.standard_normal((n, DIM)).astype(np.float16) for m, n in sizes.items()}
-            )
-            for i in range(12)
-        }
-    )
+    bags = {f"p{i}": {m: rng.standard_normal((n, DIM)).astype(np.float16) for m, n in sizes.items()} for i in range(12)}
+    for features in bags.values():
+        for matrix in features.values():
+            matrix.setflags(write=False)
+    return Watched({name: SimpleNamespace(features=features) for name, features in bags.items()})
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if isinstance(build(name), Prepares)])

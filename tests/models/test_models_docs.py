@@ -14,7 +14,7 @@ PAGE = (DOCS / "models.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
-@pytest.mark.parametrize("spec", registry.SPECS, ids=lambda s: s.name)
+@pytest.mark.parametrize("spec", registry.specs(), ids=lambda s: s.name)
 def test_the_page_names_the_model_and_its_hyperparameters(spec) -> None:
     row = next(line for line in PAGE.splitlines() if line.startswith(f"| [`{spec.name}`](models/{spec.name}.md) | "))
     for hyperparameters in (spec.defaults, spec.reference_defaults):
@@ -24,7 +24,7 @@ def test_the_page_names_the_model_and_its_hyperparameters(spec) -> None:
     assert all(f"| `{name}` |" in own for name in spec.defaults)
 
 
-@pytest.mark.parametrize("spec", registry.SPECS, ids=lambda s: s.name)
+@pytest.mark.parametrize("spec", registry.specs(), ids=lambda s: s.name)
 def test_a_spec_says_what_the_model_computes_and_costs(spec) -> None:
     assert spec.equation and spec.cost
     assert bool(spec.repository) == bool(spec.licence)

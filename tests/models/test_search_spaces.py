@@ -38,7 +38,7 @@ class Bag:
         self.features = features
 
 
-@pytest.mark.parametrize("spec", registry.SPECS, ids=lambda s: s.name)
+@pytest.mark.parametrize("spec", registry.specs(), ids=lambda s: s.name)
 def test_drawn_settings_are_built_and_take_a_step(spec) -> None:
     generator = torch.Generator().manual_seed(0)
     features = {m: torch.randn(sum(n), DIM, generator=generator) for m, n in BAGS.items()}
@@ -63,7 +63,7 @@ def test_drawn_settings_are_built_and_take_a_step(spec) -> None:
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters()), point
 
 
-@pytest.mark.parametrize("spec", registry.SPECS, ids=lambda s: s.name)
+@pytest.mark.parametrize("spec", registry.specs(), ids=lambda s: s.name)
 def test_the_default_of_a_setting_is_in_its_space(spec) -> None:
     for name, of in spec.search_space.items():
         value = spec.defaults[name]
@@ -72,7 +72,7 @@ def test_the_default_of_a_setting_is_in_its_space(spec) -> None:
         assert name not in TRAINING
 
 
-@pytest.mark.parametrize("spec", registry.SPECS, ids=lambda s: s.name)
+@pytest.mark.parametrize("spec", registry.specs(), ids=lambda s: s.name)
 def test_every_dropout_of_a_model_but_those_kept_small_may_be_tuned(spec) -> None:
     """A model that is never given less, or more, dropout is tuned half."""
     assert "input_dropout" in spec.search_space or "input_dropout" not in spec.defaults
