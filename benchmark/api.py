@@ -129,6 +129,8 @@ def run(
         check_choice("option", name, _FIELDS)
     words = {str(key): _text(value) for key, value in (settings or {}).items()}
     given = {_FIELDS[name]: value for name, value in options.items()}
+    if isinstance(dial := given.get("dial"), str | list):
+        given["dial"] = (dial,) if isinstance(dial, str) else tuple(dial)
     paths = {
         "features_path": features_given([features] if isinstance(features, str | Path) else features),
         "labels_path": None if labels is None else Path(labels),

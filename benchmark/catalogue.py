@@ -143,6 +143,22 @@ def tuning() -> Rows:
     ]
 
 
+def dials() -> Rows:
+    """Every dial of planted cohorts."""
+    from ..datasets.simulated.dials import ALL, DIALS
+
+    return [
+        {
+            "name": dial.name,
+            "sets": dial.what,
+            "values": f"{dial.low:g} to {dial.high:g}",
+            "default": "as the cohort says" if dial.default is None else f"{dial.default:g}",
+            "cohorts": "all" if dial.kinds == ALL else ", ".join(f"planted-{kind}" for kind in dial.kinds),
+        }
+        for dial in DIALS.values()
+    ]
+
+
 def metrics() -> Rows:
     """Every metric of a fold."""
     from ..survival.metric import NEEDS
@@ -172,6 +188,7 @@ LISTS: Mapping[str, Callable[[], Rows]] = MappingProxyType(
     {
         "models": models,
         "cohorts": cohorts,
+        "dials": dials,
         "backbones": backbones,
         "feature-sets": feature_sets,
         "losses": losses,

@@ -176,6 +176,7 @@ SIMULATED: dict[str, Cohort] = {
         _planted("cross", "Known truth: a fine pattern inside a coarse region; no single scale tells"),
         _planted("site", "Known truth: the hazard belongs to the site, whose scanner leaves its mark"),
         _planted("null", "Known truth: there is nothing to find"),
+        _planted("place", "Known truth: the same patches in every patient; only where they lie tells"),
         Cohort(
             name="demo", title="Rendered adenocarcinoma (simulated, not observed)", projects=(), endpoint="OS",
             patients=80, slides=86, events=56, multi_slide_patients=6, max_slides=2, median_months=20.0, female=None,

@@ -1,4 +1,4 @@
-"""Write what follows from the code: tables of docs/row.md and docs/protocol.md, and what `bench list` shows at once.
+"""Write what follows from the code: tables of row.md, protocol.md and planted.md, and what `bench list` shows at once.
 
 python docs/write_reference.py            write
 python docs/write_reference.py --check    exit with status 1 if a page does not follow
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import NoneType
 from typing import get_args, get_type_hints
 
-from milsurv.benchmark.catalogue import LISTED, loss_row, model_row
+from milsurv.benchmark.catalogue import LISTED, dials, loss_row, model_row
 from milsurv.benchmark.training.losses import LOSSES
 from milsurv.leaderboards.result_row import ResultRow, fixed_fields
 from milsurv.models.registry import specs
@@ -55,6 +55,13 @@ def pages() -> dict[Path, str]:
     """The pages and the list, as they follow from the code."""
     tables = {
         ("row.md", "fields"): table(("field", "holds", "meaning"), row_fields()),
+        ("planted.md", "dials"): table(
+            ("dial", "sets", "values", "default", "cohorts"),
+            (
+                (f"`{row['name']}`", *(str(row[key]) for key in ("sets", "values", "default", "cohorts")))
+                for row in dials()
+            ),
+        ),
         ("protocol.md", "metrics"): table(("name", "metric", "better", "range", "needs, besides risks"), metrics()),
     }
     written = {}

@@ -43,9 +43,7 @@ def committed(root: Path) -> dict[str, str]:
         raise RowError(f"{place}: {'. '.join(faults)}")
     names = file_names(board.title for board in found.boards)
     pages = {
-        "README.md": _with_block(
-            root / "README.md", _overview(found.boards, names, f"{_PUBLISHED.as_posix()}/boards/")
-        ),
+        "README.md": _with_block(root / "README.md", _front(found.boards, names)),
         "leaderboards/README.md": _index(found, sent.entries, names),
         f"{_PUBLISHED.as_posix()}/leaderboard.html": html(
             found.boards, plots(found.boards, found.predictions, NO_CACHE, found.published.curves), found.problems
@@ -101,9 +99,25 @@ def _with_block(readme: Path, block: str) -> str:
     return text[: text.index(START) + len(START)] + f"\n{block}\n" + text[text.index(END) :]
 
 
-def _overview(boards: Sequence[Board], names: dict[str, str], folder: str) -> str:
-    """All boards in one table: who leads, how surely, and over what."""
-    rows = [_row(board, ranking, f"{folder}{names[board.title]}.md") for board in boards for ranking in board.rankings]
+def _front(boards: Sequence[Board], names: dict[str, str]) -> str:
+    """What README.md shows: the boards on which there is a model."""
+    return "\n\n".join(
+        [
+            _overview(boards, names, f"{_PUBLISHED.as_posix()}/boards/", baselines=False),
+            "*May be the best*: no other of the *of* lines is shown to be above it. "
+            "[All boards](leaderboards/README.md) has the rule, and the boards where only baselines were run.",
+        ]
+    )
+
+
+def _overview(boards: Sequence[Board], names: dict[str, str], folder: str, baselines: bool = True) -> str:
+    """Boards in one table: who leads, how surely, and over what. Without those of `baselines` alone, if so asked."""
+    rows = [
+        _row(board, ranking, f"{folder}{names[board.title]}.md")
+        for board in boards
+        for ranking in board.rankings
+        if baselines or ranking.best_model is not None
+    ]
     if not rows:
         return "No results are published yet."
     columns = ("Board", "Patients (died)", "Folds", "May be the best", "Of", "First model", "Clinical baseline")

@@ -44,6 +44,7 @@ def evaluate(
     strength: o.Strength = None,
     patients: o.Patients = None,
     cohort_seed: o.CohortSeed = 0,
+    dial: o.Dial = None,
     fold: OfFold = None,
     reading: Reading = "selected",
     model: Foreign = None,
@@ -71,7 +72,7 @@ def evaluate(
             ensemble, cohort, features_path=features_given(features_path), labels_path=labels_path, data=data,
             backbone=backbone,
             magnification=magnification, patch_px=patch_px, coords=coords, missing=missing, strength=strength,
-            patients=patients, cohort_seed=cohort_seed, out=out, device=device, **label_words,
+            patients=patients, cohort_seed=cohort_seed, dial=tuple(dial or ()), out=out, device=device, **label_words,
         )  # fmt: skip
         with (
             console.counting(f"simulating {cohort}") as simulating,

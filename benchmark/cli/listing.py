@@ -11,11 +11,14 @@ from .output import print_json
 
 def list_(
     what: Annotated[
-        str, typer.Argument(help="models, cohorts, backbones, losses, recipes, tuning or metrics; all when left out.")
+        str,
+        typer.Argument(
+            help="models, cohorts, dials, backbones, losses, recipes, tuning or metrics; all when left out."
+        ),
     ] = "all",
     as_json: o.AsJson = False,
 ) -> None:
-    """List what is known: models, cohorts, backbones, losses, recipes, what is tuned, metrics."""
+    """List what is known: models, cohorts, dials, backbones, losses, recipes, what is tuned, metrics."""
     with explained():
         from ...names import check_choice
         from .. import catalogue, console

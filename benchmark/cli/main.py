@@ -20,6 +20,7 @@ from .ablate import ablate
 from .added_value import added_value
 from .checkpoint import import_checkpoint
 from .compare import compare
+from .curves import curves
 from .data import data_app
 from .demo import demo
 from .evaluate import evaluate
@@ -78,6 +79,7 @@ app.command("compare")(compare)
 app.command("added-value")(added_value)
 app.command("evaluate")(evaluate)
 app.command("transfer")(transfer)
+app.command("curves")(curves)
 app.command("predict")(predict)
 app.command("heatmap")(heatmap)
 app.command("report")(report)

@@ -128,6 +128,12 @@ Strength = Annotated[
     str | None,
     typer.Option("--strength", help="Hazard of a simulated cohort: none, weak, medium, strong or a number."),
 ]
+Dial = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--dial", metavar="NAME=VALUE", help="Of a planted cohort; `bench list dials` names them. Repeatable."
+    ),
+]
 Patients = Annotated[int | None, typer.Option("--patients", help="Number of patients of a simulated cohort.", min=20)]
 CohortSeed = Annotated[int, typer.Option("--cohort-seed", help="Seed of a simulated cohort.", min=0)]
 KeepWeights = Annotated[
@@ -213,7 +219,7 @@ PANELS = {
         Magnification, PatchPx, Coords, DeriveScales, Folds, Repeats, SplitBy, Slides, Missing, UnusableTimes,
         Covariates, TestCohort,
     ),
-    "Simulated cohorts": (Strength, Patients, CohortSeed),
+    "Simulated cohorts": (Strength, Patients, CohortSeed, Dial),
     "Training": (RecipeName, Loss, Epochs, Scale, Patches, Refit, Settings, Seeds, Device),
     "Tuning": (Tune, TuneSeconds, Inner, TuneWorkers),
     "Where it is computed": (Engine, Jobs, Cpus, Gpus, Address, Slurm, Cache),

@@ -37,6 +37,7 @@ OPTIONS: dict[str, Any] = {
     "strength": o.Strength,
     "patients": o.Patients,
     "cohort_seed": o.CohortSeed,
+    "dial": o.Dial,
     "keep_weights": o.KeepWeights,
     "retrain": o.Retrain,
     "checkpoint_every": o.CheckpointEvery,
@@ -100,6 +101,8 @@ def request_from(
     values = {field: shared[field] for field in OPTIONS if field in shared}
     if "features_path" in values:
         values["features_path"] = features_given(values["features_path"])
+    if "dial" in values:
+        values["dial"] = tuple(values["dial"] or ())
     if shared.get("no_weights"):
         values["keep_weights"] = "none"
     return Request(model, cohort, settings=parse_settings(settings, **short), **values)

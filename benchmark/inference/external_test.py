@@ -36,7 +36,7 @@ class ExternalTest:
         if not found.simulated:
             return found
         again = asked.simulated and find_cohort(asked.cohort).cohort == find_cohort(self.cohort).cohort
-        shape = {"strength": asked.strength, "patients": asked.patients} if asked.simulated else {}
+        shape = {"strength": asked.strength, "patients": asked.patients, "dial": asked.dial} if asked.simulated else {}
         draw = asked.cohort_seed + 1 if again else asked.cohort_seed
         return Request(asked.model, self.cohort, features_path=features, cohort_seed=draw, **given, **shape)
 

@@ -88,7 +88,7 @@ def without_one(requests: Sequence[Request], left_out: int, simulating: Counter 
     paths = ", ".join(_toml(os.path.relpath(path, folder)) for path in features)
     lines = [f"name = {_toml(name)}", 'labels = "labels.csv"', f"features = [{paths}]", 'centre = "site"']
     write_whole(folder / "cohort.toml", "\n".join(lines) + "\n")
-    shape = {"strength": None, "patients": None, "cohort_seed": 0, "features_path": None}
+    shape = {"strength": None, "patients": None, "cohort_seed": 0, "dial": (), "features_path": None}
     return replace(requests[left_out], cohort=str(folder), endpoint="os", **shape)
 
 

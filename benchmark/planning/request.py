@@ -14,6 +14,7 @@ from ..results.keeping import Keeping, readings_of, seconds_of
 
 SIMULATED = "synthetic"
 """The word that `--features` takes for a simulated cohort."""
+_REPEATABLE = ("features_path", "dial")
 _CHANGE_NO_NUMBER = ("out", "keep_weights", "retrain", "checkpoint_every", "cache")
 
 
@@ -61,6 +62,8 @@ class Request:
         `drop`.
     strength, patients, cohort_seed
         Of a simulated cohort: the hazard (a word or a number), how many patients, and which draw.
+    dial
+        Of a planted cohort, `NAME=VALUE` each, out of `dials.DIALS`.
     seed
         Of weights, batches and the validation split, see `Experiment`.
     keep_weights, retrain
@@ -110,6 +113,7 @@ class Request:
     strength: str | None = None
     patients: int | None = None
     cohort_seed: int = 0
+    dial: tuple[str, ...] = ()
     seed: int = 0
     keep_weights: str = "selected"
     retrain: bool = False
@@ -201,8 +205,9 @@ def parse_command(command: str) -> Request:
             continue
         check_choice("option", name, kinds)
         field_name, value = kinds[name].name, _value(kinds[name], text)
-        if field_name == "features_path" and field_name in given:
-            value = (*_listed(given[field_name]), value)
+        if field_name in _REPEATABLE:
+            earlier = _listed(given[field_name]) if field_name in given else ()
+            value = (*earlier, value) if earlier or field_name == "dial" else value
         given[field_name] = value
     if not {"model", "cohort"} <= given.keys():
         raise UsageError("expected --model and --cohort")

@@ -1,8 +1,10 @@
 """From the words of a request to what they name: registries are looked up and settings parsed, nothing is read."""
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 from ...datasets import backbones, cohorts
 from ...datasets.cohorts import Cohort
@@ -11,6 +13,7 @@ from ...datasets.labels.several_slides import MODES
 from ...datasets.own_cohorts.cohort_file import CohortFile
 from ...datasets.own_cohorts.find import Found, find_cohort
 from ...datasets.simulated.cohort import STRENGTHS
+from ...datasets.simulated.dials import parse_dials, text_of
 from ...errors import UsageError
 from ...models import registry
 from ...models.spec import ModelSpec
@@ -71,6 +74,8 @@ def resolve(request: Request, elsewhere: str | None = None, build: bool = True) 
     """
     found = check_request(request)
     cohort = found.cohort
+    if dials := dials_of(request):  # a cohort of its own, with an identity of its own
+        cohort = replace(cohort, version=f"{cohort.version}, {text_of(dials)}")
     if request.model in BASELINES:
         baseline = BASELINES[request.model]
         settings = _baseline_settings(baseline, request)
@@ -91,7 +96,7 @@ def resolve(request: Request, elsewhere: str | None = None, build: bool = True) 
         raise UsageError(f"--covariates are those of the baseline clinical-cox; {spec.name} reads patches")
     recipe, hyperparameters = model_settings(spec, request.recipe, request.settings)
     if build:
-        _check_build(spec, hyperparameters)
+        _check_build(spec, hyperparameters, recipe)
     return Resolved(
         method=spec,
         cohort=cohort,
@@ -149,6 +154,11 @@ def model_settings(spec: ModelSpec, recipe_name: str, settings: Mapping[str, str
         raise UsageError(str(error)) from error
     check_choice("loss", recipe.loss, LOSSES)
     hyper |= {key: _parsed(key, text, hyper[key]) for key, text in settings.items() if key not in of_recipe}
+    for key in spec.files:
+        path = hyper.pop(key)
+        if path:
+            hyper[key] = _with_hash(key, str(path))
+    _check_head(spec, hyper, recipe.loss)
     if hyper.get("scale", 20) not in STANDARD:
         raise UsageError(f"scale={hyper['scale']}: the magnifications are 5, 10, 20 and 40")
     if "dropout-in-eval" in recipe.faults:
@@ -172,10 +182,37 @@ def _parsed(key: str, text: str, like: object) -> object:
         raise UsageError(f"{key}={text}: expected {type(like).__name__}") from error
 
 
-def _check_build(spec: ModelSpec, hyperparameters: Mapping[str, object]) -> None:
-    """Errors: `UsageError` when the model refuses its hyperparameters."""
+def _with_hash(key: str, path: str) -> str:
+    """A file that is a hyperparameter, with its hash, so that changed content is another experiment."""
     try:
-        spec.build(dim=32, n_out=4, **hyperparameters)
+        return f"{path}@{hashlib.sha256(Path(path).read_bytes()).hexdigest()[:10]}"
+    except OSError as error:
+        raise UsageError(f"{key}={path}: {error.strerror}") from error
+
+
+def _check_head(spec: ModelSpec, hyperparameters: Mapping[str, object], loss_name: str) -> None:
+    """Errors: `UsageError` where the head of a model gives other scores than the loss reads."""
+    from ..training.losses import LOSSES
+
+    loss, head = LOSSES[loss_name], hyperparameters.get("head", "linear")
+    if loss.head not in ("linear", head):
+        having = [one.name for one in registry.specs() if "head" in one.defaults]
+        raise UsageError(
+            f"the loss {loss.name} needs a head of its own: --set head={loss.head}, with --model {' or '.join(having)}"
+        )
+    own = [name for name, one in LOSSES.items() if one.head == head]
+    if own and loss.name not in own:
+        raise UsageError(
+            f"{spec.name} with head={head} is not trained by the loss {loss.name}: --loss {' or '.join(own)}"
+        )
+
+
+def _check_build(spec: ModelSpec, hyperparameters: Mapping[str, object], recipe: Recipe) -> None:
+    """Errors: `UsageError` when the model refuses its hyperparameters."""
+    from ..training.losses import LOSSES
+
+    try:
+        spec.build(dim=32, n_out=LOSSES[recipe.loss].width(recipe.bins), **hyperparameters)
     except (ValueError, TypeError, RuntimeError, AssertionError) as error:
         raise UsageError(f"{spec.name} cannot be built with {dict(hyperparameters)}: {error}") from error
 
@@ -253,6 +290,7 @@ def _check_options(request: Request) -> None:
     strength_of(request)
     if request.simulated and (request.labels_path or request.splits_path):
         raise UsageError("a simulated cohort has its own patients; leave --labels and --splits out")
+    dials_of(request)
     shaped = request.strength is not None or request.patients is not None or request.cohort_seed
     if request.simulated and request.derive_scales:
         raise UsageError("a simulated cohort has 5x, 10x and 20x: leave --derive-scales out")
@@ -261,6 +299,19 @@ def _check_options(request: Request) -> None:
             "--strength, --patients and --cohort-seed shape a simulated cohort: one named planted-…, or "
             "--features synthetic"
         )
+
+
+def dials_of(request: Request) -> dict[str, float]:
+    """The dials of a planted cohort that are turned. Errors: `UsageError`."""
+    if not request.dial:
+        return {}
+    kind = find_cohort(request.cohort).cohort.planted
+    if kind is None or not request.simulated:
+        raise UsageError(f"--dial {request.dial[0]}: dials are those of planted cohorts; `bench list dials` shows them")
+    dials = parse_dials(request.dial, kind)
+    if "oracle" in dials and request.strength is not None:
+        raise UsageError("--dial oracle=… solves for the strength: leave --strength out")
+    return dials
 
 
 def strength_of(request: Request) -> str | float:

@@ -22,9 +22,12 @@ from ...leaderboards.result_row import ResultRow
 from ..experiment import canonical_of
 from ..planning.load import Loader
 from ..planning.request import SIMULATED, Request, parse_command
+from ..planning.resolve import dials_of
 
 _LARGEST, _IN_ALL = 20_000, 200_000
 """Patients that are simulated to check one experiment, and an entry; more would be a way to keep a machine busy."""
+_PATCHES = 40
+"""Patches of their slides, by default; a patient with twice as many counts as two."""
 _HARMLESS = frozenset(
     [
         "model",
@@ -44,6 +47,7 @@ _HARMLESS = frozenset(
         "unusable_times",
         "patients",
         "cohort_seed",
+        "dial",
         "seed",
         "keep_weights",
         "retrain",
@@ -88,9 +92,16 @@ class Simulator:
         What a command asks for is held against limits before anything is made.
         """
         request = replace(request_of(row.command or ""), out=self.folder, device="cpu")
-        if request.patients is not None and request.patients > _LARGEST:
+        patients = request.patients or cohorts.get(request.cohort).patients or 0
+        try:
+            patches = dials_of(request).get("patches", _PATCHES)
+        except UsageError as error:
+            raise CannotSimulate(f"its command cannot be prepared ({error})") from error
+        size = round(patients * max(1, patches / _PATCHES))
+        if size > _LARGEST:
             raise CannotSimulate(
-                f"its command simulates {request.patients} patients, more than are simulated to check an entry"
+                f"its command simulates {patients} patients{f' of {patches:g} patches' * (patches > _PATCHES)}, more "
+                "than are simulated to check an entry"
             )
         if request.folds * request.repeats != folds:
             raise CannotSimulate(
@@ -98,7 +109,7 @@ class Simulator:
             )
         key = f"{request.command} # protocol {row.protocol}"
         if key not in self._known:
-            self._simulated += request.patients or cohorts.get(request.cohort).patients or 0
+            self._simulated += size
             if self._simulated > _IN_ALL:
                 raise CannotSimulate(f"{_IN_ALL:,} patients were simulated to check this entry; verify it in parts")
             try:

@@ -106,7 +106,10 @@ class FeatureFiles:
             self._expect(path, head.shape, out)
             half = np.empty(_as_bag(head.shape, self.vectors), np.float16) if out is None else out
             if len(half):
-                to_half(_floats(form.rows(path, head), path).reshape(half.shape), where, half)
+                given = _floats(form.rows(path, head), path)
+                if given.size != half.size:  # a line that ends with a bare carriage return, say
+                    raise DataError(f"{path} holds {given.shape} numbers where its lines say {half.shape}. {AGAIN}")
+                to_half(given.reshape(half.shape), where, half)
             return half, self._coords(one, None, len(half))
         head, name = _features(path, self.vectors)
         matrix = head.datasets[name]

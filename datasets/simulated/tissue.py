@@ -13,6 +13,7 @@ MAGNIFICATIONS = (5, 10, 20)
 MPP = 0.25  # of level 0: a 40x slide
 PATCH_PX = 256
 SIDE = {m: round(PATCH_PX * 10 / m / MPP) for m in MAGNIFICATIONS}  # level-0 pixels; 10 / m is um per pixel at m
+QUARTER = np.array([(0, 0), (1, 0), (0, 1), (1, 1)])  # where a patch's four children of the next scale lie in it
 TYPES = 6
 AGGRESSIVE = TYPES - 1
 FACTORS = 4  # continuous variation: stain, texture, ...
@@ -75,9 +76,8 @@ def nested(rng: np.random.Generator, cells: np.ndarray) -> dict[int, np.ndarray]
     """
     origin = rng.integers(1, 20, 2) * SIDE[5] + rng.integers(0, SIDE[5], 2)
     coords = {5: origin + cells * SIDE[5]}
-    quarter = np.array([(0, 0), (1, 0), (0, 1), (1, 1)])
     for m in (10, 20):
-        coords[m] = (coords[m // 2][:, None, :] + quarter * SIDE[m]).reshape(-1, 2)
+        coords[m] = (coords[m // 2][:, None, :] + QUARTER * SIDE[m]).reshape(-1, 2)
     return {m: corners.astype(np.int32) for m, corners in coords.items()}
 
 

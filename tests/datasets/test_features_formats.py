@@ -317,3 +317,16 @@ def test_opening_a_folder_of_many_slides_looks_at_few_headers_and_reads_no_numbe
         for slide in reader.slides:
             reader.facts(slide)
     assert len(looked) == 60, "every header is read once"
+
+
+@pytest.mark.parametrize("end", [b"\r", b"\n\n", b"\n  \n"])
+def test_rows_of_a_csv_that_cannot_be_counted_by_its_lines_are_refused(tmp_path: Path, end: bytes) -> None:
+    lines = [",".join(map(str, range(9))), *(",".join(["0.5"] * 9) for _ in range(3))]
+    (tmp_path / "a.csv").write_text("\n".join(lines) + "\n")
+    assert open_features(tmp_path, magnification=20).read("a", 20)[0].shape == (3, 9)
+    content = (tmp_path / "a.csv").read_bytes()
+    at = content.rindex(b"\n", 0, -1)
+    (tmp_path / "a.csv").write_bytes(content[:at] + end + content[at + 1 :])
+    reader = open_features(tmp_path, magnification=20)
+    with pytest.raises(DataError, match=r"a\.csv"):
+        reader.read("a", 20)
