@@ -8,9 +8,9 @@ from typing import Any
 
 from ...datasets.memory import PROCESSES
 from ...errors import UsageError
-from .cell import Cell, Event, Failed, Lost, Tell
+from .cell import Cell, Event, Failed, Lost, Remarked, Tell
 from .local import cores
-from .worker import Worker
+from .worker import Worker, remarks
 
 _worker = Worker()  # of a Ray worker, which computes many cells, one after another
 
@@ -59,7 +59,8 @@ class Ray:
         if first:
             ready, _ = self._ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
             for one in ready:
-                tell(self._outcome(one, self._running.pop(one)))
+                for event in self._outcome(one, self._running.pop(one)):
+                    tell(event)
 
     def close(self) -> None:
         """End the cells that run; what they have saved stays."""
@@ -71,26 +72,29 @@ class Ray:
         if self._own:
             self._ray.shutdown()
 
-    def _outcome(self, one: Any, cell: Cell) -> Event:
+    def _outcome(self, one: Any, cell: Cell) -> list[Event]:
         errors = self._ray.exceptions
         try:
             return self._ray.get(one)
         except errors.RayTaskError as error:
-            return Failed(cell, str(error.cause or error), str(error))
+            return [Failed(cell, str(error.cause or error), str(error))]
         except errors.RayError as error:
             brief = str(error).strip().splitlines() or [type(error).__name__]
-            return Lost(cell, brief[0])
+            return [Lost(cell, brief[0])]
 
 
-def _compute(cell: Cell, cpus: float) -> Event:
-    """Compute a cell on a Ray worker, one of as many as find place on its machine."""
+def _compute(cell: Cell, cpus: float) -> list[Event]:
+    """Compute a cell on a Ray worker, one of as many as find place on its machine; what it remarked comes first."""
     from ..training.interruption import STOP
 
     os.environ.setdefault(PROCESSES, str(max(1, int(cores() // max(cpus, 1)))))
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     os.chdir(cell.home)  # where relative paths begin
-    try:
-        with STOP.listening():
-            return _worker.compute(cell, lambda event: None)
-    except Exception as error:  # a fault of ours: the other end names it, and the other cells go on
-        return Failed(cell, f"{type(error).__name__}: {error}", traceback.format_exc())
+    said: list[Event] = []
+    with remarks(lambda text: said.append(Remarked(cell, text))):
+        try:
+            with STOP.listening():
+                last = _worker.compute(cell, lambda event: None)
+        except Exception as error:  # a fault of ours: the other end names it, and the other cells go on
+            last = Failed(cell, f"{type(error).__name__}: {error}", traceback.format_exc())
+    return [*said, last]

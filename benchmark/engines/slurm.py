@@ -14,7 +14,7 @@ import traceback
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -24,8 +24,8 @@ from ...files import write_whole
 from ...leaderboards.rows import read_row
 from ..results.lease import Held
 from ..training.interruption import STOP
-from .cell import Cell, Done, Event, Failed, Lost, Taken, Tell, Unwritable
-from .worker import Worker
+from .cell import Cell, Done, Event, Failed, Lost, Remarked, Taken, Tell, Unwritable
+from .worker import Worker, remarks
 
 TASKS = 1000
 """A job array has at most so many tasks, which is what Slurm allows where nothing else is configured; tasks of larger
@@ -39,11 +39,12 @@ _SILENCE = 15.0  # seconds after its end that the files of a task may take to be
 
 @dataclass(frozen=True)
 class Word:
-    """What a task says last about a cell; `kind` is `done`, `taken`, `failed` or `unwritable`."""
+    """What a task says last about a cell; `kind` is `done`, `taken`, `failed` or `unwritable`. remarks: for users."""
 
     kind: str
     error: str = ""
     details: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 class Slurm:
@@ -99,6 +100,8 @@ class Slurm:
             word = _read(self._word(cell))
             if word is not None:
                 del self._waiting[cell.key]
+                for text in word.remarks:
+                    tell(Remarked(cell, text))
                 tell(self._event(cell, word))
         queued = _queue({self._jobs[key].partition("_")[0] for key in self._waiting})
         now = time.monotonic()
@@ -163,7 +166,10 @@ class Tasks:
             try:
                 for cell in cells:
                     os.chdir(cell.home)
-                    write_whole(_said(self.folder, cell.key), msgspec.json.encode(self._compute(worker, cell)))
+                    said: list[str] = []
+                    with remarks(said.append):
+                        word = self._compute(worker, cell)
+                    write_whole(_said(self.folder, cell.key), msgspec.json.encode(replace(word, remarks=tuple(said))))
             except KeyboardInterrupt:
                 if STOP.reason in ("SIGUSR1", "SIGUSR2"):
                     _requeue()

@@ -1,11 +1,12 @@
 """Where a cell is computed: in this process, whoever started it."""
 
 import traceback
-from collections.abc import Mapping
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from ...errors import CannotWrite, DataError, UsageError
+from ...errors import CannotWrite, DataError, Remark, UsageError
 from ...files import UNFINISHED
 from ..results.lease import Held, acquire
 from .cell import Cell, Done, Epoch, Event, Failed, Loaded, Started, Taken, Task, Tell, Trial, Unwritable
@@ -78,3 +79,19 @@ class _Epochs:
 
     def trial(self, fold: int, trial: int, of: int | None, best: float | None) -> None:
         self._tell(Trial(self._cell, trial, of, best))
+
+
+@contextmanager
+def remarks(say: Callable[[str], None]) -> Iterator[None]:
+    """While the block runs, what is a `Remark` is said to whoever handed the cell out."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, Remark):
+            say(str(message))
+        else:
+            plain(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Remark)
+        plain, warnings.showwarning = warnings.showwarning, show
+        yield

@@ -7,14 +7,9 @@ import sys
 import threading
 import time
 import traceback
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
-from ...errors import Remark
 from ..training.interruption import STOP
 from .cell import Failed, Remarked
 from .local import PATIENCE
@@ -25,14 +20,14 @@ def main(handle: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # set before torch starts, as the command line does
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     connection = Connection(handle)
-    from .worker import Worker
+    from .worker import Worker, remarks
 
     worker = Worker()
     with STOP.listening():
         try:
             while True:
                 cell = connection.recv()
-                with _remarks(lambda text, cell=cell: connection.send(Remarked(cell, text))):
+                with remarks(lambda text, cell=cell: connection.send(Remarked(cell, text))):
                     try:
                         event = worker.compute(cell, connection.send)
                     except Exception as error:  # a fault of ours: the other end names it, and the other cells go on
@@ -40,22 +35,6 @@ def main(handle: int) -> None:
                 connection.send(event)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return
-
-
-@contextmanager
-def _remarks(say: Callable[[str], None]) -> Iterator[None]:
-    """While the block runs, a `Remark` goes to the other end."""
-
-    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, Remark):
-            say(str(message))
-        else:
-            plain(message, category, *where, **more)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", Remark)
-        plain, warnings.showwarning = warnings.showwarning, show
-        yield
 
 
 HUNG = 300.0

@@ -11,10 +11,12 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import engine_grid
 import pytest
-from engine_grid import cells, files, first
-from milsurv.benchmark.engines import choose
+from engine_grid import Remarking, cells, files, first
+from milsurv.benchmark.engines import choose, ray, slurm
 from milsurv.benchmark.engines import schedule as scheduling
+from milsurv.benchmark.engines.cell import Cell, Failed, Remarked
 from milsurv.benchmark.engines.local import Local
 from milsurv.benchmark.engines.options import Options
 from milsurv.benchmark.planning.grid import grid
@@ -191,3 +193,24 @@ def test_a_grid_is_read_and_checked_before_anything_is_computed(cohort_folder, t
 
     finished, failures = run_all([*requests, *broken], Seeing(), "none")
     assert seen == [("failed", 0)] and len(failures) == 1 and finished[0].complete
+
+
+@pytest.mark.parametrize("engine", ["local", "ray", "slurm"])
+def test_what_a_process_elsewhere_remarks_comes_home_before_its_last_word(engine, tmp_path, monkeypatch):
+    cell, heard = Cell(Remarking(), "0123456789", 0, home=str(tmp_path)), []
+    if engine == "ray":  # as a Ray worker does
+        heard = ray._compute(cell, 1.0)
+    elif engine == "slurm":  # as a task of a job array does, and then the command that reads what it noted
+        slurm.Tasks(tmp_path)([cell])
+        collecting = object.__new__(slurm.Slurm)
+        collecting.__dict__ |= {"_folder": tmp_path, "_cells": [], "_jobs": {}, "_waiting": {cell.key: cell}}
+        collecting.turn(0.0, heard.append)
+    else:
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(engine_grid.__file__).parent), *sys.path]))
+        started = Local(1, ())
+        started.submit(cell)
+        while not heard or isinstance(heard[-1], Remarked):
+            started.turn(1.0, heard.append)
+        started.close()
+    assert [type(event) for event in heard] == [Remarked, Failed]
+    assert heard[0].text == "features were streamed" and heard[1].error == "no data"

@@ -47,3 +47,21 @@ def test_what_was_drawn_before_moves_no_number(ran):
     first = ran("first")
     torch.manual_seed(123)
     assert scores(ran("second")) == scores(first)
+
+
+@pytest.mark.parametrize("model", ["transmil", "abmil"])
+def test_the_number_of_threads_of_the_machine_moves_no_number(cohort_folder, tmp_path, bench, model):
+    """Sums are split by threads: their number is the experiment's own, however many a machine or a user sets."""
+    before, found = torch.get_num_threads(), []
+    data = ["--cohort", "blca", "--labels", cohort_folder / "labels.csv", "--features", cohort_folder / "features"]
+    how = ["--folds", 2, "--set", "epochs=1", "--tracking", "none", "--no-weights"]
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            out = tmp_path / str(number)
+            assert bench("run", "--model", model, *data, *how, "--out", out)[0] == 0
+            assert torch.get_num_threads() == number
+            found.append([path.read_bytes() for path in sorted(out.rglob("fold-*/predictions.csv"))])
+    finally:
+        torch.set_num_threads(before)
+    assert len(found[0]) == 2 and found[0] == found[1]

@@ -3,9 +3,10 @@
 import csv
 import dataclasses
 import json
+import shutil
 import socket
 import sqlite3
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import leaderboard_rows as make
@@ -111,6 +112,26 @@ def test_an_interrupted_run_is_marked_and_taken_up_again(cohort_folder, tmp_path
     run(request(cohort_folder, out=tmp_path), Quiet())
     assert [one.info.status for one in runs(tmp_path, "experiment")[1]] == ["FINISHED"]
     assert len(runs(tmp_path, "fold")[1]) == 3
+
+
+def test_what_was_logged_half_is_logged_whole_into_the_same_runs(cohort_folder, tracked, tmp_path):
+    """A process that is killed while it logs leaves runs that are running, with a part of what belongs to them."""
+    shutil.copytree(tracked, tmp_path / "out")
+    client, before = runs(tmp_path / "out", "fold")
+    half = [before[0].info.run_id, runs(tmp_path / "out", "experiment")[1][0].info.run_id]
+    for run_id in half:
+        client.update_run(run_id, status="RUNNING")
+    with closing(sqlite3.connect(tmp_path / "out" / "mlflow.db")) as database:
+        for table in ("metrics", "latest_metrics", "params"):
+            database.execute(f"DELETE FROM {table} WHERE run_uuid IN (?, ?) AND key > 'f'", half)
+        database.commit()
+    run(request(cohort_folder, out=tmp_path / "out"), Quiet())
+    client, after = runs(tmp_path / "out", "fold")
+    whole = {one.info.run_id: one.data for one in [*before, *runs(tracked, "experiment")[1]]}
+    for one in [*after, *runs(tmp_path / "out", "experiment")[1]]:
+        assert one.info.status == "FINISHED"
+        assert one.data.params == whole[one.info.run_id].params and one.data.metrics == whole[one.info.run_id].metrics
+    assert len(client.get_metric_history(before[0].info.run_id, "curve_train_loss")) == 3
 
 
 def test_means_are_those_of_all_folds_whatever_was_logged_before(tmp_path):

@@ -66,6 +66,7 @@ def undisturbed(cohort_folder, made_once):
         (signal.SIGKILL, "fold-1.pt", 3),
         (signal.SIGKILL, "predictions.csv", 2),
         (signal.SIGTERM, "fold-1.pt", 2),
+        (signal.SIGHUP, "fold-0.pt", 3),
         (signal.SIGUSR1, "weights-selected", 1),
     ],
 )
@@ -78,7 +79,7 @@ def test_a_run_that_was_ended_at_a_bad_moment_ends_with_the_same_bits(
     if number == signal.SIGKILL:
         assert ended.returncode == -number
     else:
-        kept = "and the fold under way is kept up to here" if name == "fold-1.pt" else "is finished and kept"
+        kept = "and the fold under way is kept up to here" if name.endswith(".pt") else "is finished and kept"
         assert ended.returncode == 128 + number and f"interrupted by {number.name}" in ended.stderr
         assert kept in ended.stderr and "Traceback" not in ended.stderr
     status, _, err = bench(*asked)

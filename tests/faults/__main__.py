@@ -9,71 +9,90 @@ import argparse
 import importlib.util
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import mutations
-from commands import COMMANDS, LOGGED, Place, content, kill, left_behind, logged
+from commands import COMMANDS, Place, ended, kill, ray_cluster, wrong
 
-FAULTS = [
-    ("kill", "rename"), ("kill", "mkdir"), ("kill", "database"), ("kill", "moment"), ("torn", "rename"),
-    ("full", "rename"), ("slow", "rename"),
-]  # fmt: skip
 WORDS = {
-    "kill rename": "killed before a file is renamed", "kill mkdir": "killed before a folder is made",
-    "kill database": "killed before a database is opened", "kill moment": "killed at any moment",
-    "torn rename": "power lost: half a file under its name", "full rename": "disk full",
-    "slow rename": "slow disk",
-}  # fmt: skip
+    ("kill", "moment"): "killed at any moment",
+    ("kill", "checkpoint"): "killed in training, before a checkpoint is renamed",
+    ("kill", "write"): "killed with a file open, of which nothing is written",
+    ("kill", "rename"): "killed before a file is renamed",
+    ("kill", "statement"): "killed while the MLflow database is made or logged to",
+    ("kill", "page"): "killed while the board is rendered",
+    ("torn", "rename"): "power lost: half a file under its name",
+    ("kill", "mkdir"): "killed before a folder is made",
+    ("kill", "database"): "killed before a database is opened",
+    ("full", "rename"): "disk full when a file is renamed",
+    ("full", "write"): "disk full when a file is opened",
+    ("full", "statement"): "disk full in the MLflow database",
+    ("slow", "rename"): "slow disk",
+}
 
 
-def disturbed(place: Path, names: list[str], seconds: float, rng: random.Random) -> Iterator[tuple[str, str, str]]:
-    """Commands, disturbed in turn, until the time is over: the command, the fault, and what was wrong afterwards."""
-    here = Place(place)
-    here.prepare(names)
-    expected, took = {}, {}
+def disturbed(
+    place: Place, names: list[str], faults: list[tuple[str, str]], count: int, seconds: float, rng: random.Random
+) -> Iterator[tuple[str, tuple[str, str], str]]:
+    """Commands, disturbed in turn: the command, the fault, and what was wrong afterwards."""
+    place.prepare(names)
+    took, events = {}, {}
     for name in names:
-        begun, out = time.monotonic(), place / f"expected-{names.index(name)}"
-        assert here.start(name, out).wait() == 0, here.log(out.name)
-        took[name], expected[name] = time.monotonic() - begun, (content(out), logged(out) if name in LOGGED else {})
-    end, number = time.monotonic() + seconds, 0
-    while time.monotonic() < end:
-        name = names[number % len(names)]
-        kind, event = FAULTS[(number // len(names)) % len(FAULTS)]
-        out, mark = place / f"out-{number}", place / f"mark-{number}"
+        begun = time.monotonic()
+        assert ended(place.start(name, f"expected {name}"), 1200) == 0, place.log(f"expected {name}")
+        took[name], events[name] = time.monotonic() - begun, place.events(f"expected {name}")
+    end, number, met = time.monotonic() + seconds, 0, 0
+    pairs = [(name, fault) for fault in faults for name in names if fault[1] == "moment" or events[name][fault[1]]]
+    while met < count and time.monotonic() < end:
+        name, (kind, event) = pairs[number % len(pairs)]
+        run, patience = f"{number}", 20 * took[name] + 120
         number += 1
-        nth = rng.randint(1, 25 if event == "rename" else 8)
-        process = here.start(name, out, f"{kind} {event} {nth} {mark}" if event != "moment" else "")
-        try:
-            process.wait(rng.uniform(0.1, 0.95) * took[name] if event == "moment" else 20 * took[name] + 60)
-        except subprocess.TimeoutExpired:
+        if event == "moment":
+            process = place.start(name, run)
+            process.join(rng.uniform(0.05, 0.9) * took[name])
+            happened = process.exitcode is None
             kill(process)
-            mark.touch()
-        if kind != "slow" and not mark.exists():  # it had fewer such events
-            shutil.rmtree(out, ignore_errors=True)
-            continue
-        again = here.start(name, out)
-        try:
-            status = again.wait(20 * took[name] + 60)
-        except subprocess.TimeoutExpired:
-            kill(again)
-            yield name, f"{kind} {event}", "hung"
-            continue
-        wrong = [f"status {status}"] * bool(status) + ["Traceback"] * ("Traceback" in here.log(out.name))
-        if not status:
-            wrong += ["other bytes"] * (content(out) != expected[name][0])
-            wrong += ["MLflow"] * (name in LOGGED and logged(out) != expected[name][1])
-            wrong += [f"left {', '.join(left)}" for left in [left_behind(here, out)] if left]
-        yield name, f"{kind} {event}", ", ".join(wrong)
-        if not wrong:
-            shutil.rmtree(out)
+        else:
+            nth = rng.randint(1, events[name][event])
+            stopped = ended(place.start(name, run, kind, event, nth), patience) is None
+            happened = not stopped and place.events(run)[event] >= nth
+        again = ended(place.start(name, run), patience) if happened else 0
+        why = ["hung"] if again is None else [f"status {again}"] * bool(again)
+        if happened and again == 0:
+            why = wrong(place, run, place.home(f"expected {name}"))
+        if happened:  # otherwise the command was over, or had fewer such events
+            met += 1
+            yield name, (kind, event), ", ".join(why)
+        if not why:
+            shutil.rmtree(place.home(run))
+
+
+def table(met: Counter[tuple[str, tuple[str, str]]], right: Counter[tuple[str, tuple[str, str]]]) -> str:
+    """By fault and by command how often it happened, and how often the same bytes came of it."""
+    lines = ["| what happened | times | the same afterwards |", "| --- | ---: | ---: |"]
+    for fault, words in WORDS.items():
+        if times := sum(n for (_, f), n in met.items() if f == fault):
+            lines.append(f"| {words} | {times} | {sum(n for (_, f), n in right.items() if f == fault)} |")
+    lines += [
+        f"| **all** | {met.total()} | {right.total()} |",
+        "",
+        "| command | killed | otherwise disturbed | the same |",
+    ]
+    lines.append("| --- | ---: | ---: | ---: |")
+    for name in COMMANDS:
+        killed = sum(n for (one, (kind, _)), n in met.items() if one == name and kind in ("kill", "torn"))
+        if every := sum(n for (one, _), n in met.items() if one == name):
+            same = sum(n for (one, _), n in right.items() if one == name)
+            lines.append(f"| `{name}` | {killed} | {every - killed} | {same} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -81,44 +100,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description="Kill, fill, tear, mutate.")
     parser.add_argument("--hours", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--faults", type=int, default=100_000, help="disturbed commands at most")
+    parser.add_argument("--kinds", default="kill,torn,full,slow", help="which faults, by commas")
     parser.add_argument("--mutations", type=int, default=10_000, help="mutated inputs at most")
-    parser.add_argument("--commands", default=",".join(COMMANDS).replace("run, ", "run-"), help="which, by commas")
+    parser.add_argument("--commands", default=",".join(COMMANDS), help="which, by commas; `-` for none")
     asked = parser.parse_args()
-    names = [name.replace("run-", "run, ") for name in asked.commands.split(",") if name]
-    if "run, ray" in names and importlib.util.find_spec("ray") is None:
-        names.remove("run, ray")
+    names = [name for name in COMMANDS if name in asked.commands.split(",")]
+    if "run on Ray" in names and importlib.util.find_spec("ray") is None:
+        names.remove("run on Ray")
+    faults = [fault for fault in WORDS if fault[0] in asked.kinds.split(",")]
     rng, folder = random.Random(asked.seed), Path(tempfile.mkdtemp(prefix="faults-"))
-    disturbed_by, right, wrong = Counter[tuple[str, str]](), Counter[tuple[str, str]](), 0
-    if names:
-        for name, fault, why in disturbed(folder, names, 1800 * asked.hours, rng):
-            disturbed_by[name, fault] += 1
+    place, met, right, bad = Place(folder), Counter(), Counter(), 0
+    with ray_cluster(place) if "run on Ray" in names else nullcontext():
+        for name, fault, why in disturbed(place, names, faults, asked.faults, 1800 * asked.hours, rng) if names else ():
+            met[name, fault] += 1
             right[name, fault] += not why
-            wrong += bool(why)
-            print(f"{name}: {WORDS[fault]}: {why or 'the same bytes'}", flush=True)
+            bad += bool(why)
+            print(f"{met.total()} {name}: {WORDS[fault]}: {why or 'the same'}", flush=True)
     mutated, end = Counter[tuple[str, str]](), time.monotonic() + 1800 * asked.hours
-    whole = folder / "whole"
-    if asked.mutations and not whole.exists():
-        assert Place(folder).start("run, serial", whole).wait() == 0, Place(folder).log("whole")
-    for kind, outcome, why in mutations.campaign(folder, whole, asked.mutations, rng):
+    if asked.mutations and not names:
+        place.prepare([])
+    inputs = mutations.campaign(folder, place.home("whole") / "out", asked.mutations, rng) if asked.mutations else ()
+    for kind, outcome, why in inputs:
         mutated[kind, outcome] += 1
         if why:
-            wrong += 1
+            bad += 1
             print(f"{kind}: {outcome}: {why}", flush=True)
         if time.monotonic() > end:
             break
-    print("\n| what happened | times | the same bytes afterwards |\n| --- | ---: | ---: |")
-    for fault, words in WORDS.items():
-        times, same = (sum(n for (_, f), n in found.items() if f == fault) for found in (disturbed_by, right))
-        print(f"| {words} | {times} | {same} |")
-    print(f"| **all** | {disturbed_by.total()} | {right.total()} |")
-    by_command = {name: sum(n for (one, _), n in disturbed_by.items() if one == name) for name in names}
-    print(f"\nBy command: {', '.join(f'{name} {times}' for name, times in by_command.items())}.\n")
-    print(mutations.table(mutated))
-    if wrong:
-        print(f"\n{wrong} were wrong; what they left is in {folder}")
+    print(f"\n{table(met, right)}\n\n{mutations.table(mutated)}")
+    if bad:
+        print(f"\n{bad} were wrong; what they left is in {folder}")
     else:
         shutil.rmtree(folder)
-    sys.exit(bool(wrong))
+    sys.exit(bool(bad))
 
 
 if __name__ == "__main__":

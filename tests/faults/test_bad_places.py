@@ -83,6 +83,64 @@ def test_a_folder_that_cannot_be_written_is_named(cohort_folder, bench):
     assert status == 1 and "cannot write" in err and "--out" in err and "Traceback" not in err
 
 
+@pytest.fixture
+def mounted(tmp_path):
+    """Make a small file system of its own of a folder: `mounted(folder, options)`."""
+    places: list[Path] = []
+
+    def mount(place: Path, options: str) -> None:
+        place.mkdir()
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            pytest.skip(f"no file system can be mounted here: {done.stderr}")
+        places.append(place)
+
+    yield mount
+    for place in places:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def test_a_file_system_that_is_read_only_is_named(cohort_folder, tmp_path, mounted, bench):
+    mounted(tmp_path / "out", "ro")
+    status, _, err = bench(*asked(cohort_folder, tmp_path / "out"))
+    assert status == 1 and "Read-only file system" in err and "--out" in err and "Traceback" not in err
+
+
+def test_a_results_folder_without_room_keeps_what_is_finished_and_goes_on_with_room(
+    cohort_folder, tmp_path, mounted, bench
+):
+    how = ("--tracking", "none", "--checkpoint-every", "0s")
+    bench(*asked(cohort_folder, tmp_path / "roomy", *how))
+    mounted(tmp_path / "out", "size=600k")
+    status, _, err = bench(*asked(cohort_folder, tmp_path / "out", *how))
+    assert status == 1 and "No space left on device" in err and "Traceback" not in err
+    assert not [path for path in (tmp_path / "out").rglob("*.partial") if path.stat().st_size]
+    subprocess.run(["mount", "-o", "remount,size=20m", tmp_path / "out"], check=True)
+    status, _, err = bench(*asked(cohort_folder, tmp_path / "out", *how))
+    assert status == 0, err
+    weights = [sorted(place.glob("experiments/*/fold-*/weights*")) for place in (tmp_path / "roomy", tmp_path / "out")]
+    assert [path.read_bytes() for path in weights[0]] == [path.read_bytes() for path in weights[1]]
+    assert len(weights[0]) == 2 and not list((tmp_path / "out").rglob("*.partial"))
+
+
+def test_temporary_files_without_room_cost_no_result(cohort_folder, tmp_path, mounted, bench, monkeypatch):
+    """Without a cache an MLflow database is made there: said once where it is not, and made once there is room."""
+    import tempfile
+
+    mounted(tmp_path / "tmp", "size=64k")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setenv("MILSURV_CACHE", "")
+    status, _, err = bench(*asked(cohort_folder, tmp_path / "out"))
+    assert status == 0 and err.count("did not take") == 1 and "Traceback" not in err
+    assert len(list((tmp_path / "out").glob("experiments/*/fold-*/result.json"))) == 2
+    assert list((tmp_path / "tmp").iterdir()) == []
+    subprocess.run(["mount", "-o", "remount,size=20m", tmp_path / "tmp"], check=True)
+    status, _, err = bench(*asked(cohort_folder, tmp_path / "out"))
+    assert status == 0 and "did not take" not in err and (tmp_path / "out" / "mlflow.db").is_file()
+
+
 def test_a_folder_for_temporary_files_that_takes_none(results, sent, tmp_path, bench, monkeypatch):
     import tempfile
 

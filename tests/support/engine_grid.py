@@ -1,10 +1,12 @@
 """A small grid, and the files that come of it: the same on every engine."""
 
 import json
+import warnings
 from pathlib import Path
 
 from milsurv.benchmark.planning.grid import grid
 from milsurv.benchmark.planning.request import Request
+from milsurv.errors import DataError, Remark
 
 CHANGING = {"created", "seconds"}
 
@@ -35,3 +37,13 @@ def files(out: Path) -> dict[str, object]:
         elif path.is_file() and path.suffix != ".svg":
             found[name] = path.read_bytes()
     return found
+
+
+class Remarking:
+    """A task that remarks something, and cannot be loaded."""
+
+    title = "nothing"
+
+    def load(self, memory):
+        warnings.warn("features were streamed", Remark, stacklevel=1)
+        raise DataError("no data")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _REGISTERED = "milsurv.registered"
-_ID, _KIND, _FOLD = "milsurv.experiment", "milsurv.kind", "milsurv.fold"
+_ID, _KIND, _FOLD, _TRIAL = "milsurv.experiment", "milsurv.kind", "milsurv.fold", "milsurv.trial"
 _TAGS = (
     "model", "family", "cohort", "cohort_version", "synthetic", "backbone", "scales", "loss", "recipe", "slides",
     "folds_name", "endpoint", "missing", "protocol", "device", "hardware", "command",
@@ -160,15 +160,17 @@ class Tracker:
         assert self.store is not None
         name = experiment_name(self.row.cohort, self.row.synthetic)
         self._place = self.store.experiment(client, name, {"milsurv.cohort": self.row.cohort})
-        if found := self._runs(client, "experiment"):
-            self._parent = str(found[0].info.run_id)
-            client.update_run(self._parent, status="RUNNING")
+        found = self._runs(client, "experiment")
+        if found:
+            run = found[0]
+            client.update_run(run.info.run_id, status="RUNNING")
         else:
             tags = {**self._tags(), _KIND: "experiment", "mlflow.note.content": f"`{self.row.command}`"}
             run = client.create_run(self._place, tags=tags, run_name=harmless(f"{self.row.model} seed {self.row.seed}"))
+        if not found or run.info.status == "RUNNING":  # whoever made it may have been killed half-way
             _log(client, run.info.run_id, {}, self.parameters)
             client.log_inputs(run.info.run_id, _inputs(self.sources))
-            self._parent = str(run.info.run_id)
+        self._parent = str(run.info.run_id)
         if self.store.wanted.system_metrics and self._stop_monitor is None:
             self._stop_monitor = _start_monitor(self._parent, self.store.uri)
 
@@ -192,28 +194,32 @@ class Tracker:
 
     def _log_fold(self, client: "MlflowClient", row: ResultRow, folder: Path) -> None:
         self._open(client)
+        child = ""
         for run in self._runs(client, "fold"):
             if run.data.tags.get(_FOLD) != str(row.fold):
                 continue
             if run.info.status == "FINISHED":
                 self._register(client, row, run.info.run_id, run.data.tags, folder)
                 return
-            if run.info.status == "RUNNING":  # a process that logged this fold was killed half-way
-                client.set_terminated(run.info.run_id, "KILLED")
-                for trial in self._runs(client, "trial"):
-                    own = trial.data.tags.get("mlflow.parentRunId") == run.info.run_id
-                    if own and trial.info.status == "RUNNING":
-                        client.set_terminated(trial.info.run_id, "KILLED")
+            if run.info.status == "RUNNING":  # whoever logged it was killed half-way: all is logged again
+                child = run.info.run_id
         started = int(datetime.fromisoformat(str(row.created)).timestamp() * 1000)
-        tags = {**self._tags(), _KIND: "fold", _FOLD: str(row.fold), "mlflow.parentRunId": self._parent}
-        child = client.create_run(self._place, start_time=started, tags=tags, run_name=f"fold {row.fold}").info.run_id
-        _log(client, child, _numbers(row), self.parameters, _curve(folder / "curves.csv"))
+        if not child:
+            tags = {**self._tags(), _KIND: "fold", _FOLD: str(row.fold), "mlflow.parentRunId": self._parent}
+            made = client.create_run(self._place, start_time=started, tags=tags, run_name=f"fold {row.fold}")
+            child = made.info.run_id
+        _log(client, child, _numbers(row), self.parameters, _curve(folder / "curves.csv"), started)
         client.log_inputs(child, _inputs(self.sources))
         for file in sorted(folder.glob("[!.]*.*")):
             if file.suffix in (".json", ".csv", ".txt", ".svg"):  # weights would lie there twice
                 client.log_artifact(child, str(file))
-        for trial in read_trials(folder):
-            self._log_trial(client, trial, child, row.fold, started)
+        if trials := read_trials(folder):
+            own = [run for run in self._runs(client, "trial") if run.data.tags.get("mlflow.parentRunId") == child]
+            logged = {run.data.tags.get(_TRIAL): run for run in own}
+            for trial in trials:
+                run = logged.get(str(trial.number))
+                if run is None or run.info.status == "RUNNING":
+                    self._log_trial(client, trial, child, row.fold, started, "" if run is None else run.info.run_id)
         if not row.finished:
             client.set_tag(child, "error", str(row.error)[:5000])
         client.set_terminated(child, "FINISHED" if row.finished else "FAILED")
@@ -230,17 +236,23 @@ class Tracker:
         if register(client, name, self._place, run, folder, facts):
             client.set_tag(run, _REGISTERED, name)
 
-    def _log_trial(self, client: "MlflowClient", trial: TrialRecord, fold: str, number: int, started: int) -> None:
-        """A trial, under the run of its `fold`. Its C-index is of patients that were held out of the training set."""
+    def _log_trial(
+        self, client: "MlflowClient", trial: TrialRecord, fold: str, number: int, started: int, run: str
+    ) -> None:
+        """A trial, under the run of its `fold`. Its C-index is of patients that were held out of the training set.
+
+        run: where it was logged half; empty where it was not.
+        """
         tags = {_ID: self.row.experiment, _KIND: "trial", _FOLD: str(number), "mlflow.parentRunId": fold}
-        tags |= {"model": self.row.model, "cohort": self.row.cohort, "milsurv.trial": str(trial.number)}
+        tags |= {"model": self.row.model, "cohort": self.row.cohort, _TRIAL: str(trial.number)}
         tags |= {"state": trial.state} | ({"error": trial.error[:5000]} if trial.error else {})
-        run = client.create_run(self._place, started, tags, f"fold {number} trial {trial.number}").info.run_id
+        if not run:
+            run = client.create_run(self._place, started, tags, f"fold {number} trial {trial.number}").info.run_id
         numbers = {"seconds": trial.seconds, "epochs": float(trial.epochs)}
         if trial.value is not None:
             numbers["held_out_c_index"] = trial.value
         inner = [("inner_c_index", value, step) for step, value in enumerate(trial.inner)]
-        _log(client, run, numbers, trial.settings, inner)
+        _log(client, run, numbers, trial.settings, inner, started)
         client.set_terminated(run, _TRIAL_STATUS.get(trial.state, "KILLED"))
 
 
@@ -320,11 +332,13 @@ def _log(
     metrics: Mapping[str, float],
     params: Mapping[str, object],
     curve: Sequence[tuple] = (),
+    at: int = 0,
 ) -> None:
+    """Log all of it. at: milliseconds since 1970; what is logged again at the same moment is there once."""
     from mlflow.entities import Metric, Param
 
     # Of two values at one step and time MLflow shows the larger: a later value needs a later time.
-    now = int(time.time() * 1000)
+    now = at or int(time.time() * 1000)
     points = [Metric(name, value, now, 0) for name, value in metrics.items()]
     points += [Metric(name, value, now, step) for name, value, step in curve]
     for start in range(0, len(points), 1000):
