@@ -37,10 +37,10 @@ def board_tables(board: Board, wide: bool = False) -> tuple[TextTable, ...]:
     if board.external:
         shown = external_table(board.title, board.external)
         found.append(shown if found else replace(shown, notes=(*board.notes, *shown.notes)))
-    if found and (printed := printed_table(board, wide)) is not None:
-        found.append(printed)
     if board.incomplete:
         found.append(incomplete_table(board, notes=() if found else board.notes))
+    if (printed := printed_table(board, wide)) is not None:
+        found.append(printed)
     return tuple(found)
 
 

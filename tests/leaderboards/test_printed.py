@@ -51,7 +51,7 @@ def test_a_figure_names_the_baselines_that_reach_it(published):
     table = printed_table(board)
     assert table is not None
     shown = [row[0] for row in table.rows if row[2] == RUN_HERE]
-    lines = {name: line for name, line in zip(names_of(board.rankings[0].lines), board.rankings[0].lines, strict=True)}
+    lines = dict(zip(names_of(board.rankings[0].lines), board.rankings[0].lines, strict=True))
     assert shown and set(shown) == {
         n for n, line in lines.items() if line.family == BASELINE and line.model != "random"
     }
