@@ -1,7 +1,7 @@
 """A fold's model as TorchScript: one file that C++, Java and Python read without milsurv.
 
 Its `forward` takes the patches of one bag, float32 (n, d), a tensor a magnification, ascending, and returns risk (1,)
-and the probability of being alive at the ends of the time bins, (1, bins). The file `milsurv.json` inside it says which
+and the probability of being alive at the ends of the time bins, (1, bins). The file `about.json` inside it says which
 magnifications, which ends, and the median risk that parts the risk groups.
 """
 
@@ -20,7 +20,7 @@ from ...models import registry
 from ..training.fold_model import FoldModel
 from ..training.losses import LOSSES
 
-NAME, ABOUT = "model.torchscript", "milsurv.json"
+NAME, ABOUT = "model.torchscript", "about.json"
 TRACED, CHECKED = 96, (41, 180, 333)
 """How many patches the bag has that a model is traced with, and those that it must then answer to as before."""
 TOLERANCE = 1e-5
