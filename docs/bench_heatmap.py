@@ -3,7 +3,7 @@
     python docs/bench_heatmap.py                        the table of docs/heatmaps.md
     python docs/bench_heatmap.py --models abmil --patches 4000
 
-Patches are those of 20x, with a quarter as many at 10x and a sixteenth at 5x where a model reads them; features are 1536
+Patches are those of 20x, a quarter as many at 10x and a sixteenth at 5x where a model reads them; features are 1536
 wide, models have the hyperparameters of the default recipe, and occlusion takes 64 regions a scale, as the command does.
 Everything runs on one thread; memory is the most that the process ever held, interpreter, torch and features included.
 """
