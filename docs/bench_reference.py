@@ -31,8 +31,15 @@ BATCH = 32
 NOBODY = FollowedBags((), FollowUp(np.empty(0), np.empty(0, bool)))
 
 
-class Memory(dict[str, _Features]):
+class Memory:
     """Bags of one shape in memory."""
+
+    def __init__(self, bags: dict[str, _Features]) -> None:
+        self.bags = bags
+
+    def __getitem__(self, patient_id: str) -> _Features:
+        """A bag."""
+        return self.bags[patient_id]
 
     def tokens(self, patient_id: str) -> int:
         """Patches over all magnifications."""
