@@ -79,4 +79,4 @@ def _areas(times: NDArray[np.float64], alive: NDArray[np.float64], seen: NDArray
     zero = np.where(left > 0, end / np.maximum(1 - left, 1e-12), end)
     x = np.concatenate([np.zeros_like(end), times, end, zero], axis=1)
     y = np.concatenate([np.ones_like(end), alive, left, np.zeros_like(end)], axis=1)
-    return np.trapezoid(y, x, axis=1)
+    return np.asarray(np.trapezoid(y, x, axis=1))
