@@ -24,11 +24,10 @@ def one_thread() -> None:
 
 def machine() -> str:
     """Date, processor, cores, and how many processes want to run: what a figure is worth without it is nothing."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
+    listed = Path("/proc/cpuinfo")
+    facts = listed.read_text(encoding="utf-8").splitlines() if listed.exists() else []
+    names = [fact.partition(":")[2].strip() for fact in facts if fact.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
     return f"{date.today()}; {name}, {os.cpu_count()} cores; load over 1, 5 and 15 minutes: {load}"
 

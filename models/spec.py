@@ -13,7 +13,7 @@ class ModelSpec:
     """The description of one model.
 
     A built model is called as `model(features, lengths)`, both mappings keyed by magnification: `features[m]` holds all
-    bags of the batch laid end to end, (sum of n, dim); `lengths[m]` the number of rows of each bag, (b,). It returns
+    bags of the batch laid end to end, (sum of n, dim); `lengths[m]` the rows of each bag, (b,), on the CPU. It returns
     raw scores, (b, n_out). A batch gives for every bag what that bag alone gives, to 1e-5. A model with `places` is
     called as `model(features, lengths, places)`; what else a model may do in training says `milsurv.models.contract`.
 
