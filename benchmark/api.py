@@ -301,7 +301,7 @@ def evaluate(
 
 def predict(
     experiment: str | Path,
-    features: str | Path,
+    features: str | Path | Sequence[str | Path],
     *,
     slides: Sequence[str] = (),
     backbone: str | None = None,
@@ -315,7 +315,7 @@ def predict(
     experiment
         Folder of a finished experiment, `results/experiments/ID`.
     features
-        Folder of patch features, as those of training.
+        Folder of patch features, as those of training; several whose slides or scales are disjoint are read as one.
     slides
         Only these; all when empty. Slides of one patient, by TCGA barcodes, are predicted together.
     backbone
@@ -338,8 +338,9 @@ def predict(
         Features differ from those of training, or hold NaN.
     """
     ensemble = load_ensemble(experiment, device=device)
+    places = [features] if isinstance(features, str | Path) else features
     source, findings, left_out = open_source(
-        ensemble, Path(features), slides=slides, backbone=backbone, missing=missing
+        ensemble, [Path(place) for place in places], slides=slides, backbone=backbone, missing=missing
     )
     return pd.DataFrame(predicted(ensemble, source, findings, left_out).lines()).set_index("patient")
 

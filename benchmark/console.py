@@ -358,6 +358,8 @@ def verdict(name: str, faults: Sequence[str], checked: Mapping[str, int], unchec
 def text_tables(tables: "Iterable[TextTable]") -> None:
     """Boards as tables of text."""
     for shown in tables:
+        if not shown.columns:
+            OUT.print(f"[bold]{escape(shown.title)}[/]")
         table = Table(title=escape(shown.title), title_justify="left", title_style="bold")
         places = shown.fitting(OUT.width)
         for place in places:
@@ -369,7 +371,8 @@ def text_tables(tables: "Iterable[TextTable]") -> None:
             )
         for row in shown.rows:
             table.add_row(*(escape(row[place]) for place in places))
-        OUT.print(table)
+        if shown.columns:
+            OUT.print(table)
         if left_out := [name for place, name in enumerate(shown.columns) if place not in places]:
             OUT.print(f"[dim]Too wide for this terminal: {escape(', '.join(left_out))}. The files have them.[/]")
         for note in shown.notes:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 Clock = Callable[[], float]
@@ -23,14 +24,10 @@ def one_thread() -> None:
 
 def machine() -> str:
     """Date, processor, cores, and how many processes want to run: what a figure is worth without it is nothing."""
-    try:
-        name = next(
-            line.partition(":")[2].strip()
-            for line in open("/proc/cpuinfo", encoding="utf-8")
-            if line.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
+    listed = Path("/proc/cpuinfo")
+    facts = listed.read_text(encoding="utf-8").splitlines() if listed.exists() else []
+    names = [fact.partition(":")[2].strip() for fact in facts if fact.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
     return f"{date.today()}; {name}, {os.cpu_count()} cores; load over 1, 5 and 15 minutes: {load}"
 

@@ -27,6 +27,7 @@ from milsurv.benchmark.inference.predict import open_source
 from milsurv.datasets.features.cells import patch_sides
 from milsurv.datasets.patient import patient_of
 from milsurv.datasets.simulated.cohort import planted_patches
+from milsurv.files import write_whole
 from milsurv.models.attribution.attention import attention_maps
 from milsurv.models.attribution.curves import deletion, insertion
 from milsurv.models.attribution.gradients import gradient_times_input
@@ -184,7 +185,7 @@ def main():
                     )
                     whole = {"model": model, "cohort": cohort, "seed": seed, "c_index": c_index,
                              "patients": given.patients, "rows": rows}  # fmt: skip
-                    file.write_text(json.dumps(whole))
+                    write_whole(file, json.dumps(whole))
                     print(file.name, flush=True)
     found = [json.loads(path.read_text()) for path in sorted(given.out.glob("fidelity-*.json"))]
     text = tables(found)

@@ -124,6 +124,8 @@ class ResultRow:
         SHA-256 of the file that holds the weights of the reading `selected`; null where no weights are kept.
     ibs_km
         Integrated Brier score of the Kaplan-Meier curve of the training set, which knows nothing about a patient.
+    truncation_months
+        Truncation time of the fold: where Uno's C, `c_index_tau`, `auc_mean`, the Brier score and `mae` stop.
     oracle_c_index
         C-index of the true risks of a simulated cohort.
     source
@@ -215,6 +217,7 @@ class ResultRow:
     seconds: Seconds | None = None
     weights_fingerprint: str | None = None
     ibs_km: Share | None = None
+    truncation_months: Annotated[float, Meta(gt=0, description="a number > 0")] | None = None
     oracle_c_index: Share | None = None
     source: str | None = None
     left_out: Count | None = None

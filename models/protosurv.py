@@ -1,12 +1,16 @@
 """ProtoSurv: prototypes of each patch type gather what is like them, then read the graph of the tissue."""
 
+import hashlib
+import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import DataError
 from .contract import Places, Trained, TrainingBags
 from .layers.dropout import Dropout
 from .layers.gen_conv import GENConv
@@ -71,7 +75,8 @@ class ProtoSurv(nn.Module):
     of the prototypes)). In training a penalty keeps prototypes near their type and apart from each other.
 
     The paper's types come from a classifier that was not released. Here `prepare` fits k-means on patches of the
-    training set, and a patch has the type of the nearest centre: a variant, so named.
+    training set, and a patch has the type of the nearest centre: a variant, so named. With `type_vectors` the types are
+    zero-shot, as the paper's alternative has them: see `read_type_vectors`.
     """
 
     centres: Tensor
@@ -98,9 +103,14 @@ class ProtoSurv(nn.Module):
         dropout: float = 0.25,
         attention_dropout: float = 0.2,
         input_dropout: float = 0.0,
+        type_vectors: str = "",
     ) -> None:
-        """Read `scale`; `types` kinds of patches with `prototypes` each, of width `embed_dim`."""
+        """Read `scale`; `types` kinds of patches with `prototypes` each, of width `embed_dim`.
+
+        type_vectors: `path@hash` of a file for `read_type_vectors`; k-means where it is empty. Only `prepare` reads it.
+        """
         super().__init__()
+        self.type_vectors = type_vectors
         self.scale, self.neighbours = scale, neighbours
         self.compatibility, self.orthogonality = compatibility, orthogonality
         self.iterations = iterations
@@ -131,7 +141,13 @@ class ProtoSurv(nn.Module):
         )
 
     def prepare(self, bags: TrainingBags, patients: Sequence[str], rng: Any) -> None:
-        """Fit the centres of the types on equally many random patches of each patient of the training set."""
+        """Fit the centres of the types on equally many random patches of each patient of the training set.
+
+        Zero-shot types need no fit. Errors: `DataError` as `read_type_vectors`.
+        """
+        if self.type_vectors:
+            self.centres.copy_(read_type_vectors(self.type_vectors, *self.centres.shape))
+            return
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         each = max(1, PATCHES // len(patients))
         drawn = []
@@ -145,6 +161,8 @@ class ProtoSurv(nn.Module):
 
     def types(self, x: Tensor) -> Tensor:
         """The type of each patch: (n, dim) -> (n,)."""
+        if self.type_vectors:
+            return (x.float() @ self.centres.float().t()).argmax(1)
         return nearest_centre(x.float(), self.centres.float())[1]
 
     def forward(
@@ -194,6 +212,41 @@ class ProtoSurv(nn.Module):
         """Weighted compatibility and orthogonality of one bag."""
         back = self.back(prototypes)  # (types, prototypes, dim)
         return self.compatibility * compatibility(x, types, back) + self.orthogonality * orthogonality(back)
+
+
+def read_type_vectors(file: str, types: int, dim: int) -> Tensor:
+    """What tells the types apart by text, as CONCH's zero-shot classifier does (Lu et al. 2024): -> (types, dim).
+
+    file: `path@hash`. What torch.save wrote of a dict: a tensor a type, (prompts, d), the embeddings of its prompts.
+    Each is brought to length 1, and so is their mean. A patch x has the type whose vector has the largest inner product
+    with x P: `projection`, (dim, d), is the image encoder's last map into the space of the texts. Without it, features
+    are taken to lie there. P is folded into the vectors; the length of x P is the same for all types.
+
+    Raises
+    ------
+    DataError
+        The file is missing, damaged, or not the one of the hash; or shapes do not fit the model.
+    """
+    path, _, digest = file.rpartition("@")
+    try:
+        content = Path(path).read_bytes()
+        found = {str(name): x.float() for name, x in torch.load(io.BytesIO(content), weights_only=True).items()}
+    except Exception as error:  # torch.load raises what the file makes it raise
+        raise DataError(f"{path} cannot be read as tensors by name ({type(error).__name__}: {error})") from error
+    if hashlib.sha256(content).hexdigest()[:10] != digest:
+        raise DataError(f"{path} has changed since the experiment was named: run the command again")
+    projection = found.pop("projection", None)
+    if len(found) != types:
+        raise DataError(f"{path} holds {len(found)} types ({', '.join(sorted(found))}): add --set types={len(found)}")
+    width = dim if projection is None else projection.shape[-1]
+    if wrong := [name for name, x in sorted(found.items()) if x.dim() != 2 or x.shape[1] != width or not len(x)]:
+        raise DataError(f"{path}: {', '.join(wrong)} should be (prompts, {width}), as wide as what it is compared with")
+    vectors = F.normalize(torch.stack([F.normalize(found[name], dim=1).mean(0) for name in sorted(found)]), dim=1)
+    if projection is None:
+        return vectors
+    if projection.shape[0] != dim:
+        raise DataError(f"{path}: its projection reads {projection.shape[0]} numbers, and the features have {dim}")
+    return vectors @ projection.t()
 
 
 def compatibility(x: Tensor, types: Tensor, back: Tensor) -> Tensor:
@@ -300,6 +353,7 @@ SPEC = ModelSpec(
         "dropout": 0.25,
         "attention_dropout": 0.2,
         "input_dropout": 0.0,
+        "type_vectors": "",
     },
     reference_defaults={
         "scale": 20,
@@ -319,6 +373,7 @@ SPEC = ModelSpec(
         "dropout": 0.25,
         "attention_dropout": 0.2,
         "input_dropout": 0.0,
+        "type_vectors": "",
     },
     search_space={
         "hidden": (32, 64, 128),
@@ -332,6 +387,7 @@ SPEC = ModelSpec(
     family="single-scale",
     order_free=True,
     places=True,
+    files=("type_vectors",),
     reference="Wu et al.: Leveraging Tumor Heterogeneity: Heterogeneous Graph Representation Learning for Cancer "
     "Survival Prediction in Whole Slide Images. NeurIPS 2024.",
     equation="prototypes of each patch type attend to all patches, then to a graph convolution of the patches; scores "
@@ -340,7 +396,9 @@ SPEC = ModelSpec(
     repository="wjx-error/ProtoSurv c66e0ce",
     licence="none stated",
     defects=(
-        "Patch types come from a classifier that was not released: here k-means on the training set, a variant.",
+        "Patch types come from a classifier that was not released: here k-means on the training set, or, with a "
+        "file of prompts' vectors (`type_vectors`), the zero-shot types of an encoder with a text side such as CONCH: "
+        "variants.",
         "The compatibility loss crashes when a slide lacks the last type: here all types are always counted.",
         "`forward` seeds the global random generator: nothing is seeded here.",
         "Only a patient's first slide is used, and 25,000 patches at most in training: here all.",

@@ -13,7 +13,7 @@ class ModelSpec:
     """The description of one model.
 
     A built model is called as `model(features, lengths)`, both mappings keyed by magnification: `features[m]` holds all
-    bags of the batch laid end to end, (sum of n, dim); `lengths[m]` the number of rows of each bag, (b,). It returns
+    bags of the batch laid end to end, (sum of n, dim); `lengths[m]` the rows of each bag, (b,), on the CPU. It returns
     raw scores, (b, n_out). A batch gives for every bag what that bag alone gives, to 1e-5. A model with `places` is
     called as `model(features, lengths, places)`; what else a model may do in training says `milsurv.models.contract`.
 
@@ -34,6 +34,8 @@ class ModelSpec:
         order_free: True where the order of a bag's patches provably does not matter.
         reference: the paper.
         places: True where the model needs to know where the patches lie, a `milsurv.models.contract.Places`.
+        files: hyperparameters that name a file, empty by default. `build` gets `path@hash`, so that changed content is
+            another experiment, and nothing where there is no file.
         equation: what the model computes, in a few lines of plain text.
         cost: how time and memory grow with the patches of a bag, n.
         repository: where the authors' code is, with the commit it was read at; empty where there is none.
@@ -53,6 +55,7 @@ class ModelSpec:
     reference: str
     learning_rate: float = 5e-4
     places: bool = False
+    files: tuple[str, ...] = ()
     equation: str = ""
     cost: str = ""
     repository: str = ""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .calibration import GROUPS, observed_risk, probability_counts
+from .calibration import GROUPS, calibration_index, d_calibration_p, observed_risk, probability_counts
 from .followup import FollowUp, NotComputable, Prediction
 from .kaplan_meier import kaplan_meier
 from .metrics import MONTHS, auc, brier_at, truncation_time
@@ -46,6 +46,40 @@ def clinical_curves(folds: Sequence[ScoredFold]) -> list[Point]:
     return points
 
 
+def pooled_calibration(folds: Sequence[ScoredFold]) -> dict[str, float | str]:
+    """Calibration of the test sets of all folds taken together, where it is seldom too few patients to be computed.
+
+    `d_calibration_p`, and `ici_12`, `ici_36`, `ici_60`; the reason where one has no value. Every patient is tested
+    once, and predicted by a model that has not seen them.
+    """
+    time, event, last = _together(folds)
+
+    def index(months: float) -> float:
+        return calibration_index(_dying(folds, months), time, event, months)
+
+    found: dict[str, float | str] = {}
+    readings = {"d_calibration_p": lambda: d_calibration_p(last, event)}
+    readings |= {f"ici_{months}": lambda months=months: index(months) for months in MONTHS}
+    for name, read in readings.items():
+        try:
+            found[name] = read()
+        except NotComputable as reason:
+            found[name] = str(reason)
+    return found
+
+
+def _together(folds: Sequence[ScoredFold]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Months and deaths of all test sets, and survival of every patient at the end of their own follow-up."""
+    time = np.concatenate([one.test.time for one in folds])
+    event = np.concatenate([one.test.event for one in folds])
+    return time, event, np.concatenate([one.prediction.survival_when_last_seen(one.test) for one in folds])
+
+
+def _dying(folds: Sequence[ScoredFold], months: float) -> np.ndarray:
+    """The predicted risk of dying by `months`."""
+    return 1 - np.concatenate([one.prediction.survival_at(np.array([float(months)]))[:, 0] for one in folds])
+
+
 def _over_time(one: ScoredFold) -> Iterator[Point]:
     with_survival = one.prediction.survival is not None
     alive = kaplan_meier(one.train.time, one.train.event)
@@ -65,11 +99,9 @@ def _over_time(one: ScoredFold) -> Iterator[Point]:
 
 
 def _pooled(folds: Sequence[ScoredFold]) -> Iterator[Point]:
-    time = np.concatenate([one.test.time for one in folds])
-    event = np.concatenate([one.test.event for one in folds])
-    last = np.concatenate([one.prediction.survival_when_last_seen(one.test) for one in folds])
+    time, event, last = _together(folds)
     for months in MONTHS:
-        dead = 1 - np.concatenate([one.prediction.survival_at(np.array([float(months)]))[:, 0] for one in folds])
+        dead = _dying(folds, months)
         low, high = np.quantile(dead, [0.01, 0.99])
         grid = np.linspace(low, high, _POINTS)
         try:

@@ -209,8 +209,9 @@ def minimum_detectable_difference(
     """
     if not (standard_error >= 0 and 0 < alpha < 1 and 0 < power < 1):
         raise ValueError("needs a standard error >= 0, and alpha and power between 0 and 1")
-    law = stats.norm if df is None else stats.t(df)
-    return float((law.ppf(1 - alpha / 2) + law.ppf(power)) * standard_error)
+    quantiles = np.array([1 - alpha / 2, power])
+    found, of_power = stats.norm.ppf(quantiles) if df is None else stats.t.ppf(quantiles, df)
+    return float((found + of_power) * standard_error)
 
 
 def variance_split(scores: ArrayLike) -> tuple[float, float]:

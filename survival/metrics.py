@@ -15,6 +15,7 @@ from .concordance import c_index
 from .followup import FollowUp, NotComputable, Prediction
 from .kaplan_meier import kaplan_meier
 from .metric import Metric
+from .restricted_mean import predicted_mean, restricted_mean, surrogate_times
 from .risk_groups import logrank_p
 
 ENTRY_POINTS = "milsurv.metrics"
@@ -33,6 +34,15 @@ def truncation_time(train: FollowUp) -> float:
     observation. Beyond it few patients carry the weight of many.
     """
     return float(np.sort(train.time)[int(np.floor(0.9 * (len(train.time) - 1)))])
+
+
+def truncated_c(train: FollowUp, test: FollowUp, prediction: Prediction) -> float:
+    """Harrell's concordance index of the follow-up up to `truncation_time`: deaths after it are not compared.
+
+    How long a test fold happens to be followed then decides nothing, and all lines of a fold stop at the same month.
+    """
+    seen = test.censored_after(truncation_time(train))
+    return c_index(seen.time, seen.event, prediction.risk)
 
 
 def uno_c(train: FollowUp, test: FollowUp, prediction: Prediction, months: float | None = None) -> float:
@@ -89,6 +99,64 @@ def auc(train: FollowUp, test: FollowUp, prediction: Prediction, months: float) 
         return float(cumulative_dynamic_auc(_table(train), _table(watched), prediction.risk, [months])[0][0])
     except ValueError as error:
         raise NotComputable(f"at {months} months: {error}") from error
+
+
+def integrated_auc(train: FollowUp, test: FollowUp, prediction: Prediction) -> float:
+    """The cumulative/dynamic AUC over all times up to `truncation_time`, weighted by how many die when.
+
+    Raises
+    ------
+    NotComputable
+        Where the test set has no deaths by then with others alive after them.
+
+    References
+    ----------
+    Lambert and Chevret: Summary measure of discrimination in survival models based on cumulative/dynamic time-dependent
+    ROC curves. Statistical Methods in Medical Research 2016.
+
+    """
+    from sksurv.metrics import cumulative_dynamic_auc
+
+    if not test.event.any():
+        raise NotComputable("nobody in the test set died")
+    first, last = test.time[test.event].min(), min(test.time.max(), truncation_time(train))
+    if not first < last:
+        raise NotComputable(f"nobody in the test set died before month {last:.0f}")
+    times = np.linspace(first, last, 101)[:-1]
+    watched = test.censored_after(np.nextafter(train.time.max(), 0))
+    try:
+        return float(cumulative_dynamic_auc(_table(train), _table(watched), prediction.risk, times)[1])
+    except ValueError as error:
+        raise NotComputable(f"up to {last:.0f} months: {error}") from error
+
+
+def absolute_error(train: FollowUp, test: FollowUp, prediction: Prediction) -> float:
+    """How many months the predicted survival time is off, on average (MAE, Qi et al. 2023), up to `truncation_time`.
+
+    The predicted time is the restricted mean of the predicted curve; that of a censored patient is the
+    pseudo-observation of `surrogate_times`, with its weight. Both stop at the truncation time.
+    """
+    tau = truncation_time(train)
+    times, weights = surrogate_times(train, test)
+    if not weights.sum():
+        raise NotComputable("all test patients were censored before anybody in the training set died")
+    off = np.abs(np.minimum(times, tau) - predicted_mean(prediction, tau))
+    return float(np.average(off, weights=weights))
+
+
+def rmst_difference(train: FollowUp, test: FollowUp, prediction: Prediction) -> float:
+    """By how many months the group of low risk outlives that of high risk, of the months up to `truncation_time`.
+
+    It stops earlier where one of the groups was not followed for so long.
+    """
+    high = prediction.high_risk()
+    if high.all() or not high.any():
+        raise NotComputable(f"{high.sum()} of {len(high)} test patients are above the training set's median risk")
+    tau = min(truncation_time(train), *(float(test.time[group].max()) for group in (high, ~high)))
+    low_mean, high_mean = (
+        restricted_mean(kaplan_meier(test.time[group], test.event[group]), tau) for group in (~high, high)
+    )
+    return low_mean - high_mean
 
 
 def brier_times(train: FollowUp, test: FollowUp) -> np.ndarray:
@@ -205,6 +273,24 @@ METRICS: dict[str, Metric] = registered(
         ),
         Metric("d_calibration_p", "D-calibration p", True, d_calibration, needs=("survival",)),
         Metric("logrank_p", "log-rank p", False, logrank, needs=("risk_groups",)),
+        Metric("c_index_tau", "Harrell's C up to the truncation time", True, truncated_c, needs=("train_followup",)),
+        Metric("auc_mean", "integrated AUC", True, integrated_auc, needs=("train_followup",)),
+        Metric(
+            "mae",
+            "mean absolute error, months",
+            False,
+            absolute_error,
+            needs=("survival", "train_followup"),
+            bounds=(0.0, np.inf),
+        ),
+        Metric(
+            "rmst_difference",
+            "RMST of low minus high risk, months",
+            True,
+            rmst_difference,
+            needs=("risk_groups", "train_followup"),
+            bounds=(-np.inf, np.inf),
+        ),
     ),
 )
 """Every metric by its name, in the order of columns: ours, then those of other packages."""

@@ -49,7 +49,10 @@ def _logrank(time: ArrayLike, event: ArrayLike, group: ArrayLike) -> tuple[float
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a singular variance shows as a statistic that is not finite
-        square, p, *rest = compare_survival(Surv.from_arrays(event, time), group, return_stats=True)
+        try:
+            square, p, *rest = compare_survival(Surv.from_arrays(event, time), group, return_stats=True)
+        except np.linalg.LinAlgError:  # or as this, where it is exactly 0: all who died were the last ones at risk
+            return None
     if not np.isfinite(p):
         return None
     counts = pd.DataFrame(rest[0])

@@ -76,13 +76,13 @@ def ablate(
             file = read_grid(path)
             adopt({name for table in file.table for name in table.models} | set((model or "").split(",")))
             requests = requests_of(file, first, picked)
-            from .grids import printed_table, show_survey
+            from .grids import printed_tables, show_survey
 
             if dry_run:
                 show_survey(requests, as_json)
                 return
             figures = read_printed(file, path, first.data, printed)
-            beside = partial(printed_table, file.title or path.stem, file.source, figures)
+            beside = partial(printed_tables, file.title or path.stem, file.source, figures) if figures else None
         elif model is None or cohort is None:
             raise UsageError("say what to compare: --model and --cohort, or --grid FILE")
         else:

@@ -17,8 +17,8 @@ def import_checkpoint(
     out: o.Out = Path("results"),
     settings: o.Settings = None,
     features_path: Annotated[
-        Path | None,
-        typer.Option("--features", help="Folder of features; every slide in it is scored with the checkpoint."),
+        list[Path] | None,
+        typer.Option("--features", help="Features; every slide in them is scored with the checkpoint. Repeatable."),
     ] = None,
     backbone: o.Backbone = None,
     as_json: o.AsJson = False,

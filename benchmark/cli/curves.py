@@ -52,7 +52,16 @@ def curves(
         from ...leaderboards.render.figures.style import save
         from ...models.registry import adopt
         from .. import console
-        from ..inference.curves import cells_of, dial_values, half_of, oracle_points, points, reached, scores_of
+        from ..inference.curves import (
+            OPTIONS,
+            cells_of,
+            dial_values,
+            half_of,
+            oracle_points,
+            points,
+            reached,
+            scores_of,
+        )
         from ..results.folder import table
         from ..run import run_requests
 
@@ -85,9 +94,11 @@ def curves(
             if name == "patients"
             else {}
         )
-        what = ", ".join([f"{cohort.lower()}", *fixed])
+        given = [f"{one}={value}" for one in OPTIONS if one != name and (value := getattr(first, one)) is not None]
+        shape = [cohort.lower(), *fixed, *given]
+        what = ", ".join(shape)
         shown = curves_table(f"{what}: C-index by {name}", name, curve, oracle, answers)
-        stem = first.out / "curves" / file_name("-".join([cohort.lower(), *fixed, name]))
+        stem = first.out / "curves" / file_name("-".join([*shape, name]))
         notes = "\n".join(f"> {markdown.escape(note)}" for note in shown.notes)
         write_whole(stem.with_name(f"{stem.name}.md"), f"# {markdown.escape(shown.title)}\n\n{notes}\n\n"
                     f"{markdown.table(shown)}\n")  # fmt: skip

@@ -39,14 +39,15 @@ def run_and_show(
     one: bool | None = None,
     baseline: str | None = None,
     engine: Options = SERIAL,
-    beside: Callable[[Sequence[Finished]], TextTable] | None = None,
+    beside: Callable[[Sequence[Finished]], Sequence[TextTable]] | None = None,
     test_cohorts: Sequence[str] = (),
 ) -> None:
     """Run what was asked for, render the leaderboard and print it; exit status 1 where something failed.
 
     one: whether it is a single experiment, shown fold by fold, or cells of a grid, shown as a board; by their number
-    where None. baseline: what the cells of a grid are compared with. engine: how folds are computed. beside:
-    makes one more table of what finished. test_cohorts: external cohorts that every finished experiment is tested on.
+    where None. baseline: what the cells of a grid are compared with. engine: how folds are computed. beside: makes
+    tables of what finished, which are shown in place of the boards. test_cohorts: external cohorts that every finished
+    experiment is tested on.
     """
     outside = [ExternalTest(request, word) for request in requests for word in test_cohorts]
     for test in outside[: len(test_cohorts)]:  # of the first request: the others differ in the seed
@@ -63,10 +64,10 @@ def run_and_show(
     validated = [test.evaluate(one) for test in outside for one in finished if one.complete and test.is_of(one)]
     published = publish_results(out)
     tables = ablation(requests, published, baseline) if published and not one else ()
+    shown = () if published is None else (*published.tables, *tables)
     if beside is not None:
         shown = beside(finished)
-        tables = (*tables, shown)
-        write_printed(shown, out)
+        console.say(f"Printed figures beside ours: {write_printed(shown, out)}")
     if as_json:
         summaries = [result.summary() for result in finished]
         found = summaries[0] if one else {"cells": summaries, "failed": failures}
@@ -74,8 +75,8 @@ def run_and_show(
     else:
         if one:
             show_folds(finished[0], out)
-        elif published:
-            console.text_tables((*published.tables, *tables))
+        else:
+            console.text_tables(shown)
         show_evaluations(validated)
         show_places(published, out, tracking.address)
     lacking = sum(test.is_of(one) for test in outside for one in finished) > len(validated)

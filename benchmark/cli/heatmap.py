@@ -16,7 +16,7 @@ def heatmap(
         list[str], typer.Argument(metavar="EXPERIMENT…", help="Finished experiments, by folder or id; several compare.")
     ],
     slide: Annotated[str, typer.Option("--slide", help="The slide, as its file of features is called.")],
-    features: o.FeaturesFolder = None,
+    features: o.FeaturesFolders = None,
     slides: Annotated[
         list[Path] | None,
         typer.Option("--slides", help="Folder of slides, or the slide itself: maps are drawn on it. Repeatable."),
@@ -65,7 +65,7 @@ def heatmap(
         methods = tuple(dict.fromkeys(word.strip() for word in method.split(",") if word.strip()))
         for word in methods:
             check_choice("method", word, METHODS)
-        if features is None and not slides:
+        if not features and not slides:
             raise UsageError("give --features, or --slides to extract them")
         path = slide_file(slides, slide) if slides else None
         maps = []

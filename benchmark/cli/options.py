@@ -27,7 +27,6 @@ FeaturesFolders = Annotated[
     list[Path] | None,
     typer.Option("--features", help="Folder, archive or table of features; repeatable: several are one cohort."),
 ]
-FeaturesFolder = Annotated[Path | None, typer.Option("--features", help="Folder, archive or table of features.")]
 DeriveScales = Annotated[
     bool,
     typer.Option("--derive-scales", help="Derive 10x and 5x that are lacking from 20x features: means over cells."),

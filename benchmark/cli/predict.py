@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def predict(
     experiment: Experiment,
-    features: o.FeaturesFolder = None,
+    features: o.FeaturesFolders = None,
     slides: Annotated[
         list[Path] | None,
         typer.Option("--slides", help="Folder of slides, or one slide: features are extracted first; repeatable."),
@@ -60,12 +60,12 @@ def predict(
         check_choice("missing", missing, ("error", "drop"))
         if heatmaps and not report:
             raise UsageError("--heatmaps puts maps on the pages of --report: add it")
-        if (features is None) == (not slides):
+        if (not features) == (not slides):
             raise UsageError("give --features, or --slides to extract them: one of the two")
         ensemble = load_ensemble(experiment, fold or (), reading, model, device_of(device))
         if slides:
-            features = features_of(ensemble.about, slides, out / "features", mpp, weights, device)
-        assert features is not None
+            features = [features_of(ensemble.about, slides, out / "features", mpp, weights, device)]
+        assert features
         with console.counting("looking at slides") as counter:
             source, findings, left_out = open_source(
                 ensemble, features, backbone=backbone, magnification=magnification, patch_px=patch_px, coords=coords,

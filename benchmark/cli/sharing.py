@@ -19,6 +19,9 @@ def export(
     experiment: Experiment,
     to: Annotated[Path, typer.Option("--to", help="Folder for the model; empty, or an earlier export.")],
     licence: Annotated[str, typer.Option("--licence", help="Of the weights, as the hub writes it.")] = "other",
+    script: Annotated[
+        bool, typer.Option("--torchscript", help="Also as TorchScript, for programs without milsurv, where it can be.")
+    ] = False,
     push: Annotated[
         str | None, typer.Option("--push", metavar="USER/NAME", help="Upload it to a hub, as a private repository.")
     ] = None,
@@ -32,7 +35,7 @@ def export(
         from ..inference import sharing
         from ..inference.ensemble import load_ensemble
 
-        files = sharing.export(load_ensemble(experiment, model=model), to, licence)
+        files = sharing.export(load_ensemble(experiment, model=model), to, licence, script)
         address = sharing.push(to, push, hub) if push else None
         if as_json:
             print_json({"folder": str(to), "files": [str(one.relative_to(to)) for one in files], "pushed": address})

@@ -1,7 +1,7 @@
 """Checkpoints of the public reference: loaded safely, kept in our form, and able to score slides."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from ...datasets.features.opening import open_features
 from ...datasets.patient import Patient
 from ...errors import DataError, UsageError
 from ...models import registry
+from ...models.layers import mixture
 from ...models.reference import CASES, REFERENCE_NAMES, load_reference
 from ...names import check_choice
 from ..planning.resolve import model_settings
@@ -22,6 +23,8 @@ from ..training.fit import Precision
 from ..training.hazards import log_survival
 from ..training.losses import LOSSES
 
+MONTHS = (12.0, 36.0, 60.0)
+
 
 @dataclass(frozen=True)
 class Imported:
@@ -30,6 +33,7 @@ class Imported:
     model: str
     module: nn.Module
     path: Path
+    loss: str = "nll"
 
     def summary(self) -> dict[str, object]:
         """Facts for a table or `--json`."""
@@ -81,13 +85,14 @@ def import_reference(file: Path, model: str, settings: Mapping[str, str], out: P
     buffer = io.BytesIO()
     torch.save(module.state_dict(), buffer)
     write(path, buffer.getvalue())
-    return Imported(spec.name, module, path)
+    return Imported(spec.name, module, path, "mixture" if CASES[model].fixed.get("head") == "mixture" else "nll")
 
 
 @torch.no_grad()
-def score_slides(imported: Imported, features: Path, backbone: str | None, out: Path) -> Path:
-    """Score every slide of a feature folder and write a csv of slide, risk and survival after each bin.
+def score_slides(imported: Imported, features: Path | Sequence[Path], backbone: str | None, out: Path) -> Path:
+    """Score every slide of these features and write a csv of slide, risk and survival after each bin.
 
+    The mixture of SCMIL has no bins: its survival is that after 12, 36 and 60 months.
     Errors: `DataError` when a slide lacks a scale that the model reads, or features do not fit the checkpoint.
     """
     reader = open_features(features, backbone)
@@ -95,19 +100,24 @@ def score_slides(imported: Imported, features: Path, backbone: str | None, out: 
     spec = registry.get(imported.model)
     bags = Bags(reader, [Patient(s, 1.0, False, "", (s,), {}) for s in slides], spec.scales, places=spec.places)
     bags.check()
-    precision, loss = Precision("float32", torch.device("cpu")), LOSSES["nll"]
+    precision, loss = Precision("float32", torch.device("cpu")), LOSSES[imported.loss]
+    where = features if isinstance(features, Path) else " + ".join(map(str, features))
     rows = []
     for slide in slides:
         try:
             scores = precision.scores(imported.module, pack(bags, [slide]).to(precision.device))
         except RuntimeError as error:
             raise DataError(
-                f"{features}: {imported.model} cannot score slide {slide}, with features {reader.dim} wide: {error}"
+                f"{where}: {imported.model} cannot score slide {slide}, with features {reader.dim} wide: {error}"
             ) from error
         if not scores.isfinite().all():
-            raise DataError(f"{features}: the scores of slide {slide} are not finite; is the checkpoint damaged?")
-        alive = log_survival(scores).exp()[0]
-        survival = {f"survival_{j + 1}": float(s) for j, s in enumerate(alive)}
+            raise DataError(f"{where}: the scores of slide {slide} are not finite; is the checkpoint damaged?")
+        if imported.loss == "mixture":
+            survival = {
+                f"survival_{m:g}_months": float(mixture.survival(scores, torch.tensor([m])).item()) for m in MONTHS
+            }
+        else:
+            survival = {f"survival_{j + 1}": float(s) for j, s in enumerate(log_survival(scores).exp()[0])}
         rows.append({"slide": slide, "risk": float(loss.risk(scores)[0]), **survival})
     path = out / "checkpoints" / f"{imported.path.stem}-slides.csv"
     write(path, table(rows))

@@ -17,7 +17,7 @@ from ...leaderboards.render.figures.clinical import DASHES, SHADES, calibration
 from ...leaderboards.render.figures.kaplan_meier import kaplan_meier
 from ...leaderboards.result_row import READINGS, ResultRow
 from ...leaderboards.rows import read_row
-from ...survival.clinical_curves import clinical_curves
+from ...survival.clinical_curves import ScoredFold, clinical_curves, pooled_calibration
 from ...survival.followup import FollowUp
 from ...survival.metrics import METRICS
 from ..results.scored_fold import read_fold
@@ -51,7 +51,11 @@ def write_page(folder: Path) -> Path:
     page = environment().get_template("experiment.html.jinja").render(
         row=rows[0],
         rows=rows,
-        readings=[(reading, MEANING[reading], _figures(reading, lines, table, rows[0].model)) for reading in readings],
+        readings=[
+            (reading, MEANING[reading], _figures(reading, lines, table, rows[0].model),
+             _pooled(_folds(reading, lines, table)))
+            for reading in readings
+        ],
         training=[Markup(svg_of(figure)) for figure in training_figures(folder, rows)],
         metrics=_metrics(rows, readings),
     )  # fmt: skip
@@ -100,17 +104,35 @@ def _figures(reading: str, lines: Sequence[Mapping[str, str]], table: pd.DataFra
             kaplan_meier(mine["time"], mine["event"], mine["risk_group"], "Risk groups", fold=mine["fold"],
                          patients=len(set(owner)))
         )  # fmt: skip
+    if folds := _folds(reading, lines, table):
+        curves = pd.DataFrame(clinical_curves(folds))
+        drawn = (calibration({model: curves}, months, f"Calibration at {months} months") for months in (12, 36, 60))
+        figures += [figure for figure in drawn if figure is not None]
+    return [Markup(svg_of(figure)) for figure in figures]
+
+
+def _folds(reading: str, lines: Sequence[Mapping[str, str]], table: pd.DataFrame) -> list[ScoredFold]:
+    """The folds of one reading, to be taken together; none unless there are several, all with survival curves."""
+    mine = pd.DataFrame(table[table["reading"] == reading])
     chosen = [line for line in lines if line["reading"] == reading]
     folds = []
     for fold in dict.fromkeys(line["fold"] for line in chosen):
         rest = mine[mine["fold"] != float(fold)]
         train = FollowUp(np.asarray(rest["time"], float), np.asarray(rest["event"], bool))
         folds.append(read_fold(int(fold), train, [line for line in chosen if line["fold"] == fold]))
-    if len(folds) > 1 and all(one.prediction.survival is not None for one in folds):
-        curves = pd.DataFrame(clinical_curves(folds))
-        drawn = (calibration({model: curves}, months, f"Calibration at {months} months") for months in (12, 36, 60))
-        figures += [figure for figure in drawn if figure is not None]
-    return [Markup(svg_of(figure)) for figure in figures]
+    return folds if len(folds) > 1 and all(one.prediction.survival is not None for one in folds) else []
+
+
+def _pooled(folds: Sequence[ScoredFold]) -> str:
+    """Calibration over all test folds, in a sentence; empty where it cannot be."""
+    if not folds:
+        return ""
+    found = pooled_calibration(folds)
+    words = [
+        f"{METRICS[name].title} " + (f"{value:.3f}" if isinstance(value, float) else f"not known ({value})")
+        for name, value in found.items()
+    ]
+    return f"All test folds together: {', '.join(words)}."
 
 
 def risk_histogram(mine: pd.DataFrame) -> "Figure":

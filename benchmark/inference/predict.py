@@ -169,7 +169,7 @@ class Source:
 
 def open_source(
     ensemble: FoldEnsemble,
-    features: Path,
+    features: Path | Sequence[Path],
     *,
     backbone: str | None = None,
     magnification: int | None = None,
@@ -185,6 +185,8 @@ def open_source(
 
     Parameters
     ----------
+    features
+        A folder, an archive or a table, or several whose slides or scales are disjoint.
     slides
         Only these; all when empty.
     slide_table
@@ -202,17 +204,19 @@ def open_source(
         A slide that is not there.
     """
     about = ensemble.about
-    reader = _reader(features, about.backbone, backbone, magnification, patch_px, coords)
+    places_of_features = (features,) if isinstance(features, Path) else tuple(features)
+    where = some(map(str, places_of_features))
+    reader = _reader(places_of_features, about.backbone, backbone, magnification, patch_px, coords)
     chosen = sorted(slides) if slides else sorted(reader.slides)
     if absent := [name for name in chosen if name not in reader.slides]:
-        raise UsageError(f"{features} holds no features of {some(absent)}; it has {some(sorted(reader.slides))}")
+        raise UsageError(f"{where} holds no features of {some(absent)}; it has {some(sorted(reader.slides))}")
     if not chosen:
-        raise DataError(f"{features} holds no slides")
+        raise DataError(f"{where} holds no slides")
     refuse_disagreement(Reads.of(about), about.model, reader, chosen)
     if reader.synthetic != about.synthetic:
         kinds = {True: "simulated", False: "measured"}
         raise DataError(
-            f"{features}: these features are {kinds[reader.synthetic]}, and {about.model} was trained on "
+            f"{where}: these features are {kinds[reader.synthetic]}, and {about.model} was trained on "
             f"{kinds[about.synthetic]} ones: simulated and measured data never mix"
         )
     owner = {name: patient_of(name) for name in chosen}
@@ -228,7 +232,7 @@ def open_source(
     # Times and events are not known, and nothing here reads them.
     patients = tuple(Patient(name, 1.0, False, "", tuple(mine)) for name, mine in sorted(by_patient.items()))
     counts = counts_of(patients)
-    labels = Labels(about.cohort, patients, (), "", str(features), reader.synthetic, None, counts, {}, about.endpoint)
+    labels = Labels(about.cohort, patients, (), "", where, reader.synthetic, None, counts, {}, about.endpoint)
     units = select_slides(labels, about.slides)
     needs = places or registry.get(about.model).places
     how = "drop" if missing == "drop" else "error"
@@ -242,22 +246,25 @@ def open_source(
         if damaged:
             raise DataError(f"{len(damaged)} slides cannot be used: {'; '.join(list(damaged.values())[:5])}")
     if len(bags.absent) == len(units.labels.patients):
-        raise DataError(f"{features}: no slide can be used")
+        raise DataError(f"{where}: no slide can be used")
     return Source(bags, units), tuple(findings), left_out
 
 
 def _reader(
-    features: Path,
+    features: Sequence[Path],
     trained_on: str | None,
     backbone: str | None,
     magnification: int | None,
     patch_px: int | None,
     coords: Path | None,
 ) -> Reader:
-    """The features in a folder; those of the backbone of training where it holds several."""
+    """The features in all places as one; those of the backbone of training where a place holds several."""
     given = {"magnification": magnification, "patch_px": patch_px, "coords": coords}
-    found = open_all(features, **given) if backbone is None else []
-    reader = found[0] if len(found) == 1 else open_features(features, backbone or plain_name(trained_on), **given)
+    found = [open_all(place, **given) for place in features] if backbone is None else []
+    if found and all(len(one) == 1 for one in found):
+        reader = found[0][0] if len(found) == 1 else open_features(features, **given)
+    else:
+        reader = open_features(features, backbone or plain_name(trained_on), **given)
     return derive(reader) if is_derived(trained_on) else reader
 
 

@@ -3,9 +3,10 @@
 README.md                                   the model card
 config.json                                 the rows of all folds, without what belongs to the machine
 fold-<k>/weights-selected.safetensors       the weights, with all that builds the model again
+fold-<k>/model.torchscript                  where asked for: the model for programs without milsurv
 reference-risks.json                        risks of the training cohort, out of fold, ascending: no patient is named
 
-Nothing in it is code, and nothing is a patient's.
+Nothing in it is a patient's, and nothing that `import_model` reads is code.
 """
 
 import hashlib
@@ -27,6 +28,7 @@ from ...version import __version__
 from ..experiment import PROTOCOL
 from ..results.manifest import MANIFEST, manifest
 from ..results.weights import read_weights, weights_name
+from . import torchscript
 from .ensemble import REFERENCE_RISKS, FoldEnsemble, out_of_fold
 from .evaluate import internal_estimate
 from .predict import NOT_A_DEVICE
@@ -48,11 +50,11 @@ class SharedModel:
     rows: list[dict[str, Any]]
 
 
-def export(ensemble: FoldEnsemble, to: Path, licence: str = "other") -> list[Path]:
+def export(ensemble: FoldEnsemble, to: Path, licence: str = "other", script: bool = False) -> list[Path]:
     """Write a model to share, and return its files.
 
-    licence: of the weights, as the hub writes it (`mit`, `cc-by-nc-4.0`). Errors: `CannotWrite` where the folder holds
-    other files.
+    licence: of the weights, as the hub writes it (`mit`, `cc-by-nc-4.0`). script: with TorchScript beside the weights.
+    Errors: `CannotWrite` where the folder holds other files; `UsageError` as `torchscript`.
     """
     known = {CONFIG, RISKS, CARD, ".gitattributes"}
     if to.is_dir() and any(not (p.name in known or p.name.startswith("fold-")) for p in to.iterdir()):
@@ -63,6 +65,9 @@ def export(ensemble: FoldEnsemble, to: Path, licence: str = "other") -> list[Pat
     files: dict[str, str | bytes] = {}
     for row in ensemble.rows:
         files[f"fold-{row.fold}/{name}"] = (ensemble.folder / f"fold-{row.fold}" / name).read_bytes()
+    if script:
+        for row, model in zip(ensemble.rows, ensemble.models, strict=True):
+            files[f"fold-{row.fold}/{torchscript.NAME}"] = torchscript.torchscript(model)
     rows = [replace(row, **dict.fromkeys(_OF_MACHINE)).to_json() for row in ensemble.rows]
     shared = SharedModel(FORMAT, __version__, ensemble.row.experiment, ensemble.about.reading, rows)
     files[CONFIG] = json.dumps({"model_type": "milsurv", **msgspec.to_builtins(shared)}, indent=2) + "\n"

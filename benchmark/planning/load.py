@@ -21,7 +21,7 @@ from ...datasets.labels.read import Labels, read_labels
 from ...datasets.labels.several_slides import Units, select_slides
 from ...datasets.layout import find_features, find_labels, find_splits
 from ...datasets.own_cohorts.cohort_file import CohortFile
-from ...datasets.own_cohorts.find import mistyped, unknown_cohort
+from ...datasets.own_cohorts.find import find_cohort, mistyped, unknown_cohort
 from ...datasets.own_cohorts.label_options import label_options
 from ...datasets.own_cohorts.typed_options import typed
 from ...datasets.simulated.cohort import simulate_cohort
@@ -283,7 +283,7 @@ def _count_patches(data: CohortData) -> dict[str, int]:
 def _locate(request: Request, resolved: Resolved, simulating: Counter | None, needs_features: bool) -> Locations:
     """Where labels, folds and features lie: as given, else as a cohort.toml or the data folder's convention says."""
     if request.simulated:
-        folder = _simulate(request, resolved.cohort, simulating)
+        folder = _simulate(request, simulating)
         return Locations(folder / "labels.csv", None, (folder / "features",))
     given = {"labels": request.labels_path, "splits": request.splits_path, "slide-table": request.slide_table}
     features = request.feature_places
@@ -322,25 +322,36 @@ def _locate(request: Request, resolved: Resolved, simulating: Counter | None, ne
     return Locations(labels, splits, features)
 
 
-def _simulate(request: Request, cohort: Cohort, simulating: Counter | None) -> Path:
-    """The folder of the simulated cohort; every strength, size, draw and dial has one of its own."""
-    strength, dials = strength_of(request), dials_of(request)
-    of_its_own = cohort.planted is not None and request.backbone is None
-    backbone = PLANTED_BACKBONE if of_its_own else backbones.get(request.backbone or SIMULATED_BACKBONE).name
-    name = f"{cohort.name}-{backbone}-{strength}" + (f"-{request.patients}" if request.patients else "")
+def simulated_folder(request: Request) -> Path:
+    """Where the simulated cohort of a request is kept; every strength, size, draw and dial has one of its own."""
+    cohort = find_cohort(request.cohort).cohort
+    name = f"{cohort.name}-{_simulated_backbone(request, cohort)}-{strength_of(request)}"
+    name += f"-{request.patients}" if request.patients else ""
     name += f"-draw{request.cohort_seed}" if request.cohort_seed else ""
-    name += "".join(f"-{dial}{value:.12g}" for dial, value in dials.items())
+    name += "".join(f"-{dial}{value:.12g}" for dial, value in dials_of(request).items())
+    return request.out / SIMULATED / name
+
+
+def _simulated_backbone(request: Request, cohort: Cohort) -> str:
+    if cohort.planted is not None and request.backbone is None:
+        return PLANTED_BACKBONE
+    return backbones.get(request.backbone or SIMULATED_BACKBONE).name
+
+
+def _simulate(request: Request, simulating: Counter | None) -> Path:
+    cohort = find_cohort(request.cohort).cohort
+    backbone = _simulated_backbone(request, cohort)
     return simulate_cohort(
         cohort,
         backbone,
-        request.out / SIMULATED / name,
+        simulated_folder(request),
         seed=request.cohort_seed,
-        strength=strength,
+        strength=strength_of(request),
         patients=request.patients,
         cells=PLANTED_CELLS if cohort.planted else SIMULATED_CELLS,
-        dim=PLANTED_DIM if of_its_own else None,
+        dim=PLANTED_DIM if backbone == PLANTED_BACKBONE else None,
         progress=simulating,
-        dials=dials,
+        dials=dials_of(request),
     )
 
 

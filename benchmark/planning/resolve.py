@@ -1,8 +1,10 @@
 """From the words of a request to what they name: registries are looked up and settings parsed, nothing is read."""
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 from ...datasets import backbones, cohorts
 from ...datasets.cohorts import Cohort
@@ -94,7 +96,7 @@ def resolve(request: Request, elsewhere: str | None = None, build: bool = True) 
         raise UsageError(f"--covariates are those of the baseline clinical-cox; {spec.name} reads patches")
     recipe, hyperparameters = model_settings(spec, request.recipe, request.settings)
     if build:
-        _check_build(spec, hyperparameters)
+        _check_build(spec, hyperparameters, recipe)
     return Resolved(
         method=spec,
         cohort=cohort,
@@ -152,6 +154,11 @@ def model_settings(spec: ModelSpec, recipe_name: str, settings: Mapping[str, str
         raise UsageError(str(error)) from error
     check_choice("loss", recipe.loss, LOSSES)
     hyper |= {key: _parsed(key, text, hyper[key]) for key, text in settings.items() if key not in of_recipe}
+    for key in spec.files:
+        path = hyper.pop(key)
+        if path:
+            hyper[key] = _with_hash(key, str(path))
+    _check_head(spec, hyper, recipe.loss)
     if hyper.get("scale", 20) not in STANDARD:
         raise UsageError(f"scale={hyper['scale']}: the magnifications are 5, 10, 20 and 40")
     if "dropout-in-eval" in recipe.faults:
@@ -175,10 +182,37 @@ def _parsed(key: str, text: str, like: object) -> object:
         raise UsageError(f"{key}={text}: expected {type(like).__name__}") from error
 
 
-def _check_build(spec: ModelSpec, hyperparameters: Mapping[str, object]) -> None:
-    """Errors: `UsageError` when the model refuses its hyperparameters."""
+def _with_hash(key: str, path: str) -> str:
+    """A file that is a hyperparameter, with its hash, so that changed content is another experiment."""
     try:
-        spec.build(dim=32, n_out=4, **hyperparameters)
+        return f"{path}@{hashlib.sha256(Path(path).read_bytes()).hexdigest()[:10]}"
+    except OSError as error:
+        raise UsageError(f"{key}={path}: {error.strerror}") from error
+
+
+def _check_head(spec: ModelSpec, hyperparameters: Mapping[str, object], loss_name: str) -> None:
+    """Errors: `UsageError` where the head of a model gives other scores than the loss reads."""
+    from ..training.losses import LOSSES
+
+    loss, head = LOSSES[loss_name], hyperparameters.get("head", "linear")
+    if loss.head not in ("linear", head):
+        having = [one.name for one in registry.specs() if "head" in one.defaults]
+        raise UsageError(
+            f"the loss {loss.name} needs a head of its own: --set head={loss.head}, with --model {' or '.join(having)}"
+        )
+    own = [name for name, one in LOSSES.items() if one.head == head]
+    if own and loss.name not in own:
+        raise UsageError(
+            f"{spec.name} with head={head} is not trained by the loss {loss.name}: --loss {' or '.join(own)}"
+        )
+
+
+def _check_build(spec: ModelSpec, hyperparameters: Mapping[str, object], recipe: Recipe) -> None:
+    """Errors: `UsageError` when the model refuses its hyperparameters."""
+    from ..training.losses import LOSSES
+
+    try:
+        spec.build(dim=32, n_out=LOSSES[recipe.loss].width(recipe.bins), **hyperparameters)
     except (ValueError, TypeError, RuntimeError, AssertionError) as error:
         raise UsageError(f"{spec.name} cannot be built with {dict(hyperparameters)}: {error}") from error
 

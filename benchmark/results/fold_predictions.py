@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ...leaderboards.result_row import READINGS, ResultRow
 from ...survival.concordance import c_index
 from ...survival.followup import FollowUp, NotComputable, Prediction
-from ...survival.metrics import METRICS, brier_null, score_all
+from ...survival.metrics import METRICS, brier_null, score_all, truncation_time
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def outcome_of(
 
 
 def fields_of_test_set(predictions: FoldPredictions) -> dict[str, Any]:
-    """The fields of a row that follow from the test set's follow-up: counts, and the Brier score of Kaplan-Meier."""
+    """The fields of a row that follow from follow-up alone: counts, truncation time, Brier score of Kaplan-Meier."""
     try:
         brier, reasons = brier_null(predictions.train_followup, predictions.test_followup), {}
     except NotComputable as reason:
@@ -141,6 +141,7 @@ def fields_of_test_set(predictions: FoldPredictions) -> dict[str, Any]:
         "n_test": len(predictions.patients),
         "events_test": int(predictions.test_followup.event.sum()),
         "ibs_km": brier,
+        "truncation_months": truncation_time(predictions.train_followup),
         "reasons": reasons,
     }
 

@@ -1,8 +1,9 @@
 """From patients to packed tensors: which patients make a step, and how many of them are computed at once."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -10,6 +11,9 @@ import torch
 from torch import Tensor
 
 from ...models.contract import Places
+
+READERS = 2
+"""Threads that read ahead: while one waits for a disk, the other unpacks."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -50,22 +54,51 @@ class BagSource(Protocol):
 class Packed:
     """Several bags laid end to end: by magnification, `features[m]` `(sum of n, d)` and `lengths[m]` `(b,)`.
 
-    places: where the patches lie, for models that need it; else None.
+    Lengths stay on the CPU, where models cut bags by them: a GPU would have to be waited for.
+    places: where the patches lie, for models that need it; else None. arrived: when features and places, which were
+    copied to a GPU beside its arithmetic, are there.
     """
 
     patients: tuple[str, ...]
     features: dict[int, Tensor]
     lengths: dict[int, Tensor]
     places: Places | None = None
+    arrived: "torch.cuda.Event | None" = None
 
     def to(self, device: torch.device) -> "Packed":
         """The same bags on a device, in float32. They travel in float16, which is half of the bytes."""
-        return Packed(
-            self.patients,
-            {m: x.to(device, non_blocking=True).float() for m, x in self.features.items()},
-            {m: n.to(device, non_blocking=True) for m, n in self.lengths.items()},
-            None if self.places is None else self.places.to(device),
+        if self.arrived is not None:
+            here = torch.cuda.current_stream(device)
+            here.wait_event(self.arrived)
+            for x in self._tensors():
+                x.record_stream(here)  # or their memory would be taken while it is read
+        return replace(
+            self,
+            features={m: x.to(device, non_blocking=True).float() for m, x in self.features.items()},
+            places=None if self.places is None else self.places.to(device),
+            arrived=None,
         )
+
+    def sent(self, stream: "torch.cuda.Stream") -> "Packed":
+        """The same bags on their way to a GPU, in float16, through memory from which it fetches them by itself."""
+        places = self.places
+        pinned = None if places is None else Places(_pinned(places.cells), _pinned(places.slide))
+        with torch.cuda.stream(stream):
+            there = replace(
+                self,
+                features={m: x.to(stream.device, non_blocking=True) for m, x in _pinned(self.features).items()},
+                places=None if pinned is None else pinned.to(stream.device),
+            )
+            return replace(there, arrived=stream.record_event())
+
+    def _tensors(self) -> Iterator[Tensor]:
+        yield from self.features.values()
+        if self.places is not None:
+            yield from (*self.places.cells.values(), *self.places.slide.values())
+
+
+def _pinned(tensors: Mapping[int, Tensor]) -> dict[int, Tensor]:
+    return {m: x.pin_memory() for m, x in tensors.items()}
 
 
 def pack(bags: BagSource, patients: Sequence[str]) -> Packed:
@@ -105,17 +138,53 @@ def pieces(bags: BagSource, patients: Sequence[str], tokens: int) -> Iterator[li
         yield piece
 
 
-def prefetched(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """`map(function, items)` with the next result prepared while the caller uses the last one."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting = None
-        for item in items:
-            following = pool.submit(function, item)
-            if waiting is not None:
-                yield waiting.result()
-            waiting = following
-        if waiting is not None:
-            yield waiting.result()
+def prefetched(
+    function: Callable[[T], R], items: Iterable[T], size: Callable[[T], int] = lambda item: 1, most: int = 1
+) -> Generator[R, None, None]:
+    """`map(function, items)` with the next results prepared by threads while the caller uses the last one.
+
+    size: what a result takes; most: what all that are prepared, or under way, take together. One is, however large.
+    """
+    pool, waiting, held = ThreadPoolExecutor(READERS, "reader"), deque[tuple[Future[R], int]](), 0
+    try:
+        todo = ((item, size(item)) for item in items)
+        following = next(todo, None)
+        result: list[R] = []  # the one to be used next, while those after it are prepared
+        while following or waiting or result:
+            while following and (not waiting or held + following[1] <= most):
+                waiting.append((pool.submit(function, following[0]), following[1]))
+                held += following[1]
+                following = next(todo, None)
+            if result:
+                yield result.pop()
+            if waiting:
+                future, taken = waiting.popleft()
+                result.append(future.result())
+                held -= taken
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+Piece = tuple[BagSource, list[str]]
+"""Some patients of a source."""
+
+
+def stream(reading: Iterable[Piece], tokens: int, device: torch.device) -> Generator[Packed, None, None]:
+    """Packed bags, piece by piece, read ahead while earlier ones are computed: about two budgets of `tokens` patches.
+
+    Reading draws no random number, so that how far it is ahead changes nothing. For a GPU they are copied beside its
+    arithmetic.
+    """
+    aside = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def read(piece: Piece) -> Packed:
+        packed = pack(*piece)
+        return packed if aside is None else packed.sent(aside)
+
+    def size(piece: Piece) -> int:
+        return sum(map(piece[0].tokens, piece[1]))
+
+    return prefetched(read, reading, size, 2 * tokens)
 
 
 def epoch_batches(

@@ -8,9 +8,11 @@ another process: all that this needs is in `Training`.
 import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import reduce
+from itertools import chain
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from ...survival.concordance import c_index
 from ...survival.followup import FollowUp, NotComputable
 from ...survival.time_bins import TimeBins
 from ..recipe import Recipe, epochs_of
-from .batches import BagSource, Packed, epoch_batches, pack, pieces, prefetched
+from .batches import BagSource, Packed, epoch_batches, pieces, stream
 from .checkpointing import Between, Checkpoint, nothing
 from .loss import SurvivalLoss, Target
 from .sampling import training_bags
@@ -89,14 +91,21 @@ def predict(
     between: Between = nothing,
 ) -> Tensor:
     """Raw scores of these patients in evaluation mode, `(n, n_out)` on the CPU; `between` is called piece by piece."""
+    reading = ((bags, piece) for piece in pieces(bags, patients, tokens))
+    with closing(stream(reading, tokens, precision.device)) as packed:
+        return _scores(model, packed, precision, between)
+
+
+@torch.no_grad()
+def _scores(model: nn.Module, packed: Iterator[Packed], precision: Precision, between: Between) -> Tensor:
     was_training = model.training
     model.eval()
     scores = []
-    for batch in prefetched(lambda piece: pack(bags, piece), pieces(bags, patients, tokens)):
-        scores.append(precision.scores(model, batch.to(precision.device)).cpu())
+    for batch in packed:
+        scores.append(precision.scores(model, batch.to(precision.device)))
         between()
     model.train(was_training)
-    return torch.cat(scores)
+    return torch.cat(scores).cpu()
 
 
 @contextmanager
@@ -173,16 +182,18 @@ class Targets:
     """What is known of patients, as tensors."""
 
     def __init__(self, part: FollowedBags, bins: TimeBins, device: torch.device) -> None:
+        self.device = device
         self.row = {patient: i for i, patient in enumerate(part.patients)}
-        self.bin = torch.from_numpy(bins.assign(part.followup.time)).to(device)
-        self.time = torch.from_numpy(part.followup.time).to(device)
-        self.event = torch.from_numpy(part.followup.event).to(device)
-        self.share = torch.from_numpy(bins.share(part.followup.time)).float().to(device)
+        self.bin = torch.from_numpy(bins.assign(part.followup.time))
+        self.time = torch.from_numpy(part.followup.time)
+        self.event = torch.from_numpy(part.followup.event)
+        self.share = torch.from_numpy(bins.share(part.followup.time)).float()
 
     def of(self, patients: Sequence[str]) -> Target:
-        """Those of these patients, `(b,)` each."""
-        rows = torch.tensor([self.row[patient] for patient in patients], device=self.bin.device)
-        return Target(self.bin[rows], self.time[rows], self.event[rows], self.share[rows])
+        """Those of these patients, `(b,)` each, on the device, which is not waited for."""
+        rows = torch.tensor([self.row[patient] for patient in patients])
+        known = (self.bin[rows], self.time[rows], self.event[rows], self.share[rows])
+        return Target(*(one.to(self.device, non_blocking=True) for one in known))
 
 
 def _all_scores(given: Trained) -> Tensor:
@@ -199,19 +210,23 @@ def _penalty(given: Trained, bin: Tensor, event: Tensor) -> Tensor | None:
     return (given.penalty.gather(1, column[:, None]).squeeze(1) * event).sum()
 
 
+def reads(loss: SurvivalLoss, batch: Sequence[list[str]]) -> Sequence[list[str]]:
+    """The pieces of a batch in the order in which `backward` takes them."""
+    return batch if loss.separable else [*batch, *batch[1:]]
+
+
 def backward(
     model: nn.Module,
     loss: SurvivalLoss,
     alpha: float,
     batch: Sequence[list[str]],
-    bags: BagSource,
+    packed: Iterator[Packed],
     targets: Targets,
     precision: Precision,
-    first: Packed | None = None,
 ) -> float:
     """Add the gradient of one batch's objective, computed in pieces, and return the objective.
 
-    batch: its patients, piece by piece; first: the first piece, where it is packed already.
+    batch: its patients, piece by piece; packed: gives the pieces that `reads` says, packed.
     The objective is the loss of the scores, and of further views and penalties where the model gives them: see
     `milsurv.models.contract.Trained`. The result is that of the undivided batch. A loss that is a mean over patients is
     simply summed piece by piece, as penalties are. Cox's couples all patients of the batch: its gradient with respect
@@ -219,11 +234,6 @@ def backward(
     the same random state, to carry its share back.
     """
     patients = [patient for piece in batch for patient in piece]
-    first = pack(bags, batch[0]) if first is None else first
-
-    def packed() -> Iterator[Packed]:
-        yield first
-        yield from prefetched(lambda piece: pack(bags, piece), batch[1:])
 
     def objective(views: Tensor, weight: float, of: Sequence[str]) -> Tensor:
         """The loss of the scores and of the views, (1 + v, b, n_out), of these patients."""
@@ -236,19 +246,21 @@ def backward(
         return None if penalty is None else penalty / len(patients)
 
     if loss.separable or len(batch) == 1:
-        total = 0.0
-        for piece, bag in zip(batch, packed(), strict=True):
-            given = precision.outputs(model, bag.to(precision.device))
+        values = []
+        for piece in batch:
+            given = precision.outputs(model, next(packed).to(precision.device))
             value = objective(_all_scores(given), given.view_weight, piece) * (len(piece) / len(patients))
             penalty = penalty_of(given, piece)
             value = value if penalty is None else value + penalty
             precision.scaler.scale(value).backward()
-            total += value.item()
-        return total
+            values.append(value.detach())
+        return reduce(add, torch.stack(values).tolist())  # the one moment in a step at which a GPU is waited for
 
-    states, scores, weight = [], [], 1.0
+    states, scores, weight, first = [], [], 1.0, None
     with torch.no_grad():
-        for bag in packed():
+        for _ in batch:
+            bag = next(packed)
+            first = first or bag
             states.append(_random_state(precision.device.type == "cuda"))
             given = precision.outputs(model, bag.to(precision.device))
             scores.append(_all_scores(given))
@@ -257,8 +269,10 @@ def backward(
     value = objective(joined, weight, patients)
     (gradient,) = torch.autograd.grad(precision.scaler.scale(value), joined)
     shares = gradient.split([len(piece) for piece in batch], 1)
-    total = value.item()
-    for piece, bag, state, share in zip(batch, packed(), states, shares, strict=True):
+    values = [value.detach()]
+    for at, (piece, state, share) in enumerate(zip(batch, states, shares, strict=True)):
+        bag = next(packed) if at else first
+        assert bag is not None
         with _random_state_of(state):
             given = precision.outputs(model, bag.to(precision.device))
             penalty = penalty_of(given, piece)
@@ -266,8 +280,8 @@ def backward(
                 _all_scores(given).backward(share)
             else:
                 torch.autograd.backward([_all_scores(given), precision.scaler.scale(penalty)], [share, None])
-                total += penalty.item()
-    return total
+                values.append(penalty.detach())
+    return reduce(add, torch.stack(values).tolist())
 
 
 def learning_rate(recipe: Recipe, epoch: float, epochs: int) -> float:
@@ -330,49 +344,51 @@ def fit(
         training.drawn = rng.bit_generator.state
         batches = epoch_batches(recipe.sampling, train.patients, train_bin, train.followup.event, recipe.batch, rng)
         cuts = [list(pieces(source, batch, recipe.tokens)) for batch in batches]
-        # The first piece of a step is packed while the step before it is computed.
-        ready = prefetched(partial(_first_piece, source), cuts[training.step :])
+        # One stream for all steps and the validation split: what comes next is read while a step is computed.
+        reading = ((source, piece) for cut in cuts[training.step :] for piece in reads(loss, cut))
+        validation = ((bags, piece) for piece in pieces(bags, val.patients, recipe.tokens))
         rate = learning_rate(recipe, epoch + (len(batches) - 1) / len(batches), epochs)
-        for step, first in enumerate(ready, training.step):
-            batch = batches[step]
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, epoch + step / len(batches), epochs)
-            value = backward(model, loss, recipe.alpha, cuts[step], source, targets, precision, first)
-            if not math.isfinite(value):
-                raise Diverged(f"the loss became {value} in epoch {epoch + 1}; a lower learning_rate may help")
-            training.losses.append(value * len(batch))
-            training.step += 1
-            if carried and len(batch) < recipe.batch:
-                # The reference never steps on its last, partial accumulation. What a model has put by for `after_step`
-                # is in no state dict, so there is no checkpoint until then.
-                checkpoint.open = not isinstance(model, Steps)
-                continue
-            if recipe.max_norm:
-                precision.scaler.unscale_(optimizer)
-                nn.utils.clip_grad_norm_(model.parameters(), recipe.max_norm)
-            precision.scaler.step(optimizer)
-            precision.scaler.update()
-            optimizer.zero_grad()
-            if isinstance(model, Steps):
-                model.after_step()
-            checkpoint.open = True
-            checkpoint.pause()
+        with closing(stream(chain(reading, validation), recipe.tokens, device)) as packed:
+            for step in range(training.step, len(batches)):
+                batch = batches[step]
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate(recipe, epoch + step / len(batches), epochs)
+                value = backward(model, loss, recipe.alpha, cuts[step], packed, targets, precision)
+                if not math.isfinite(value):
+                    raise Diverged(f"the loss became {value} in epoch {epoch + 1}; a lower learning_rate may help")
+                training.losses.append(value * len(batch))
+                training.step += 1
+                if carried and len(batch) < recipe.batch:
+                    # The reference never steps on its last, partial accumulation. What a model has put by for
+                    # `after_step` is in no state dict, so there is no checkpoint until then.
+                    checkpoint.open = not isinstance(model, Steps)
+                    continue
+                if recipe.max_norm:
+                    precision.scaler.unscale_(optimizer)
+                    nn.utils.clip_grad_norm_(model.parameters(), recipe.max_norm)
+                precision.scaler.step(optimizer)
+                precision.scaler.update()
+                optimizer.zero_grad()
+                if isinstance(model, Steps):
+                    model.after_step()
+                checkpoint.open = True
+                checkpoint.pause()
 
-        training.random = _random_state(training.cuda)
-        line: dict[str, float | int | None] = {
-            "epoch": epoch + 1,
-            "learning_rate": rate,
-            "train_loss": sum(training.losses) / sum(len(batch) for batch in batches),
-            "val_loss": None,
-            "val_c_index": None,
-        }
-        if val.patients:
-            scores = predict(model, bags, val.patients, recipe.tokens, precision, checkpoint.pause)
-            if not scores.isfinite().all():
-                raise Diverged(f"scores are not finite after epoch {epoch + 1}; a lower learning_rate may help")
-            line["val_loss"] = loss.loss(scores, val_targets.of(val.patients), 0.0).item()
-            with suppress(NotComputable):  # stays None where no pair of the validation split can be compared
-                line["val_c_index"] = c_index(val.followup.time, val.followup.event, loss.risk(scores).numpy())
+            training.random = _random_state(training.cuda)
+            line: dict[str, float | int | None] = {
+                "epoch": epoch + 1,
+                "learning_rate": rate,
+                "train_loss": sum(training.losses) / sum(len(batch) for batch in batches),
+                "val_loss": None,
+                "val_c_index": None,
+            }
+            if val.patients:
+                scores = _scores(model, packed, precision, checkpoint.pause)
+                if not scores.isfinite().all():
+                    raise Diverged(f"scores are not finite after epoch {epoch + 1}; a lower learning_rate may help")
+                line["val_loss"] = loss.loss(scores, val_targets.of(val.patients), 0.0).item()
+                with suppress(NotComputable):  # stays None where no pair of the validation split can be compared
+                    line["val_c_index"] = c_index(val.followup.time, val.followup.event, loss.risk(scores).numpy())
         watch(epoch + 1, line)
         fitted.curve.append(line)
 
@@ -389,10 +405,6 @@ def fit(
     training.over, training.random = True, None
     checkpoint.freeze()
     return fitted
-
-
-def _first_piece(bags: BagSource, cut: Sequence[list[str]]) -> Packed:
-    return pack(bags, cut[0])
 
 
 def _preference(recipe: Recipe, line: dict[str, float | int | None]) -> float:

@@ -42,6 +42,7 @@ class SurvivalLoss:
     reference: where it comes from.
     baseline: (bins, scores (m, width), time (m,), event (m,)) of the training set -> numbers, all that `survival` needs
         of it: they are kept with the weights, so that curves need no patient of the training set. Nothing by default.
+    head: the hyperparameter `head` that a model must have for this loss; models without one are `linear`.
     """
 
     name: str
@@ -53,3 +54,4 @@ class SurvivalLoss:
     separable: bool
     reference: str
     baseline: Callable[[TimeBins, Tensor, np.ndarray, np.ndarray], np.ndarray] = lambda *_: np.zeros(0)
+    head: str = "linear"

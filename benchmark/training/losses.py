@@ -7,6 +7,7 @@ from ...plugins import registered
 from .binary import BCE
 from .hazards import CE, NLL, NLL_MCAT
 from .loss import SurvivalLoss
+from .mixture import MIXTURE
 from .probability_mass import DEEPHIT, MTLR, PMF
 from .proportional_hazards import COX, RANK
 
@@ -14,5 +15,5 @@ ENTRY_POINTS = "milsurv.losses"
 """The entry-point group through which other packages add losses."""
 
 LOSSES: dict[str, SurvivalLoss] = registered(
-    SurvivalLoss, ENTRY_POINTS, (NLL, NLL_MCAT, CE, COX, PMF, MTLR, DEEPHIT, RANK, BCE)
+    SurvivalLoss, ENTRY_POINTS, (NLL, NLL_MCAT, CE, COX, PMF, MTLR, DEEPHIT, RANK, BCE, MIXTURE)
 )

@@ -18,7 +18,7 @@ from ...leaderboards.result_row import READINGS, ResultRow, score_columns
 from ...survival.concordance import c_index
 from ...survival.followup import FollowUp, NotComputable, Prediction
 from ...survival.metric import Metric
-from ...survival.metrics import METRICS, brier_null
+from ...survival.metrics import METRICS, brier_null, truncation_time
 from ...survival.time_bins import fit_bins
 from ..experiment import seed_for
 from .agreement import check_agreement
@@ -248,7 +248,10 @@ def _check_metric(
         value: float | None = metric(train, test, prediction)
     except NotComputable:
         value = None
-    _check_number(row, key, value, result, _ROUNDED if "survival" in metric.needs else _EXACT)
+    tolerance = _ROUNDED if "survival" in metric.needs else _EXACT
+    if train is not None and metric.bounds[1] == np.inf:  # a number of months: what is rounded adds up over them
+        tolerance *= max(1.0, truncation_time(train))
+    _check_number(row, key, value, result, tolerance)
 
 
 def _survival(
@@ -305,6 +308,8 @@ def _check_null(row: ResultRow, train: FollowUp, test: FollowUp, result: Verific
         value = None
     if row.ibs_km is not None or "ibs_km" in row.reasons:
         _check_number(row, "ibs_km", value, result)
+    if row.truncation_months is not None:
+        _check_number(row, "truncation_months", truncation_time(train), result)
 
 
 def _check_oracle(row: ResultRow, part: pd.DataFrame, oracle: Mapping[str, float], result: Verification) -> None:

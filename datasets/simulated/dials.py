@@ -63,6 +63,8 @@ DIALS: dict[str, Dial] = {
              "share of the score that is age, and the correlation of the pattern with age", PATTERNED),
         Dial("subtypes", 0, 0.5, 0,
              "share of patients of a second subtype, visible in the stain, in whom the pattern protects", PATTERNED),
+        Dial("stain", 0, 10, 0,
+             "another hospital: how far its stain and scanner move every slide, in SDs between hospitals"),
     )
 }  # fmt: skip
 """Every dial by its name."""

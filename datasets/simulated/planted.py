@@ -26,6 +26,9 @@ LATENT = 3 * TISSUES + STAIN
 
 NOISE = 0.4  # of every feature, in units of a latent's weight
 STAIN_SLIDE, STAIN_PATCH, STAIN_SITE = 0.1, 0.1, 0.5  # SD of the stain: of a slide, of a patch, and of a site's scanner
+ELSEWHERE = np.random.default_rng(STAIN).standard_normal(
+    STAIN
+)  # where the dial `stain` moves all slides, in every draw
 STAIN_SUBTYPE = 0.8  # how far the second subtype moves the first factor of the stain
 
 
@@ -97,6 +100,7 @@ def plant(
             share = np.full(TISSUES, (FEW + MANY) / 32 if informative is None else informative)
             gathered = (1 + np.tanh(tendency)) / 2
         stain = scanners[site] if kind == "site" else np.zeros(STAIN)
+        stain = stain + value_of(dials, "stain") * STAIN_SITE * ELSEWHERE
         if drawn is not None and drawn.second[patient]:
             stain = stain + STAIN_SUBTYPE * np.eye(STAIN)[0]
         own = [_section(rng, region, fine, stain, cells, share, gathered) for _ in range(count)]

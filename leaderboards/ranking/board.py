@@ -77,14 +77,12 @@ class Line:
 
     def by_seed(self, column: str) -> dict[int, tuple[float, ...]] | None:
         """By seed, the score of every fold; None where one has none."""
-        found: dict[int, tuple[float, ...]] = {}
-        for seed in self.seeds:
-            scores = [row.score(column) for row in self.rows if row.seed == seed]
-            known = [score for score in scores if score is not None]
-            if len(known) < self.n_folds:
-                return None
-            found[seed] = tuple(known)
-        return found
+        found: dict[int, list[float]] = {seed: [] for seed in self.seeds}
+        for row in self.rows:
+            if (score := row.score(column)) is not None:
+                found[row.seed].append(score)
+        known = all(len(scores) >= self.n_folds for scores in found.values())
+        return {seed: tuple(scores) for seed, scores in found.items()} if known else None
 
     @property
     def constant(self) -> bool:
@@ -284,8 +282,10 @@ def _lines(complete: Sequence[CompleteExperiment]) -> tuple[Line, ...]:
             line.experiments,
         )
     )
-    means = [line.selected.mean for line in lines]
-    return tuple(replace(line, rank=means.index(line.selected.mean) + 1) for line in lines)
+    first: dict[float | None, int] = {}
+    for place, line in enumerate(lines, 1):
+        first.setdefault(line.selected.mean, place)
+    return tuple(replace(line, rank=first[line.selected.mean]) for line in lines)
 
 
 def _line(items: Sequence[CompleteExperiment]) -> Line:
@@ -355,16 +355,21 @@ def _spread(values: Sequence[float]) -> Spread:
 
 def _with_variants(lines: Sequence[Line]) -> list[Line]:
     """Lines with `variant` set: the hyperparameters in which lines of one model differ, else the experiment."""
-    result = []
+    families: dict[str, list[Line]] = {}
     for line in lines:
-        sisters = [json.loads(other.hyperparameters) for other in lines if other.model == line.model]
-        own = json.loads(line.hyperparameters)
+        families.setdefault(line.model, []).append(line)
+    differing, latest = {}, {}
+    for model, family in families.items():
+        sisters = [json.loads(text) for text in {line.hyperparameters for line in family}]
         # `scale` has a column of its own
         names = sorted({name for other in sisters for name in other} - {"scale"})
-        differ = [name for name in names if len({json.dumps(other.get(name)) for other in sisters}) > 1]
-        words = [f"{name}={_plain(own[name])}" for name in differ if name in own]
-        protocols = {other.rows[0].protocol or 1 for other in lines if other.model == line.model}
-        if (line.rows[0].protocol or 1) < max(protocols):
+        differing[model] = [name for name in names if len({json.dumps(other.get(name)) for other in sisters}) > 1]
+        latest[model] = max(line.rows[0].protocol or 1 for line in family)
+    result = []
+    for line in lines:
+        own = json.loads(line.hyperparameters)
+        words = [f"{name}={_plain(own[name])}" for name in differing[line.model] if name in own]
+        if (line.rows[0].protocol or 1) < latest[line.model]:
             words.append(f"protocol {line.rows[0].protocol or 1}")
         result.append(replace(line, variant=", ".join(words)))
     shown = Counter(_shown(line) for line in result)
@@ -381,14 +386,15 @@ def names_of(lines: Sequence[Line]) -> tuple[str, ...]:
     families: dict[str, list[Line]] = {}
     for line in lines:
         families.setdefault(line.label, []).append(line)
+    fields = ("scales", "backbone", "loss", "recipe", "slides", "folds_name")
+    differing = {
+        label: [field for field in fields if len({getattr(other, field) for other in sisters}) > 1]
+        for label, sisters in families.items()
+    }
     names = []
     for line in lines:
-        sisters = families[line.label]
-        fields = ("scales", "backbone", "loss", "recipe", "slides", "folds_name")
-        differ = [field for field in fields if len({getattr(other, field) for other in sisters}) > 1]
-        words = [str(getattr(line, field)) for field in differ if getattr(line, field)]
-        tell = len(sisters) > 1 and words
-        names.append(f"{line.label} [{', '.join(words)}]" if tell else line.label)
+        words = [str(getattr(line, field)) for field in differing[line.label] if getattr(line, field)]
+        names.append(f"{line.label} [{', '.join(words)}]" if words else line.label)
     return tuple(names)
 
 

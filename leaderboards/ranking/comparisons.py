@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ...survival.comparisons import IntervalEstimate
 from ...survival.influence import influences
-from ...survival.joint import Difference, Joint, training_covariance
+from ...survival.joint import Difference, Joint, Pairs, training_covariance
 from ..result_row import READINGS
 from .board import BASELINE, Board, Line, Ranking, names_of
 from .evidence import ALPHA, LEAST_SEEDS, Evidence, Pair
@@ -45,8 +45,8 @@ def with_evidence(
 def evidence(ranking: Ranking, predictions: Predictions, published: PublishedEvidence = NO_EVIDENCE) -> Evidence:
     """Intervals of all lines, the first against every other, models against the clinical baseline, and the best."""
     errors = Errors(ranking, predictions, published)
-    lines, every = ranking.lines, errors.pairs()
-    found = tuple(pair for pair in every if pair.first == 0)
+    lines, every = ranking.lines, errors.every
+    found = tuple(errors.pairs([(0, place) for place in errors.places if place]))
     left_out = list(errors.left_out)
     names = names_of(lines)
     apart = set(errors.places[1:]) - {pair.second for pair in found}
@@ -55,8 +55,7 @@ def evidence(ranking: Ranking, predictions: Predictions, published: PublishedEvi
             f"{listed([names[place] for place in sorted(apart)])}: published without patients, apart from the first "
             "line, so that the difference is not known"
         )
-    worse = {pair.second if pair.difference.value > 0 else pair.first for pair in every if pair.shown}
-    best = tuple(place for place in errors.places if place not in worse)
+    best = errors.best()
     baseline = ()
     if ranking.baseline is not None:
         at = lines.index(ranking.baseline)
@@ -189,25 +188,41 @@ class Errors:
         at = self._at
         return [pair for pair in pairs if set(pair) <= at.keys() and self.joint.known(*(at[one] for one in pair))]
 
+    @cached_property
+    def every(self) -> Pairs:
+        """All pairs of lines whose difference is known, by place."""
+        places = np.array(self.places, dtype=np.intp)
+        first, second = np.triu_indices(len(places), 1)
+        pairs = np.stack([places[first], places[second]], axis=1)
+        return pairs[self.joint.known(first, second)] if len(pairs) else pairs
+
+    def best(self) -> tuple[int, ...]:
+        """The lines that no other is shown to be above."""
+        first, second = self._rows(self.every).T
+        shown = self._adjusted[0][first, second] <= ALPHA
+        worse = np.where(self.joint.values[first] - self.joint.values[second] > 0, self.every[:, 1], self.every[:, 0])
+        return tuple(place for place in self.places if place not in set(worse[shown].tolist()))
+
     def pairs(self, chosen: Sequence[tuple[int, int]] | None = None) -> list[Pair]:
         """The comparison of these pairs of lines, by place, or of all; pairs of which nothing is known are left out.
 
         p-values are adjusted for all pairs of the ranking, whichever are chosen.
         """
-        known = self.known(list(combinations(self.places, 2)) if chosen is None else chosen)
-        at, (adjusted, alpha) = self._at, self._adjusted
-        found = self.joint.differences(np.array([[at[i], at[j]] for i, j in known], dtype=np.intp).reshape(-1, 2))
+        known = self.known([(int(i), int(j)) for i, j in self.every] if chosen is None else chosen)
+        adjusted, alpha = self._adjusted
+        rows = self._rows(np.array(known, dtype=np.intp).reshape(-1, 2))
+        found = self.joint.differences(rows)
         lines = self.ranking.lines
         return [
             Pair(
                 first,
                 second,
                 difference,
-                adjusted[min(first, second), max(first, second)],
+                float(adjusted[one, other]),
                 self.joint.detectable(difference, alpha),
                 not (training_known(lines[first]) and training_known(lines[second])),
             )
-            for (first, second), difference in zip(known, found, strict=True)
+            for (first, second), (one, other), difference in zip(known, rows, found, strict=True)
         ]
 
     def of_patients(self) -> "Errors":
@@ -233,15 +248,20 @@ class Errors:
     def _at(self) -> dict[int, int]:
         return {place: at for at, place in enumerate(self.places)}
 
+    def _rows(self, pairs: Pairs) -> Pairs:
+        """Where the lines at these places stand in `joint`."""
+        return np.searchsorted(np.array(self.places, dtype=np.intp), pairs)
+
     @cached_property
-    def _adjusted(self) -> tuple[dict[tuple[int, int], float], float]:
-        """Of all pairs whose difference is known the adjusted p-value, and the p that one needs alone."""
-        every = self.known(list(combinations(self.places, 2)))
-        at = self._at
-        if not every:
-            return {}, ALPHA
-        found, alpha = self.joint.adjusted(np.array([[at[i], at[j]] for i, j in every], dtype=np.intp))
-        return {pair: float(p) for pair, p in zip(every, found, strict=True)}, alpha
+    def _adjusted(self) -> tuple[NDArray[np.float64], float]:
+        """Of all pairs whose difference is known the adjusted p-value, (m, m), and the p that one needs alone."""
+        found = np.full((len(self.places),) * 2, np.nan)
+        if not len(self.every):
+            return found, ALPHA
+        first, second = self._rows(self.every).T
+        p, alpha = self.joint.adjusted(np.stack([first, second], axis=1))
+        found[first, second] = found[second, first] = p
+        return found, alpha
 
     def _patients(self, places: Sequence[int], here: Mapping[int, _Patients]) -> NDArray[np.float64]:
         """Covariance over patients of the lines at `places`; NaN where it is not known."""
@@ -254,7 +274,7 @@ class Errors:
         for at, place in enumerate(places):
             if place not in here:
                 covariance[at, at] = self._elsewhere[place]["selected"].standard_error ** 2
-        for i, j in combinations(range(len(places)), 2):
+        for i, j in combinations(range(len(places)), 2) if self.published.differences else ():
             known = self.published.difference(lines[places[i]].experiments, lines[places[j]].experiments)
             if known is not None and np.isnan(covariance[i, j]):
                 covariance[i, j] = (covariance[i, i] + covariance[j, j] - known.standard_error**2) / 2

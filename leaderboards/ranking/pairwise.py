@@ -94,7 +94,7 @@ def _compared(
     named = _named(ranking)
     chosen = [{place for place, (line, name) in enumerate(named) if _is(model, line, name)} for model in models]
     pairs = [pair for pair in combinations(errors.places, 2) if _is_chosen(pair, chosen)]
-    compared = len(errors.known(list(combinations(errors.places, 2))))
+    compared = len(errors.every)
     notes = [how(compared)] if pairs else ["no two lines to compare."]
     notes += [f"Left out: {reason}." for reason in errors.left_out]
     # With a name given, its line comes first, so that a positive difference speaks for it.

@@ -6,7 +6,6 @@ one cell of the table (`model@backbone`). What is shown of a pair is what its ra
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import pandas as pd
 
@@ -147,8 +146,7 @@ def _ablation(
             line, intervals[place].get("selected"), pairs.get(place), place in set(bases.values())
         )
     notes = [f"Compared with {chosen}{'' if '@' in chosen else ', on the same backbone'}."]
-    every = errors.known(list(combinations(errors.places, 2)))
-    notes += [how(len(every))] if pairs else []
+    notes += [how(len(errors.every))] if pairs else []
     notes += [f"Left out: {reason}." for reason in errors.left_out]
     title = f"{board.title}: fusion and backbone, folds {ranking.folds_name}"
     return Ablation(title, chosen, tuple(rows), backbones, tuple(tuple(row) for row in cells), tuple(notes))

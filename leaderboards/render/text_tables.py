@@ -11,6 +11,7 @@ from ..ranking.evidence import Evidence, Pair, how, short_how
 from ..result_row import ResultRow
 from .explanations import reads, size_notes
 from .external import external_table
+from .printed import printed_table
 from .text_table import NONE, TextTable, p_value, scales, signed, text_table
 
 
@@ -38,6 +39,8 @@ def board_tables(board: Board, wide: bool = False) -> tuple[TextTable, ...]:
         found.append(shown if found else replace(shown, notes=(*board.notes, *shown.notes)))
     if board.incomplete:
         found.append(incomplete_table(board, notes=() if found else board.notes))
+    if (printed := printed_table(board, wide)) is not None:
+        found.append(printed)
     return tuple(found)
 
 
@@ -75,6 +78,7 @@ def ranking_table(board: Board, ranking: Ranking, notes: tuple[str, ...] = ()) -
         ("#", True, [str(line.rank) for line in lines]),
         ("Model", False, [line.label for line in lines]),
         ("Mark", False, [", ".join(marks(ranking, place)) for place in range(len(lines))]),
+        ("Source", False, [IMPORTED if line.family == IMPORTED else "run here" for line in lines]),
         ("Reads", False, [reads(line) for line in lines]),
         ("Backbone", False, [line.backbone or NONE for line in lines]),
         ("Loss", False, [line.loss or NONE for line in lines]),

@@ -58,9 +58,9 @@ def pairing(n_queries: list[int], n_keys: list[int], device: torch.device) -> Pa
         keys, seen = _rows(key_starts[bags], key_sizes[bags])  # (g, m) both
         back[queries[real]] = real.flatten().nonzero().squeeze(1) + offset
         offset += queries.numel()
-        mask = None if bool(seen.all()) else seen[:, None, None].to(device)
-        made.append(Bundle(queries.to(device), keys.to(device), mask))
-    return Pairing(tuple(made), back.to(device))
+        mask = None if bool(seen.all()) else seen[:, None, None].to(device, non_blocking=True)
+        made.append(Bundle(queries.to(device, non_blocking=True), keys.to(device, non_blocking=True), mask))
+    return Pairing(tuple(made), back.to(device, non_blocking=True))
 
 
 def _rows(starts: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:

@@ -43,7 +43,7 @@ def squares(sizes: list[int], device: torch.device) -> Squares:
         groups.append((len(bags), side))
     back = torch.empty(len(sizes), dtype=torch.long)
     back[torch.tensor(order)] = torch.arange(len(sizes))
-    return Squares(torch.cat(cells).to(device), tuple(groups), back.to(device))
+    return Squares(torch.cat(cells).to(device, non_blocking=True), tuple(groups), back.to(device, non_blocking=True))
 
 
 def joined(parts: list[Tensor]) -> Tensor:

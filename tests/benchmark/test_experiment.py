@@ -4,7 +4,10 @@ from dataclasses import fields, replace
 
 import pytest
 from milsurv.benchmark.experiment import Experiment, id_of, seed_for
+from milsurv.benchmark.planning.request import Request
+from milsurv.benchmark.planning.resolve import resolve
 from milsurv.benchmark.recipe import RECIPES, Tuning
+from milsurv.errors import UsageError
 
 TRAINED = Experiment(
     model="abmil", hyperparameters={"embed_dim": 128}, cohort="blca", cohort_version="1", recipe=RECIPES["default"],
@@ -49,3 +52,26 @@ def test_seeds_differ_by_fold_and_purpose_and_are_the_same_on_every_machine():
     purposes = ("weights", "batches", "validation", "dropout")
     assert len({seed_for(s, f, p) for s in (0, 1) for f in (0, 1) for p in purposes}) == 16
     assert seed_for(0, 0, "weights") == 6114210651174087966
+
+
+def test_a_loss_with_a_head_of_its_own_names_it():
+    resolve(Request("scmil", "blca", settings={"head": "mixture", "loss": "mixture"}))
+    with pytest.raises(UsageError, match="the loss mixture needs a head of its own: --set head=mixture"):
+        resolve(Request("abmil", "blca", settings={"loss": "mixture"}))
+    with pytest.raises(UsageError, match="--set head=mixture"):
+        resolve(Request("scmil", "blca", settings={"loss": "mixture"}))
+    with pytest.raises(UsageError, match="not trained by the loss nll: --loss mixture"):
+        resolve(Request("scmil", "blca", settings={"head": "mixture"}))
+
+
+def test_a_file_among_the_settings_counts_by_its_content_and_is_left_out_where_there_is_none(tmp_path):
+    file = tmp_path / "texts.pt"
+    found = []
+    for content in (b"one", b"two", b"one"):
+        file.write_bytes(content)
+        asked = Request("protosurv", "blca", settings={"type_vectors": str(file)})
+        found.append(resolve(asked).hyperparameters["type_vectors"])
+    assert found[0] == found[2] != found[1] and found[0].startswith(f"{file}@")
+    with pytest.raises(UsageError, match=r"type_vectors=.*nothing: No such file"):
+        resolve(replace(asked, settings={"type_vectors": str(tmp_path / "nothing")}))
+    assert "type_vectors" not in resolve(Request("protosurv", "blca")).hyperparameters

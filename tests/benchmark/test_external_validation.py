@@ -168,6 +168,33 @@ def test_a_run_tests_its_models_on_the_next_draw_of_a_planted_cohort(bench, tmp_
     assert found["external"]["low"] < found["external"]["high"]
 
 
+def test_at_another_hospital_the_rows_and_the_drop_are_those_of_the_weights_by_hand(bench, tmp_path):
+    shape = {"patients": 40, "cohort_seed": 1, "dial": ("stain=4",)}
+    words = ("--cohort", "planted-fine", "--patients", "40")
+    status, out, err = bench("run", "--model", "meanpool", *words, *SMALL, "--out", tmp_path, "--json")
+    assert status == 0, err
+    folder = tmp_path / "experiments" / json.loads(out)["experiment"]
+    found = {}
+    for dial in ((), shape["dial"]):
+        given = [word for value in dial for word in ("--dial", value)]
+        status, out, err = bench("evaluate", folder, *words, "--cohort-seed", "1", *given, "--json")
+        assert status == 0, err
+        (found[dial],) = json.loads(out)
+    elsewhere = found[shape["dial"]]
+    patients = load(Request("meanpool", "planted-fine", out=tmp_path, **shape))[1]
+    time, event = (np.array([getattr(p, name) for p in patients.labels.patients]) for name in ("time", "event"))
+    by_hand = []
+    for fold in (0, 1):
+        model = load_model(folder, fold)
+        by_hand.append(c_index(time, event, [model.risk(patients.bags[p.id]) for p in patients.labels.patients]))
+    assert elsewhere["external"]["value"] == pytest.approx(np.mean(by_hand), abs=1e-6)
+    assert elsewhere["external"]["low"] <= elsewhere["external"]["value"] <= elsewhere["external"]["high"]
+    assert elsewhere["drop"]["value"] == pytest.approx(elsewhere["internal"]["value"] - np.mean(by_hand), abs=1e-6)
+    assert elsewhere["external"] != found[()]["external"]  # the same patients under another stain
+    board = (tmp_path / "leaderboard" / "external.csv").read_text()
+    assert board.count("planted-fine") >= 2
+
+
 def test_a_test_cohort_without_data_ends_the_run_before_it_trains(bench, tmp_path):
     words = ("--model", "meanpool", "--cohort", "planted-fine", "--patients", "40", *SMALL, "--out", tmp_path)
     status, _, err = bench("run", *words, "--test-cohort", "cptac-luad", "--data", tmp_path / "nothing")

@@ -1,13 +1,15 @@
 """The training loop: pieces equal wholes, and what it is not given it cannot use."""
 
 import dataclasses
+import threading
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 from checkout import SHARED
 from milsurv.benchmark.recipe import FAULTS, RECIPES, Recipe, change, epochs_of
-from milsurv.benchmark.training.batches import epoch_batches, pack, pieces, prefetched
+from milsurv.benchmark.training.batches import Packed, epoch_batches, pack, pieces, prefetched
 from milsurv.benchmark.training.fit import (
     Diverged,
     FollowedBags,
@@ -17,6 +19,7 @@ from milsurv.benchmark.training.fit import (
     fit,
     learning_rate,
     predict,
+    reads,
 )
 from milsurv.benchmark.training.losses import LOSSES
 from milsurv.models import registry
@@ -58,13 +61,18 @@ def model_of(name: str = "abmil", n_out: int = 4) -> torch.nn.Module:
     return registry.get(name).build(dim=16, n_out=n_out, **small)
 
 
+def packed(loss: str, cut: list[list[str]], bags: Bags) -> Iterator[Packed]:
+    return (pack(bags, piece) for piece in reads(LOSSES[loss], cut))
+
+
 def gradients(name: str, loss: str, tokens: int, train: bool = False) -> tuple[float, list[torch.Tensor]]:
     bags, part = cohort()
     bins = fit_bins(part.followup.time, part.followup.event, 4)
     model = model_of(name, LOSSES[loss].width(4)).train(train)
     torch.manual_seed(1)
     cut = list(pieces(bags, part.patients, tokens))
-    value = backward(model, LOSSES[loss], 0.2, cut, bags, Targets(part, bins, CPU), Precision("float32", CPU))
+    targets = Targets(part, bins, CPU)
+    value = backward(model, LOSSES[loss], 0.2, cut, packed(loss, cut, bags), targets, Precision("float32", CPU))
     return value, [p.grad for p in model.parameters() if p.grad is not None]
 
 
@@ -223,6 +231,67 @@ def test_prefetching_keeps_order_and_passes_errors_on():
         list(prefetched(lambda x: 1 // x, [1, 0]))
 
 
+def test_what_is_read_ahead_stays_within_its_bounds_and_nothing_is_read_once_nobody_asks():
+    read = []
+    ahead = prefetched(lambda x: read.append(x) or x, range(50), lambda x: 10, most=30)
+    for used in range(10):
+        assert next(ahead) == used
+        assert len(read) <= used + 1 + 3
+    ahead.close()
+    assert len(read) <= 13
+    assert list(prefetched(str, [7, 100, 8], lambda x: x, most=1)) == ["7", "100", "8"]  # one is, however large
+
+
+class Watched(Bags):
+    """Bags that count how many of them were asked for."""
+
+    def __init__(self, bags: Bags) -> None:
+        super().__init__(bags)
+        self.asked, self.more = 0, threading.Condition()
+
+    def __getitem__(self, patient_id: str) -> Bag:
+        with self.more:
+            self.asked += 1
+            self.more.notify_all()
+        return super().__getitem__(patient_id)
+
+    def tokens(self, patient_id: str) -> int:
+        return 1
+
+
+class Waits(torch.nn.Module):
+    """A model that computes no bag before the next one of its epoch is being read."""
+
+    def __init__(self, bags: Watched, epoch: int) -> None:
+        super().__init__()
+        self.head, self.bags, self.epoch, self.done, self.overlaps = torch.nn.Linear(16, 4), bags, epoch, 0, 0
+
+    def forward(self, features, lengths):
+        self.done += 1
+        if self.done % self.epoch:
+            with self.bags.more:
+                self.overlaps += self.bags.more.wait_for(lambda: self.bags.asked > self.done, timeout=20)
+        return self.head(features[20].mean(0, keepdim=True))
+
+
+def test_the_next_bag_is_read_while_one_is_computed_across_pieces_steps_and_into_the_validation_split():
+    bags, everyone = cohort(20)
+    watched, epochs = Watched(bags), 2
+    model = Waits(watched, len(everyone.patients))
+
+    def part(rows: slice) -> FollowedBags:
+        time, event = everyone.followup.time, everyone.followup.event
+        return FollowedBags(everyone.patients[rows], FollowUp(time[rows], event[rows]))
+
+    train, val = part(slice(0, 15)), part(slice(15, 20))
+    bins = fit_bins(train.followup.time, train.followup.event, 4)
+    recipe = Recipe(epochs=epochs, batch=4, tokens=1)  # each bag is a piece, and four of them a step
+    rng = np.random.default_rng(0)
+    fit(model, LOSSES["nll"], recipe, watched, train, val, bins, rng, CPU, lambda epoch, line: None)
+    assert model.done == watched.asked == epochs * 20
+    assert model.overlaps == epochs * 19
+
+
 def test_carried_gradients_change_training_and_only_the_reference_recipe_may_ask_for_them():
     clean = dataclasses.replace(RECIPES["reference"], epochs=3, batch=12, learning_rate=1e-2)
     carried = dataclasses.replace(clean, faults=("carried-gradients",))
@@ -319,7 +388,7 @@ def test_views_and_penalties_in_pieces_have_the_gradient_of_the_whole_batch(loss
         torch.manual_seed(0)
         model = Viewed(16, LOSSES[loss].width(4), penalty=penalty, dropout=0.0)
         cut = list(pieces(bags, part.patients, tokens))
-        value = backward(model, LOSSES[loss], 0.2, cut, bags, targets, Precision("float32", CPU))
+        value = backward(model, LOSSES[loss], 0.2, cut, packed(loss, cut, bags), targets, Precision("float32", CPU))
         found[tokens] = value, [p.grad for p in model.parameters()]
     (split, some), (whole, others) = found.values()
     assert split == pytest.approx(whole, rel=1e-5)
@@ -339,7 +408,7 @@ def test_views_and_penalties_of_the_models_in_pieces_are_those_of_the_whole_batc
         model = registry.get(name).build(16, LOSSES[loss].width(2), **{**defaults, **calm})
         cut = list(pieces(bags, part.patients, tokens))
         targets, precision = Targets(part, bins, CPU), Precision("float32", CPU)
-        value = backward(model, LOSSES[loss], 0.2, cut, bags, targets, precision)
+        value = backward(model, LOSSES[loss], 0.2, cut, packed(loss, cut, bags), targets, precision)
         found[tokens] = value, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
     (split, some), (whole, others) = found.values()
     assert split == pytest.approx(whole, rel=1e-5)
@@ -356,7 +425,7 @@ def test_the_objective_is_the_loss_of_all_views_and_the_penalty_of_the_dead(loss
     torch.manual_seed(0)
     model = Viewed(16, LOSSES[loss].width(2), dropout=0.0)
     whole = [list(part.patients)]
-    value = backward(model, LOSSES[loss], 0.2, whole, bags, targets, Precision("float32", CPU))
+    value = backward(model, LOSSES[loss], 0.2, whole, packed(loss, whole, bags), targets, Precision("float32", CPU))
     batch = pack(bags, part.patients).to(CPU)
     given = model(batch.features, batch.lengths, batch.places)
     target = targets.of(part.patients)

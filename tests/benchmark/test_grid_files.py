@@ -76,10 +76,33 @@ def test_a_dry_run_counts_and_the_run_shows_printed_figures_beside_ours(bench, c
     assert (survey["folds"], survey["finished"], survey["hours"]) == (4, 0, None)
     status, out, err = bench(*words, *features, "--printed", tmp_path / "printed.csv")
     assert status == 0, err
-    assert "rerun (selected)" in out and "its table" in out
+    assert "rerun honestly (selected)" in out and "its table" in out
     assert "rerun" in (tmp_path / "out" / "leaderboard" / "printed.md").read_text()
     survey = json.loads(bench(*words, *features, "--dry-run", "--json")[1])
     assert survey["finished"] == 4 and survey["hours"] == 0
+
+
+def test_the_papers_table_is_run_on_simulated_twins_in_one_command(bench, tmp_path):
+    words = ["ablate", "--grid", "crossfusion-paper", "--features", "synthetic", "--patients", "40", "--folds", "2",
+             "--set", "epochs=1", "--no-weights", "--cohort", "blca", "--model", "abmil,mustmil",
+             "--out", tmp_path, "--tracking", "none"]  # fmt: skip
+    survey = json.loads(bench(*words, "--dry-run", "--json")[1])
+    assert (survey["experiments"], survey["folds"], survey["finished"]) == (6, 12, 0)
+    assert not (tmp_path / "synthetic").exists()  # a dry run simulates nothing
+    status, out, err = bench(*words)
+    assert status == 0, err
+    assert "table 1: printed / rerun as printed (best epoch) / rerun honestly (selected)" in " ".join(out.split())
+    lines = (tmp_path / "leaderboard" / "printed.md").read_text().splitlines()
+    long = [line.split("|")[1:-1] for line in lines if line.startswith(("| 1 |", "| 3 |"))]
+    assert [[cell.strip() for cell in line[:4]] for line in long] == [
+        ["1", "abmil", "resnet50", "blca"],
+        ["1", "mustmil", "resnet50", "blca"],
+        ["3", "mustmil", "uni2-h", "blca"],
+    ]
+    assert all("±" in cell for line in long for cell in line[4:])
+    assert any("never compare them with what is printed" in line for line in lines)
+    survey = json.loads(bench(*words, "--dry-run", "--json")[1])
+    assert survey["finished"] == 12 and survey["hours"] == 0
 
 
 def test_what_is_left_is_estimated_from_the_finished_folds_of_each_model():

@@ -168,6 +168,8 @@ def test_higher_risk_means_lower_survival_at_every_edge(name):
     time, event = cohort(40)
     bins = fit_bins(time, event, 4)
     low, high = torch.full((1, loss.width(4)), -1.0), torch.full((1, loss.width(4)), 1.0)
+    if name == "mixture":  # its scores are log weights, means and log deviations: here all of 40, and of 20, months
+        low, high = (torch.tensor([[0.0, mean, 4.0]]).repeat_interleave(100, 1) for mean in (40.0, 20.0))
     train = torch.randn(40, loss.width(4), generator=torch.Generator().manual_seed(0))
     survival = loss.survival(torch.cat([low, high]), bins, loss.baseline(bins, train, time, event))
     risk = loss.risk(torch.cat([low, high]))
@@ -263,7 +265,8 @@ def test_a_batch_without_a_comparable_pair_has_no_ranking_loss():
 
 @pytest.mark.parametrize("name", [name for name, loss in LOSSES.items() if loss.separable])
 def test_a_separable_loss_is_the_mean_of_its_patients(name):
-    scores, bin, event = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 0, 3]), torch.tensor([1, 0, 1, 0, 0, 1]) > 0
+    scores = torch.randn(6, LOSSES[name].width(4))
+    bin, event = torch.tensor([0, 1, 2, 3, 0, 3]), torch.tensor([1, 0, 1, 0, 0, 1]) > 0
     whole = LOSSES[name].loss(scores, target(bin, event), 0.0)
     apart = [LOSSES[name].loss(scores[i, None], target(bin[i, None], event[i, None]), 0.0) for i in range(6)]
     torch.testing.assert_close(whole, torch.stack(apart).mean())
@@ -277,3 +280,20 @@ def test_cox_sums_over_exactly_those_who_are_at_risk(seed):
     terms = [risk[i] - np.log(np.exp(risk[time >= time[i]]).sum()) for i in np.flatnonzero(event)]
     made = cox(torch.from_numpy(risk)[:, None], target([0] * 12, event, time), 0.0)
     assert made.item() == pytest.approx(-np.mean(terms), rel=1e-9)
+
+
+def test_the_mixture_is_the_likelihood_that_one_writes_down_by_hand():
+    from scipy.stats import norm
+
+    k = 100
+    w, mu, sigma = np.random.default_rng(0).dirichlet(np.ones(k)), np.linspace(5, 60, k), np.full(k, 3.0)
+    scores = torch.from_numpy(np.concatenate([np.log(w), mu, np.log(sigma)]))[None].expand(2, -1)
+    time, event = np.array([12.0, 40.0]), np.array([True, False])
+    y = np.log(np.expm1(time))
+    dies = (w * norm.pdf(y[0], mu, sigma)).sum() * np.exp(time[0]) / np.expm1(time[0])
+    lives = 1 - (w * norm.cdf(y[1], mu, sigma)).sum()
+    loss = LOSSES["mixture"].loss(scores, target([0, 0], event, time), 0.0)
+    assert loss.item() == pytest.approx(-(np.log(dies + 1e-6) + np.log(lives + 1e-6)) / 2, rel=1e-6)
+    assert LOSSES["mixture"].risk(scores)[0].item() == pytest.approx(-(w * mu).sum())
+    bins = TimeBins((0.0, 12.0, float("inf")), 40.0)
+    assert LOSSES["mixture"].survival(scores, bins, np.zeros(0))[1, -1].item() == pytest.approx(lives)

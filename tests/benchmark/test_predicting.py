@@ -118,6 +118,23 @@ def test_a_slide_with_nan_is_refused_or_left_out(trained, bench, tmp_path):
     assert list(json.loads(out)["left_out"]) == ["SYNT-b"]
 
 
+def test_features_in_two_places_are_one(trained, cohort_folder, bench, tmp_path):
+    names = sorted(path.stem for path in (cohort_folder / "features").rglob("*.h5"))[:4]
+    whole = predict(trained, cohort_folder / "features", slides=names)
+    for part in (names[:2], names[2:]):
+        for name in part:
+            (source,) = (cohort_folder / "features").rglob(f"{name}.h5")
+            place = tmp_path / part[0] / source.relative_to(cohort_folder / "features")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, place)
+    apart = predict(trained, [tmp_path / names[0], tmp_path / names[2]])
+    assert apart["risk"].tolist() == whole["risk"].tolist()
+    words = [word for part in (names[0], names[2]) for word in ("--features", tmp_path / part)]
+    status, out, err = bench("predict", trained, *words, "--out", tmp_path / "out", "--json")
+    assert status == 0, err
+    assert len(json.loads(out)["patients"]) == len(whole)
+
+
 def test_a_report_says_what_it_is_and_shows_names_as_text(trained, cohort_folder, tmp_path):
     odd = "<img src=x>&co"
     copy_slides(cohort_folder / "features", tmp_path / "f", 1, lambda _: odd, synthetic=True)

@@ -206,6 +206,21 @@ def test_a_pattern_that_protects_in_half_of_the_patients_tells_nothing_without_t
     assert np.mean(np.sign(np.c_[stain, np.ones(len(stain))] @ side) == sign) > 0.85, "slides show the subtype"
 
 
+def test_another_hospital_has_the_same_patients_and_patterns_and_moves_every_patch_alike(tmp_path):
+    from milsurv.datasets.features.opening import open_features
+
+    here, there, further = (Drawn(tmp_path, "fine", *dial, patients=20) for dial in ((), ("stain=1",), ("stain=2",)))
+    assert (here.folder / "labels.csv").read_text() == (there.folder / "labels.csv").read_text()
+    assert (here.risk == there.risk).all()
+    readers = [open_features(one.folder / "features") for one in (here, there, further)]
+    slides = sorted(readers[0].slides)[:4]
+    for m in (5, 20):
+        x, y, z = (np.concatenate([one.read(slide, m)[0] for slide in slides]).astype(float) for one in readers)
+        moved = (y - x).mean(axis=0)
+        assert np.abs(y - x - moved).max() < 0.02 and np.linalg.norm(moved) > 1
+        assert np.abs((z - x).mean(axis=0) - 2 * moved).max() < 0.01
+
+
 def test_a_dial_at_its_default_changes_nothing(tmp_path):
     at_default = [f"{dial.name}={dial.default}" for dial in DIALS.values() if dial.default is not None]
     fitting = [pair for pair in at_default if "fine" in DIALS[pair.partition("=")[0]].kinds]

@@ -82,8 +82,10 @@ def test_publishing_writes_four_files_and_says_what_was_left_out(published):
         "blca: folds official",
         "blca: crossfusion against the other lines",
         "blca: incomplete, not ranked",
+        "blca: printed in papers",
         "brca: folds official",
         "brca: crossfusion against the other lines",
+        "brca: printed in papers",
         "brca (synthetic): folds official",
         "brca (synthetic): crossfusion against the other lines",
     ]

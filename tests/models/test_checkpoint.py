@@ -56,12 +56,12 @@ def test_slides_are_scored_from_a_feature_folder(cohort_folder, tmp_path):
 
 
 @needs_names
-@pytest.mark.parametrize("case", ["deepgraphsurv", "mustmil", "clam-sb"])
+@pytest.mark.parametrize("case", ["deepgraphsurv", "mustmil", "clam-sb", "scmil-mdn"])
 def test_checkpoints_of_other_public_codes_are_kept_and_score_slides_too(cohort_folder, tmp_path, case):
     shapes = json.loads(ENTRIES.with_name("zoo-state-dicts.json").read_text())[case]
     generator = torch.Generator().manual_seed(0)
     state = {
-        name: torch.randn([32 if size == 24 else size for size in shape], generator=generator) * 0.1
+        name: torch.randn([{24: 32, 72: 96}.get(size, size) for size in shape], generator=generator) * 0.1
         for name, shape in shapes.items()
     }
     torch.save(state, tmp_path / "best.pt")

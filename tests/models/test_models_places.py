@@ -1,6 +1,12 @@
 """What single models that know where patches lie promise beside the common contract."""
 
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
 import torch
+from milsurv.errors import DataError
 from milsurv.models.abmil_joined import ABMILJoined
 from milsurv.models.contract import Places
 from milsurv.models.csmil import CSMIL
@@ -10,7 +16,7 @@ from milsurv.models.h2mil import H2MIL, adjacent
 from milsurv.models.hipt import HIPT
 from milsurv.models.mustmil import MuSTMIL
 from milsurv.models.patchgcn import PatchGCN
-from milsurv.models.protosurv import ProtoSurv
+from milsurv.models.protosurv import ProtoSurv, read_type_vectors
 from milsurv.models.scmil import SCMIL
 from milsurv.models.zoommil import ZoomMIL
 
@@ -204,3 +210,47 @@ def test_a_type_that_a_bag_lacks_starts_at_the_mean_of_the_bag() -> None:
     model.prototypes_of(x, torch.tensor([0, 1, 2, 4, 0, 1, 2, 4, 0, 1]), [10])
     torch.testing.assert_close(seen["means"][0, 3], x.mean(0))
     torch.testing.assert_close(seen["means"][0, 4], x[[3, 7]].mean(0))
+
+
+def rendered_texts(folder: Path, seed: int = 0, types: int = 3) -> tuple[str, torch.Tensor, torch.Tensor]:
+    """A file of four prompts a type, around one direction each, in a space of texts 6 wide: `path@hash`, these, P."""
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.linalg.qr(torch.randn(6, types, generator=generator))[0].T  # (types, 6), orthonormal
+    projection = torch.randn(DIM, 6, generator=generator)
+    prompts = directions[:, None] + 0.1 * torch.randn(types, 4, 6, generator=generator)
+    length = torch.rand(types, 4, 1, generator=generator) + 0.5  # embeddings need no length of their own
+    content = {name: (x * long).contiguous() for name, x, long in zip("abc", prompts, length, strict=False)}
+    file = folder / "texts.pt"
+    torch.save({**content, "projection": projection}, file)
+    return f"{file}@{hashlib.sha256(file.read_bytes()).hexdigest()[:10]}", directions, projection
+
+
+def test_zero_shot_types_are_those_whose_text_is_nearest(tmp_path: Path) -> None:
+    file, directions, projection = rendered_texts(tmp_path)
+    model = ProtoSurv(DIM, 4, types=3, type_vectors=file)
+    model.prepare({}, [], np.random.default_rng(0))  # no patch is read
+    x = torch.randn(200, DIM, generator=torch.Generator().manual_seed(2))
+    cosine = torch.cosine_similarity((x @ projection)[:, None], directions[None], dim=2)
+    clear = cosine.topk(2, 1).values.diff(dim=1).abs().squeeze(1) > 0.2
+    assert clear.sum() > 50 and torch.equal(model.types(x)[clear], cosine.argmax(1)[clear])
+    assert torch.equal(model.types(10 * x), model.types(x))
+    again = ProtoSurv(DIM, 4, types=3, type_vectors=file)  # as a checkpoint is read, elsewhere
+    (tmp_path / "texts.pt").unlink()
+    again.load_state_dict(model.state_dict())
+    assert torch.equal(again.types(x), model.types(x))
+
+
+def test_a_file_of_texts_that_does_not_fit_says_why(tmp_path: Path) -> None:
+    file, *_ = rendered_texts(tmp_path)
+    with pytest.raises(DataError, match="add --set types=3"):
+        read_type_vectors(file, 5, DIM)
+    with pytest.raises(DataError, match=f"its projection reads {DIM} numbers, and the features have 7"):
+        read_type_vectors(file, 3, 7)
+    with pytest.raises(DataError, match="has changed"):
+        read_type_vectors(file.partition("@")[0] + "@0123456789", 3, DIM)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_type_vectors(str(tmp_path / "nothing@0123456789"), 3, DIM)
+    torch.save({name: torch.ones(2, 5) for name in "abc"}, tmp_path / "texts.pt")
+    digest = hashlib.sha256((tmp_path / "texts.pt").read_bytes()).hexdigest()[:10]
+    with pytest.raises(DataError, match=rf"a, b, c should be \(prompts, {DIM}\)"):
+        read_type_vectors(f"{tmp_path / 'texts.pt'}@{digest}", 3, DIM)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from milsurv.benchmark.results.scored_fold import read_fold
 from milsurv.survival.calibration import calibration_index
-from milsurv.survival.clinical_curves import ScoredFold, clinical_curves, net_benefit
+from milsurv.survival.clinical_curves import ScoredFold, clinical_curves, net_benefit, pooled_calibration
 from milsurv.survival.followup import FollowUp, Prediction
-from milsurv.survival.metrics import truncation_time
+from milsurv.survival.metrics import METRICS, truncation_time
 from sksurv.metrics import brier_score, cumulative_dynamic_auc
 from sksurv.util import Surv
 
@@ -113,3 +113,21 @@ def test_a_fold_is_read_back_from_its_predictions():
         for t, e, r, h, alive in zip(time, event, predicted.risk, predicted.high, predicted.survival, strict=True)
     ]  # fmt: skip
     assert clinical_curves([read_fold(0, one.train, lines)]) == clinical_curves([one])
+
+
+def test_calibration_over_folds_is_that_of_all_patients_at_once():
+    rng = np.random.default_rng(3)
+    folds = []
+    for fold in range(4):
+        time, event = rng.exponential(30, 45), rng.random(45) < 0.7
+        alive = np.sort(rng.uniform(0.05, 0.95, (45, 3)))[:, ::-1]
+        prediction = Prediction(alive.sum(axis=1), alive, np.array([12.0, 36.0, 60.0]))
+        folds.append(ScoredFold(fold, FollowUp(time, event), FollowUp(time, event), prediction))
+    together = FollowUp(*(np.concatenate([getattr(one.test, part) for one in folds]) for part in ("time", "event")))
+    alive = np.concatenate([one.prediction.survival_at(np.array([12.0, 36.0, 60.0])) for one in folds])
+    everybody = Prediction(alive.sum(axis=1), alive, np.array([12.0, 36.0, 60.0]))
+    found = pooled_calibration(folds)
+    for name in ("d_calibration_p", "ici_12", "ici_36", "ici_60"):
+        assert found[name] == pytest.approx(METRICS[name](together, together, everybody)), name
+    alone = pooled_calibration(folds[:1])
+    assert "45 patients are too few" in str(alone["d_calibration_p"])

@@ -12,6 +12,7 @@ from ...result_row import READINGS
 from .. import explanations, text_tables
 from ..external import external_table
 from ..figures.forest import forest
+from ..printed import printed_table
 from .ablation_views import AblationView, ablation_view
 from .evidence_views import EvidenceView, evidence_view
 from .group_curve_plots import SIZE, Plot
@@ -102,6 +103,7 @@ class BoardView:
     rankings: tuple[RankingView, ...]
     incomplete: tuple[IncompleteExperiment, ...]
     external: text_tables.TextTable | None
+    printed: text_tables.TextTable | None
 
 
 def board_view(board: Board, key: str, links: Mapping[str, str], plots: Mapping[str, Plot], cache: Cache) -> BoardView:
@@ -115,7 +117,7 @@ def board_view(board: Board, key: str, links: Mapping[str, str], plots: Mapping[
         for number, ranking in enumerate(board.rankings, 1)
     )
     external = external_table(board.title, board.external) if board.external else None
-    return BoardView(key, board, rankings, board.incomplete, external)
+    return BoardView(key, board, rankings, board.incomplete, external, printed_table(board))
 
 
 def _ranking(

@@ -18,10 +18,12 @@ _P_VALUES = ("d_calibration_p", "logrank_p")
 
 
 def folds_table(line: Line) -> text_tables.TextTable:
-    """Every fold of every seed: the three readings of the C-index, every other metric of the registry at selected."""
+    """Every fold of every seed: the three readings of the C-index, and every other metric that some fold has at
+    selected.
+    """
     columns = [(reading.capitalize(), f"c_index_{reading}", "c_index") for reading in READINGS]
     for metric in registry.METRICS.values():
-        if metric.name == "c_index":
+        if metric.name == "c_index" or all(row.score(f"{metric.name}_selected") is None for row in line.rows):
             continue
         columns.append((_HEADS.get(metric.name, metric.title), f"{metric.name}_selected", metric.name))
         if metric.name == "ibs":
