@@ -4,7 +4,7 @@
     python docs/bench_heatmap.py --models abmil --patches 4000
 
 Patches are those of 20x, a quarter as many at 10x and a sixteenth at 5x where a model reads them; features are 1536
-wide, models have the hyperparameters of the default recipe, and occlusion takes 64 regions a scale, as the command does.
+wide, models have the hyperparameters of the default recipe, and occlusion takes 64 regions a scale, as the command.
 Everything runs on one thread; memory is the most that the process ever held, interpreter, torch and features included.
 """
 

@@ -21,7 +21,7 @@ from ...datasets import backbones
 from ...datasets.encoders.encoder import Encoder
 from ...datasets.encoders.opening import intake_of, open_encoder
 from ...datasets.features.geometry import Geometry
-from ...datasets.features.store_file import StoreHead, is_ours, read_head, write_slide
+from ...datasets.features.store_file import StoreHead, is_ours, opens, read_head, write_slide
 from ...datasets.patient import SYNTHETIC_PREFIX
 from ...datasets.slides.files import SlideFile, SlideFiles, content_of, find_slides
 from ...datasets.slides.grid import POWERS
@@ -319,7 +319,7 @@ def _finished(out: Path, slide: str, source: str) -> StoreHead | None:
     """The head of a slide's file, if it is whole and of this very slide and settings; None otherwise."""
     path = out / f"{safe_name(slide)}.h5"
     with suppress(DataError):
-        if path.is_file() and (head := read_head(path)).source == source:
+        if path.is_file() and (head := read_head(path)).source == source and opens(path):
             return head
     return None
 

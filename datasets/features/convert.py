@@ -13,7 +13,7 @@ from ...files import UNFINISHED, fingerprint, safe_name
 from ..findings import Finding, finding
 from .geometry import Geometry
 from .reader import Reader
-from .store_file import DTYPES, fill, is_ours, read_head, write_slide
+from .store_file import DTYPES, fill, is_ours, opens, read_head, write_slide
 
 LOCK = ".convert.lock"
 
@@ -110,7 +110,7 @@ def verify(path: Path) -> None:
 
 def _finished(path: Path, source: str) -> bool:
     with contextlib.suppress(DataError):
-        return path.is_file() and read_head(path).source == source
+        return path.is_file() and read_head(path).source == source and opens(path)
     return False  # damaged: written again
 
 

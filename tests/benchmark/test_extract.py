@@ -219,6 +219,17 @@ def test_a_torn_file_and_a_changed_slide_are_done_again(slides, tmp_path):
     assert extract(options).of("written") and store(tmp_path / "out") != whole
 
 
+def test_a_torn_file_of_a_slide_without_tissue_is_done_again(tmp_path):
+    """Its head, which names no patches, is whole; HDF5 knows that the end is gone."""
+    (tmp_path / "slides").mkdir()
+    write_tiff(tmp_path / "slides" / "a.tiff", tissue_image(512, 512, [], 1))
+    options = ExtractionOptions((tmp_path / "slides",), tmp_path / "out", magnifications=(5,), **SMALL)
+    assert extract(options).of("no tissue")
+    whole = store(tmp_path / "out")
+    (tmp_path / "out" / "a.h5").write_bytes(whole["a.h5"][: len(whole["a.h5"]) // 2])
+    assert extract(options).of("no tissue") and store(tmp_path / "out") == whole
+
+
 def test_other_settings_and_other_features_are_refused(extracted, slides, tmp_path):
     out, _ = extracted
     with pytest.raises(DataError, match=r"--min-tissue 0.5 instead of 0.9.*choose another --out"):

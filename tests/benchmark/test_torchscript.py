@@ -26,7 +26,8 @@ def fold_model(name: str, loss: str = "nll") -> FoldModel:
     module = spec.build(16, 4, **spec.defaults).eval()
     about = SimpleNamespace(
         model=name, experiment="0123456789", fold=0, endpoint="os", backbone="uni2-h", magnifications=spec.scales,
-        dim=16, patch_px={}, median_risk=-3.0, milsurv="0", loss=loss, baseline=(), inner_edges=(6.0, 12.0, 24.0), end=60.0,
+        dim=16, patch_px={}, median_risk=-3.0, milsurv="0", loss=loss, baseline=(),
+        inner_edges=(6.0, 12.0, 24.0), end=60.0,
     )  # fmt: skip
     return FoldModel(about, module, torch.device("cpu"))  # type: ignore[arg-type]
 

@@ -3,11 +3,13 @@
 import csv
 import dataclasses
 import json
+import logging
 import shutil
 import socket
 import sqlite3
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import leaderboard_rows as make
 import numpy as np
@@ -23,6 +25,7 @@ from milsurv.benchmark.results.tracking.store import (
     experiment_name,
     local_store,
     make_usable,
+    quiet_mlflow,
 )
 from milsurv.benchmark.run import Quiet, run
 
@@ -125,7 +128,10 @@ def test_what_was_logged_half_is_logged_whole_into_the_same_runs(cohort_folder, 
         for table in ("metrics", "latest_metrics", "params"):
             database.execute(f"DELETE FROM {table} WHERE run_uuid IN (?, ?) AND key > 'f'", half)
         database.commit()
+    left = Path(unquote(urlsplit(before[0].info.artifact_uri).path)) / ".artifact.uploading.0123abcd"
+    left.touch()
     run(request(cohort_folder, out=tmp_path / "out"), Quiet())
+    assert not left.exists()
     client, after = runs(tmp_path / "out", "fold")
     whole = {one.info.run_id: one.data for one in [*before, *runs(tracked, "experiment")[1]]}
     for one in [*after, *runs(tmp_path / "out", "experiment")[1]]:
@@ -162,6 +168,12 @@ def test_a_locked_database_costs_no_result_and_is_caught_up_later(cohort_folder,
     assert len(runs(tmp_path, "fold")[1]) == 3
     run(request(cohort_folder, out=tmp_path), Quiet())
     assert len(runs(tmp_path, "fold")[1]) == 6
+
+
+def test_what_a_database_raises_is_said_by_us_and_not_by_mlflow_with_a_traceback(caplog):
+    quiet_mlflow()
+    logging.getLogger("mlflow.store.db.utils").error("disk full", exc_info=OSError())
+    assert not caplog.records
 
 
 def test_a_server_that_is_gone_costs_no_result(cohort_folder, tmp_path, monkeypatch):

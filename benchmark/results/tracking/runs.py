@@ -16,6 +16,7 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from ....leaderboards.render.spreadsheets import harmless
 from ....leaderboards.result_row import READINGS, ResultRow, score_columns
@@ -168,6 +169,7 @@ class Tracker:
             tags = {**self._tags(), _KIND: "experiment", "mlflow.note.content": f"`{self.row.command}`"}
             run = client.create_run(self._place, tags=tags, run_name=harmless(f"{self.row.model} seed {self.row.seed}"))
         if not found or run.info.status == "RUNNING":  # whoever made it may have been killed half-way
+            _remove_half_copied(run.info.artifact_uri)
             _log(client, run.info.run_id, {}, self.parameters)
             client.log_inputs(run.info.run_id, _inputs(self.sources))
         self._parent = str(run.info.run_id)
@@ -203,6 +205,7 @@ class Tracker:
                 return
             if run.info.status == "RUNNING":  # whoever logged it was killed half-way: all is logged again
                 child = run.info.run_id
+                _remove_half_copied(run.info.artifact_uri)
         started = int(datetime.fromisoformat(str(row.created)).timestamp() * 1000)
         if not child:
             tags = {**self._tags(), _KIND: "fold", _FOLD: str(row.fold), "mlflow.parentRunId": self._parent}
@@ -306,6 +309,14 @@ def _start_monitor(run: str, uri: str) -> Callable[[], object]:
     monitor = SystemMetricsMonitor(run, tracking_uri=uri, resume_logging=True)
     monitor.start()
     return monitor.finish
+
+
+def _remove_half_copied(artifacts: str) -> None:
+    """Remove what MLflow leaves in a folder of artifacts when the process is killed that copies a file there."""
+    address = urlsplit(artifacts)
+    if address.scheme == "file":
+        for left in Path(unquote(address.path)).glob(".artifact.uploading.*"):
+            left.unlink(missing_ok=True)
 
 
 def _inputs(sources: Sequence[DataSource]) -> list:
