@@ -46,7 +46,7 @@ def survival(scores: Tensor, time: Tensor) -> Tensor:
     """The probability of being alive at `time` (b,) or (1,), from scores (b, 3 K): (b,)."""
     log_w, mu, log_sigma = _components(scores)
     z = (_warped(time)[:, None] - mu) / log_sigma.exp()  # (b, K)
-    return 1 - (log_w.exp() * torch.special.ndtr(z)).sum(1)
+    return (log_w.exp() * torch.special.ndtr(-z)).sum(1)  # 1 - ndtr(z) would lose the digits of small ones
 
 
 def density(scores: Tensor, time: Tensor) -> Tensor:
