@@ -1,9 +1,9 @@
-"""Is one model better than another? Paired comparisons over the same patients and the same folds.
+"""Differences and intervals of C-indices over the same patients and folds, by resampling; and a t-test over folds.
 
-Two tests answer two questions. `paired_bootstrap` asks of two trained sets of models, taken as they are, whether their
-ranking of patients like these differs: only the patients are chance. `corrected_t_test` asks whether the difference
-would survive other training data and seeds: it uses the scores of folds and repeats, and allows for training sets
-that overlap. docs/statistics.md tells which to use when.
+`bootstrap_interval` and `paired_bootstrap` ask of trained models, taken as they are, how they rank patients like these:
+only the patients are chance. External validation asks so. `corrected_t_test` asks whether a difference would survive
+other training data and seeds, from one number a fold, and allows for training sets that overlap. Boards ask both at once,
+and without resampling: see `joint`. docs/statistics.md tells which to use when.
 """
 
 from collections.abc import Sequence
