@@ -2,8 +2,8 @@
 
 `bootstrap_interval` and `paired_bootstrap` ask of trained models, taken as they are, how they rank patients like these:
 only the patients are chance. External validation asks so. `corrected_t_test` asks whether a difference would survive
-other training data and seeds, from one number a fold, and allows for training sets that overlap. Boards ask both at once,
-and without resampling: see `joint`. docs/statistics.md tells which to use when.
+other training data and seeds, from one number a fold, and allows for training sets that overlap. Boards ask both at
+once, and without resampling: see `joint`. docs/statistics.md tells which to use when.
 """
 
 from collections.abc import Sequence
