@@ -78,10 +78,10 @@ def dial_values(dials: Sequence[str]) -> tuple[str, tuple[str, ...], tuple[str, 
             raise UsageError(f"--dial {pair}: expected NAME=VALUE,VALUE,…")
         check_choice("dial", name, (*OPTIONS, *DIALS))
         values = values_of("dial", text)
-        if len(values) > 1:
-            axes.append((name, values))
-        else:
+        if len(values) == 1:
             rest.append(f"{name}={values[0]}")
+        else:
+            axes.append((name, values))
     if len(axes) != 1:
         raise UsageError(
             "--dial: give one dial with several values, such as patients=150,300,600, over which the curves are drawn"
@@ -97,11 +97,12 @@ def cells_of(
     values: Sequence[str],
     fixed: Sequence[str],
     draws: int,
-    **varied: str | None,
+    loss: str | None = None,
+    scale: str | None = None,
 ) -> list[Cell]:
     """All cells: every model on every draw of every value; draws of one value come together, and so share what is read.
 
-    varied: `loss` and `scale`, as `grid` takes them. Errors: `UsageError` for a value that cannot be.
+    loss, scale: as `grid` takes them. Errors: `UsageError` for a value that cannot be.
     """
     if draws < 1:
         raise UsageError(f"--draws {draws}: expected at least one")
@@ -112,10 +113,10 @@ def cells_of(
             asked = replace(first, cohort_seed=first.cohort_seed + draw)
             for pair in (*fixed, f"{dial}={word}"):
                 asked = _turned(asked, pair)
-            for request in grid(asked, models, asked.cohort, **varied):
-                scale = request.settings.get("scale")
-                name = request.model + (f" {scale}x" if scale else "")
-                name += f" {request.settings['loss']}" if "," in (varied.get("loss") or "") else ""
+            for request in grid(asked, models, asked.cohort, loss=loss, scale=scale):
+                read = request.settings.get("scale")
+                name = request.model + (f" {read}x" if read else "")
+                name += f" {request.settings['loss']}" if "," in (loss or "") else ""
                 cells.append(Cell(name, number, first.cohort_seed + draw, request))
     return cells
 

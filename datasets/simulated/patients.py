@@ -131,14 +131,14 @@ def expected_oracle(
         As in `follow`.
 
     """
-    from scipy.optimize import brentq
+    from scipy.optimize import root_scalar
 
     hazard = np.exp(log_hazard - log_hazard.mean())
     paces = np.ones(len(hazard)) if watched is None else watched
     # Evenly spaced quantiles of all times of death, where the integrand is smooth.
     grid = np.quantile(hazard, np.linspace(0, 1, 33))
     reach = (np.array([1e-6, 40.0]) / grid[[-1, 0]]) ** (1 / SHAPE)
-    edges = np.geomspace(*reach, _MOMENTS + 1)
+    edges = np.geomspace(reach[0], reach[1], _MOMENTS + 1)
     alive = np.exp(-np.outer(edges**SHAPE, hazard))  # (edges, n)
     dying = alive[:-1] - alive[1:]
     alive, middle = (alive[:-1] + alive[1:]) / 2, np.sqrt(edges[:-1] * edges[1:])
@@ -147,7 +147,9 @@ def expected_oracle(
         share = np.outer(middle, 1 / (paces * stretch))
         return (1 + share) * np.exp(-share)  # of a gamma time of shape 2
 
-    log_stretch = brentq(lambda s: float((dying * seen(np.exp(s))).sum() / len(hazard)) - deaths, -30, 30)
+    log_stretch = root_scalar(
+        lambda s: float((dying * seen(np.exp(s))).sum() / len(hazard)) - deaths, bracket=(-30, 30), method="brentq"
+    ).root
     there = seen(np.exp(log_stretch))
     order = np.argsort(hazard, kind="stable")
     first, later = (dying * there)[:, order], (alive * there)[:, order]
@@ -171,7 +173,7 @@ def strength_for(
     `pull` is the log time by which censoring comes earlier per SD of the score; `deaths` and `watched` are those of
     `expected_oracle`. Errors: `DataError` where no hazard is strong enough.
     """
-    from scipy.optimize import brentq
+    from scipy.optimize import root_scalar
 
     others = np.ones(len(score)) if watched is None else watched
     scale = others * np.exp(-pull * score)
@@ -185,4 +187,4 @@ def strength_for(
         raise DataError(
             f"oracle={wanted:g}: the strongest hazard that this cohort can have gives {wanted + most:.3f}; ask for less"
         )
-    return float(brentq(missing, 0, STRONGEST, xtol=1e-4))
+    return float(root_scalar(missing, bracket=(0, STRONGEST), method="brentq", xtol=1e-4).root)

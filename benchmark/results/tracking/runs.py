@@ -311,9 +311,9 @@ def _start_monitor(run: str, uri: str) -> Callable[[], object]:
     return monitor.finish
 
 
-def _remove_half_copied(artifacts: str) -> None:
+def _remove_half_copied(artifacts: str | None) -> None:
     """Remove what MLflow leaves in a folder of artifacts when the process is killed that copies a file there."""
-    address = urlsplit(artifacts)
+    address = urlsplit(artifacts or "")
     if address.scheme == "file":
         for left in Path(unquote(address.path)).glob(".artifact.uploading.*"):
             left.unlink(missing_ok=True)
