@@ -215,7 +215,7 @@ def test_what_a_baseline_cannot_do_is_an_error_that_says_so(name, options, messa
         ("clinical-cox", {"covariates": "aeg"}, r"unknown covariate 'aeg'. Did you mean age\? Known: age, is_female"),
         ("clinical-cox", {"covariates": "age,age"}, "name at least one, each once"),
         ("clinical-cox", {"covariates": ","}, "name at least one, each once"),
-        ("bag-size", {"labels_path": Path("pyproject.toml")}, "--features"),
+        ("bag-size", {"labels_path": Path(__file__)}, "--features"),
     ],
 )
 def test_what_a_baseline_is_not_given_is_an_error_that_says_so(name, options, message, tmp_path):
