@@ -65,7 +65,7 @@ def null(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("model", MODELS)
 def test_without_a_hazard_every_model_stays_within_noise_of_a_coin(model, null, tmp_path):
     small = {"embed_dim": "32"} if "embed_dim" in MODELS[model].defaults else {}
-    small |= {"hidden": "64"} if model == "rrtmil" else {}
+    small |= {"hidden": "64"} if model in ("rrtmil", "mambamil", "mhim-transmil") else {}
     small |= {key: "4" for key in MODELS[model].defaults if key.endswith("_heads")}
     if model in ("mambamil", "mhim-transmil"):  # minutes on the sixteen times as many patches of 20x
         small["scale"] = "5"
