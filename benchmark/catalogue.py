@@ -152,8 +152,8 @@ def dials() -> Rows:
             "name": dial.name,
             "sets": dial.what,
             "values": f"{dial.low:g} to {dial.high:g}",
-            "default": "as the cohort says" if dial.default is None else f"{dial.default:g}",
-            "cohorts": "all" if dial.kinds == ALL else ", ".join(f"planted-{kind}" for kind in dial.kinds),
+            "default": "" if dial.default is None else f"{dial.default:g}",
+            "planted cohorts": "all" if dial.kinds == ALL else ", ".join(dial.kinds),
         }
         for dial in DIALS.values()
     ]

@@ -336,7 +336,7 @@ def listing(title: str, rows: Sequence[Mapping[str, object]]) -> None:
     table = Table(title=escape(title), title_justify="left", title_style="bold")
     for column in rows[0]:
         if column not in long:
-            table.add_column(escape(column))
+            table.add_column(escape(column), no_wrap=column == "name")  # a name is typed as it stands
     for row in rows:
         table.add_row(*(escape(str(value)) for column, value in row.items() if column not in long))
     OUT.print(table)

@@ -19,10 +19,8 @@ def printed_table(board: Board, wide: bool = True) -> TextTable | None:
     if not figures:
         return None
     baselines = _baselines(board)
-    reaching = [
-        [name for name, line in baselines.items() if (mean := line.selected.mean) is not None and mean >= figure.mean]
-        for figure in figures
-    ]
+    means = [mean for line in baselines.values() if (mean := line.selected.mean) is not None]
+    reaching = [sum(mean >= figure.mean for mean in means) for figure in figures]
     best, _ = next(iter(baselines.items()), ("", None))
     sources = "; ".join(dict.fromkeys(figure.source for figure in figures))
     notes = [
@@ -32,9 +30,8 @@ def printed_table(board: Board, wide: bool = True) -> TextTable | None:
     ]
     if baselines:
         notes.append(
-            f"{sum(map(bool, reaching))} of {len(figures)} printed figures are at or below a baseline of the first "
-            "table above that has some, which sees no slide and has nothing chosen on the test fold (the best of them "
-            f"is {best})."
+            f"No higher than a baseline of the first table that has some: {sum(map(bool, reaching))} of {len(figures)} "
+            f"printed figures. Baselines see no slide, and nothing of theirs is chosen on the test fold; best: {best}."
         )
     if not wide:
         lowest, highest = min(figure.mean for figure in figures), max(figure.mean for figure in figures)
@@ -51,9 +48,9 @@ def printed_table(board: Board, wide: bool = True) -> TextTable | None:
             KIND,
             one.table,
             _mean_sd(one.mean, one.sd),
-            ", ".join(names) or "none",
+            f"{reached} of {len(means)}",
         )
-        for one, names in zip(figures, reaching, strict=True)
+        for one, reached in zip(figures, reaching, strict=True)
     ]
     heads = ("Method", "Backbone", "What it is", "Table", "C-index", "Baselines at or above it")
     columns = [

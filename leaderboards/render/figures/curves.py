@@ -50,7 +50,7 @@ def curves(
         x = [one[0] for one in oracle]
         axes.plot(x, [one[1] for one in oracle], color=style.INK, lw=1, ls=(0, (4, 2)))
         axes.plot(x, [(0.5 + one[1]) / 2 for one in oracle], color=style.SOFT, lw=0.9, ls=(0, (1, 2)))
-        ends += [(oracle[-1][1], "oracle", style.INK), ((0.5 + oracle[-1][1]) / 2, "half of it", style.SOFT)]
+        ends += [(oracle[-1][1], "oracle", style.INK), ((0.5 + oracle[-1][1]) / 2, "half of the oracle", style.SOFT)]
         axes.axhline(0.5, color=style.LINE, lw=0.8)
         axes.set_xticks(x, [f"{value:g}" for value in x])
         axes.minorticks_off()
