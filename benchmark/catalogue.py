@@ -153,7 +153,7 @@ def dials() -> Rows:
             "sets": dial.what,
             "values": f"{dial.low:g} to {dial.high:g}",
             "default": "" if dial.default is None else f"{dial.default:g}",
-            "planted cohorts": "all" if dial.kinds == ALL else ", ".join(dial.kinds),
+            "cohorts": "all" if dial.kinds == ALL else ", ".join(dial.kinds),
         }
         for dial in DIALS.values()
     ]
