@@ -23,6 +23,7 @@ from .spaces import start_of, with_settings
 from .study import JOURNAL, OpenTrial, TrialStudy, best_of
 
 _TENTHS = 10
+_CHECKPOINT = "trial-{}-inner-{}.pt"
 _KEPT = "the trials of the fold under way are kept"
 
 
@@ -113,6 +114,7 @@ def tune(
     study.restore()  # trials of workers that died
     work(experiment, data, split, study, judge, watch, epochs, every)
     study.close()
+    _forget(folder, "*")  # those of trials whose process was killed when they were over
     return chosen(study.records(), split.fold, folder)
 
 
@@ -188,7 +190,7 @@ def _compute(
             part = trial.parts.get(number)
             if part is None:
                 setting = with_settings(experiment, trial.settings)
-                path = study.folder / f"{_checkpoints(trial)}{number}.pt"
+                path = study.folder / _CHECKPOINT.format(trial.number, number)
                 begun = checkpoint_of(setting, split.fold, path, every)
                 pace = _Pace(study, trial.number, epochs(setting, data, split)) if len(inner) == 1 else None
                 if pace is not None:
@@ -227,13 +229,13 @@ def _compute(
         pairs = sum(part["pairs"] for part in found)
         value = sum(part["c_index"] * part["pairs"] for part in found) / pairs
         study.finish(trial.number, value, seconds(), trained)
-    for left in study.folder.glob(f"{_checkpoints(trial)}*.pt"):
+    _forget(study.folder, trial.number)
+
+
+def _forget(folder: Path, trial: int | str) -> None:
+    """Remove the checkpoints of the trainings of a trial, one an inner fold; `*`: of all."""
+    for left in folder.glob(_CHECKPOINT.format(trial, "*")):
         left.unlink(missing_ok=True)
-
-
-def _checkpoints(trial: OpenTrial) -> str:
-    """What the checkpoints of the trainings of a trial begin with; an inner fold each."""
-    return f"trial-{trial.number}-inner-"
 
 
 class _Pace:

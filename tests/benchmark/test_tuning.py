@@ -401,6 +401,7 @@ def test_a_trial_that_is_stopped_goes_on_in_the_middle_of_its_training(loaded, t
         tuned_by(trained, experiment, data, tmp_path / "stopped", inner, every=300.0)
     STOP.clear()
     assert len(list((tmp_path / "stopped").glob("trial-1-inner-*.pt"))) == 1
+    (tmp_path / "stopped" / "trial-0-inner-0.pt").touch()  # of a trial that was over when its process was killed
     tuned_by(trained, experiment, data, tmp_path / "stopped", inner, every=300.0)
     assert len(epochs) == 2 * 2 * inner  # two epochs each: none is trained again
     assert not list((tmp_path / "stopped").glob("*.pt"))
