@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from ..engines.options import Options
 from ..planning.request import Request, features_given
-from ..results.tracking.store import Tracking
+from ..results.tracking.options import Tracking
 from . import options as o
 from .label_options import LABEL_OPTIONS
 
