@@ -154,6 +154,10 @@ def unusable(
             f"{len(patients)} patients ({some(sorted(patients))}). Correct or remove these rows, or leave the patients "
             "out on purpose (--unusable-times drop)."
         )
+        if columns.time_censored is None and all(math.isnan(row.months) and not row.event for row in bad):
+            message += (
+                " All of them are censored: if another column holds their time, name it (--columns time_censored=...)."
+            )
         faults.append(finding("time_not_positive", "error", message, (row.slide_id or row.case_id for row in bad)))
     else:
         died = sum(row.event for row in patients.values())
