@@ -152,10 +152,16 @@ def _patho_bench(header: Header, endpoint: str) -> Found:
     return LabelColumns(kind, "case_id", slide, time, f"{name}_event", True, unit, _PUBLIC | {"sex": ("sex",)})
 
 
-_PATIENT = ("patient", "patient_id", "patientid", "pid", "case", "case_id", "id", "subject", "subject_id", "paciente")
+_PATIENT = (
+    "patient", "patient_id", "patientid", "pid", "case", "case_id", "id", "subject", "subject_id", "paciente",
+    "patienten_id", "patientennummer", "pat_id", "patient_no", "patient_nr", "record_id", "study_id", "mrn", "nhc",
+)  # fmt: skip
 _SLIDE = ("slide", "slide_id", "filename", "file", "image_id", "wsi", "praparat", "schnitt", "lame", "lamina")
-_EVENT = ("event", "dead", "died", "death", "deceased", "{e}_event", "{e}_e", "{e}_status", "status", "vital_status")
-_CENSORSHIP = ("censorship", "censored", "{e}_censorship", "{e}_censored", "censor")
+_EVENT = (
+    "event", "dead", "died", "death", "deceased", "{e}_event", "{e}_e", "{e}_status", "status", "vital_status",
+    "vitalstatus", "exitus", "ereignis", "estado_vital", "statut_vital",
+)  # fmt: skip
+_CENSORSHIP = ("censorship", "censored", "{e}_censorship", "{e}_censored", "censor", "{e}_censor")
 _TIME = r"(?:{e}|{full}|survival|follow_?up|fu|time|t|observed)?(?:_?(?:time|survival))?_?(?:in_)?(?:{unit})?"
 _UNITS = "|".join(word for word in UNIT_WORDS if len(word) > 2)
 

@@ -80,7 +80,10 @@ def by_patient(
         )
         faults.append(finding("slide_names_other_patient", "error", message, (r.slide_id for r in mismatched)))
     if shared := sorted(slide for slide, own in owners.items() if len(own) > 1):
-        message = f"{path}: slides stand under several patients: {some(shared)}. Correct case_id."
+        message = (
+            f"{path}: slides stand under several patients: {some(shared)}. Correct case_id, or give every slide a name "
+            "of its own (folders before it do not count)."
+        )
         faults.append(finding("slide_of_two_patients", "error", message, shared))
     if columns.time_censored:
         patients = {patient: _latest(own) for patient, own in patients.items()}

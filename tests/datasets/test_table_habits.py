@@ -1,4 +1,4 @@
-"""Habits of spreadsheets, statistics programs and other languages: what a table says in spite of them, or the remedy."""
+"""Habits of spreadsheets, of statistics programs and of other languages: what a table says, or the remedy."""
 
 import json
 import unicodedata
@@ -111,6 +111,15 @@ def test_line_breaks_in_a_header_are_blanks(tmp_path):
 def test_what_cannot_be_read_says_why(tmp_path, content, remedy):
     with pytest.raises(DataError, match=remedy):
         read(tmp_path, content)
+
+
+@pytest.mark.parametrize(
+    ("column", "months"),
+    [("生存时间\uff08月\uff09", 3), ("总生存期(天)", 3 / 30.44), ("Sa\u011fkal\u0131m (g\u00fcn)", 3 / 30.44)],
+)
+def test_units_of_more_languages_are_seen(tmp_path, column, months):
+    labels = read(tmp_path, f"id;{column};status\na;3;1\nb;3;0\n", f"patient=id,time={column},event=status")
+    assert labels.patients[0].time == pytest.approx(months)
 
 
 def test_another_code_page_is_named_where_columns_are_lacking(tmp_path):
