@@ -12,6 +12,7 @@ from ..recipe import epochs_of
 from ..results.fold_predictions import c_index_or_none
 from ..training.fit import FollowedBags
 from ..training.fold import FoldParts
+from ..training.fusion import Clinic, check_validation
 
 
 def fold_parts(experiment: Experiment, data: CohortData, split: Split) -> FoldParts:
@@ -28,6 +29,23 @@ def fold_parts(experiment: Experiment, data: CohortData, split: Split) -> FoldPa
         cohort=followup(data.bags_of([patient.id for patient in data.labels.patients])),
         owner=data.owner,
     )
+
+
+def clinic_of(experiment: Experiment, data: CohortData, split: Split) -> Clinic | None:
+    """What a model is joined with in a fold; None for the image alone.
+
+    Raises
+    ------
+    DataError
+        Nobody of the validation split died.
+    """
+    if not experiment.covariates:
+        return None
+    train, val = validation_split(experiment, data, split)
+    scored = (tuple(data.scored(part)) for part in (train, val, split.test))
+    clinic = Clinic(experiment.covariates, *scored, source=str(data.labels.source))
+    check_validation(clinic, split.fold)
+    return clinic
 
 
 def part_of(patients: Sequence[Patient]) -> FollowedBags:
