@@ -1,12 +1,12 @@
 """Choose the default learning rate of every model by one written rule: `python docs/learning_rates.py FOLDER`.
 
-Every model is cross-validated on draws of simulated cohorts that nothing else in this repository uses and that are never
-published: `planted-fine`, and for models of several scales `planted-coarse` too. The rule: begin at 5e-4 and its two
-neighbours among 1e-4, 2e-4, 5e-4, 1e-3 and 2e-3, and go on to the next one as long as the mean C-index of the reading
-`selected` is highest at the end of what was tried. A model's rate is 5e-4, unless another has a higher mean by more
-than one standard error of their paired difference over all folds; then it is the one with the highest mean. The same
-command goes on where it was stopped. It ends with the table of docs/protocol.md, and with an error where the `learning_rate` of
-a model's SPEC is not what the rule says.
+Every model is cross-validated on draws of simulated cohorts that nothing else in this repository uses and that are
+never published: `planted-fine`, and for models of several scales `planted-coarse` too. The rule: begin at 5e-4 and its
+two neighbours among 1e-4, 2e-4, 5e-4, 1e-3 and 2e-3, and go on to the next one as long as the mean C-index of the
+reading `selected` is highest at the end of what was tried. A model's rate is 5e-4, unless another has a higher mean by
+more than one standard error of their paired difference over all folds; then it is the one with the highest mean. The
+same command goes on where it was stopped. It ends with the table of docs/protocol.md, and with an error where the
+`learning_rate` of a model's SPEC is not what the rule says.
 """
 
 import argparse

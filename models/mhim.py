@@ -17,6 +17,7 @@ from .public_weights import PublicWeights
 from .spec import ModelSpec
 
 ENCODERS = ("attention", "transmil")
+ALIKE = 8  # sizes of bags that are padded to one another: the inverses grow with the cube of the largest
 
 
 class AttentionEncoder(nn.Module):
@@ -27,13 +28,13 @@ class AttentionEncoder(nn.Module):
         super().__init__()
         self.pool = AttentionPool(width, attention, activation, bias=False)
 
-    def forward(self, h: Tensor) -> Tensor:
-        """One bag (n, width): -> (width,)."""
-        return self.pool(h, [len(h)]).squeeze(0)
+    def forward(self, h: Tensor, sizes: list[int]) -> Tensor:
+        """A packed batch (sum of n, width): -> (b, width)."""
+        return self.pool(h, sizes)
 
-    def parts(self, h: Tensor) -> Tensor:
-        """What each patch adds to the feature: (n, width) -> (n, width)."""
-        return self.pool.weights(h, [len(h)]) * h
+    def parts(self, h: Tensor, sizes: list[int]) -> Tensor:
+        """What each patch adds to the feature of its bag: (sum of n, width) -> the same shape."""
+        return self.pool.weights(h, sizes) * h
 
 
 class TransMILEncoder(nn.Module):
@@ -49,29 +50,78 @@ class TransMILEncoder(nn.Module):
         self.norm2, self.attention2 = nn.LayerNorm(width), NystromAttention(*attention)
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, h: Tensor) -> Tensor:
-        """One bag (n, width): -> (width,)."""
-        x = self._tokens(h)
-        x = x + self.attention1(self.norm1(x))
-        x = torch.cat([x[:, :1], self._place(x[0, 1:])[None]], 1)
-        return self.norm(x[:, :1] + self.attention2(self.norm2(x), first_only=True))[0, 0]
+    def forward(self, h: Tensor, sizes: list[int]) -> Tensor:
+        """A packed batch (sum of n, width): -> (b, width)."""
+        bags = h.split(sizes)
+        read = h.new_empty(len(bags), h.shape[1])
+        for group in self._together(sizes):
+            x, real = self._tokens([bags[bag] for bag in group])
+            x = x + self._attend(self.attention1, self.norm1, x, real)
+            placed = self._place([tokens[1 : 1 + sizes[bag]] for tokens, bag in zip(x, group, strict=True)])
+            x = self._side_by_side([torch.cat([t[:1], p]) for t, p in zip(x, placed, strict=True)], real)
+            told = x[:, :1] + self._attend(self.attention2, self.norm2, x, real, first_only=True)
+            read = read.index_copy(0, torch.tensor(group, device=h.device), self.norm(told)[:, 0].to(read.dtype))
+        return read
 
-    def parts(self, h: Tensor) -> Tensor:
-        """What each patch adds to the class token in the first layer: (n, width) -> (n, width)."""
-        weights, values = self.attention1.first_weights(self.norm1(self._tokens(h)))  # (1, heads, 1 + n), (.., d)
-        joined = (weights[..., None] * values)[0, :, 1:].transpose(0, 1).flatten(1)  # (n, width)
-        return self.attention1.out(joined)
+    def parts(self, h: Tensor, sizes: list[int]) -> Tensor:
+        """What each patch adds to the class token in the first layer: (sum of n, width) -> the same shape."""
+        bags, added = h.split(sizes), dict[int, Tensor]()
+        for group in self._together(sizes):
+            x, real = self._tokens([bags[bag] for bag in group])
+            # (g, heads, tokens) and (g, heads, tokens, d)
+            weights, values = self.attention1.first_weights(_masked(self.norm1(x), real), real)
+            joined = self.attention1.out((weights[..., None] * values).transpose(1, 2).flatten(2))
+            added |= {bag: one[1 : 1 + sizes[bag]] for bag, one in zip(group, joined, strict=True)}
+        return torch.cat([added[bag] for bag in range(len(sizes))])
 
-    def _tokens(self, h: Tensor) -> Tensor:
-        return torch.cat([self.class_token[None], h])[None]  # (1, 1 + n, width)
+    def _together(self, sizes: list[int]) -> list[list[int]]:
+        """Bags that are computed together: of nearly one size below the number of landmarks, of exactly one above."""
+        groups: dict[tuple[bool, int], list[int]] = {}
+        for bag, n in enumerate(sizes):
+            below = n + ALIKE < self.attention1.landmarks
+            groups.setdefault((below, n // ALIKE if below else n), []).append(bag)
+        return list(groups.values())
 
-    def _place(self, x: Tensor) -> Tensor:
+    def _tokens(self, bags: list[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """The class token and the patches (g, n, width), and how many each bag has where that differs."""
+        sizes = [1 + len(bag) for bag in bags]
+        real = None if len(set(sizes)) == 1 else torch.tensor(sizes, device=bags[0].device)
+        return self._side_by_side([torch.cat([self.class_token[None], bag]) for bag in bags], real), real
+
+    @staticmethod
+    def _side_by_side(bags: list[Tensor], real: Tensor | None) -> Tensor:
+        """Bags (n, width) as (g, n, width), with at least one row of zeros behind each where lengths differ."""
+        longest = max(map(len, bags)) + (real is not None)
+        return torch.stack([F.pad(bag, (0, 0, 0, longest - len(bag))) for bag in bags])
+
+    @staticmethod
+    def _attend(
+        attention: NystromAttention, norm: nn.LayerNorm, x: Tensor, real: Tensor | None, first_only: bool = False
+    ) -> Tensor:
+        return attention(_masked(norm(x), real), first_only, real)
+
+    def _place(self, bags: list[Tensor]) -> list[Tensor]:
         """Encode positions on a square that repeats the first patches, or fills up with zeros where it is below 7."""
-        n, side = len(x), isqrt(len(x) - 1) + 1
-        grid = torch.cat([x, x[: side * side - n]])
-        grid = F.pad(grid, (0, 0, 0, max(0, 49 - side * side)))
-        (encoded,) = self.ppeg([grid.view(1, max(7, side), max(7, side), -1)])
-        return encoded.flatten(0, 2)[:n]
+        sides = [max(7, isqrt(len(bag) - 1) + 1) for bag in bags]
+        grids = [_square(bag, side) for bag, side in zip(bags, sides, strict=True)]
+        placed: dict[int, Tensor] = {}
+        for side in set(sides):
+            mine = [bag for bag, of in enumerate(sides) if of == side]
+            (encoded,) = self.ppeg([torch.stack([grids[bag] for bag in mine])])
+            placed |= {bag: one.flatten(0, 1)[: len(bags[bag])] for bag, one in zip(mine, encoded, strict=True)}
+        return [placed[bag] for bag in range(len(bags))]
+
+
+def _masked(x: Tensor, real: Tensor | None) -> Tensor:
+    """Zero what lies behind the real tokens: x (g, n, width), real (g,)."""
+    return x if real is None else x * (torch.arange(x.shape[1], device=x.device) < real[:, None])[..., None]
+
+
+def _square(bag: Tensor, side: int) -> Tensor:
+    """A bag (n, width) on (side, side, width): on its own least square, which repeats the first patches, then zeros."""
+    own = isqrt(len(bag) - 1) + 1
+    grid = torch.cat([bag, bag[: own * own - len(bag)]])
+    return F.pad(grid, (0, 0, 0, side * side - own * own)).view(side, side, -1)
 
 
 class Student(nn.Module):
@@ -82,9 +132,9 @@ class Student(nn.Module):
         super().__init__()
         self.embed, self.encoder, self.head = embed, encoder, head
 
-    def difficulty(self, h: Tensor) -> Tensor:
-        """How surely each patch alone speaks for an output: (n, width) -> (n,); the surest are the easiest."""
-        parts = F.linear(self.encoder.parts(h), self.head.weight)  # (n, n_out)
+    def difficulty(self, h: Tensor, sizes: list[int]) -> Tensor:
+        """How surely each patch alone speaks for an output, (sum of n, width) -> (sum of n,): easiest, the surest."""
+        parts = F.linear(self.encoder.parts(h, sizes), self.head.weight)  # (sum of n, n_out)
         return parts[:, 0].abs() if parts.shape[1] == 1 else parts.softmax(1).amax(1)
 
 
@@ -178,23 +228,21 @@ class MHIM(nn.Module):
         """Score the bags of a packed batch: -> (b, n_out)."""
         sizes = lengths[self.scale].tolist()
         x = features[self.scale]
-        bags = self.student.embed(x).split(sizes)  # (n, hidden) each
+        h = self.student.embed(x)  # (sum of n, hidden)
         if not self.training:
-            return self.student.head(torch.stack([self.student.encoder(h) for h in bags]))
-        z, penalty = [], []
-        for h, taught in zip(bags, x.split(sizes), strict=True):
-            score, target = self.teach(taught)
-            z.append(self.student.encoder(self.hard(h, score)))
-            penalty.append(-(target * z[-1].log_softmax(0)).sum())
-        return Trained(self.student.head(torch.stack(z)), penalty=self.consistency * torch.stack(penalty))
+            return self.student.head(self.student.encoder(h, sizes))
+        score, target = self.teach(x, sizes)
+        seen = [self.hard(bag, easy) for bag, easy in zip(h.split(sizes), score.split(sizes), strict=True)]
+        z = self.student.encoder(torch.cat(seen), [len(bag) for bag in seen])  # (b, hidden)
+        penalty = -(target * z.log_softmax(1)).sum(1)
+        return Trained(self.student.head(z), penalty=self.consistency * penalty)
 
     @torch.no_grad()
-    def teach(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """On one bag (n, dim): how easy each patch is (n,), and the distribution of the teacher's feature (hidden,)."""
+    def teach(self, x: Tensor, sizes: list[int]) -> tuple[Tensor, Tensor]:
+        """How easy each patch is, (sum of n, dim) -> (sum of n,), and the teacher's distributions, (b, hidden)."""
         h = self.teacher.embed(x)
-        feature = self.teacher.encoder(h)
-        score = self.teacher.difficulty(h)
-        return score, (feature / self.temperature).softmax(0)
+        feature = self.teacher.encoder(h, sizes)
+        return self.teacher.difficulty(h, sizes), (feature / self.temperature).softmax(1)
 
     def hard(self, h: Tensor, score: Tensor, noise: Tensor | None = None) -> Tensor:
         """What the student sees of one bag: (n, hidden), (n,) -> (m, hidden); `noise` (rest,) shuffles it."""

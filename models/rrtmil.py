@@ -1,6 +1,6 @@
 """RRT-MIL: patches re-embedded by attention inside square regions, then across them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isqrt
 
 import torch
@@ -16,19 +16,36 @@ from .spec import ModelSpec
 CROSS_REGIONS = 8  # the cross-region layer's grid, whatever the first layers' is
 
 
+SHORT = 64  # tokens of a region up to which EPEG's filter is a small dense matrix
+
+
 def to_regions(x: Tensor, grid: int) -> Tensor:
-    """Lay (n, c) on a square, zeros at its end, and cut it into grid x grid regions: -> (regions, tokens, c)."""
-    side = -(-(isqrt(len(x) - 1) + 1) // grid) * grid  # the least multiple of `grid` whose square holds n
-    x = F.pad(x, (0, 0, 0, side * side - len(x)))
-    x = x.view(grid, side // grid, grid, side // grid, -1).transpose(1, 2)
-    return x.reshape(grid * grid, -1, x.shape[-1])
+    """Cut squares into grid x grid regions: (bags, side * side, c) -> (bags, regions, tokens, c)."""
+    side = isqrt(x.shape[1])
+    x = x.view(len(x), grid, side // grid, grid, side // grid, -1).transpose(2, 3)
+    return x.reshape(len(x), grid * grid, -1, x.shape[-1])
 
 
-def from_regions(x: Tensor, grid: int, n: int) -> Tensor:
-    """Undo `to_regions`: (regions, tokens, c) -> (n, c)."""
-    side = isqrt(x.shape[1])  # of a region
-    x = x.view(grid, grid, side, side, -1).transpose(1, 2)
-    return x.reshape(-1, x.shape[-1])[:n]
+def from_regions(x: Tensor, grid: int) -> Tensor:
+    """Undo `to_regions`: (bags, regions, tokens, c) -> (bags, side * side, c)."""
+    side = isqrt(x.shape[2])  # of a region
+    x = x.view(len(x), grid, grid, side, side, -1).transpose(2, 3)
+    return x.reshape(len(x), -1, x.shape[-1])
+
+
+def in_regions(attend: Callable[[Tensor], Tensor], x: Tensor, sizes: Sequence[int], grid: int) -> Tensor:
+    """Lay every bag of a packed batch (sum of n, c) on a square, zeros at its end, and `attend` in its regions.
+
+    The side is the least multiple of `grid` whose square holds the bag; bags of one side are computed together.
+    """
+    sides = [-(-(isqrt(n - 1) + 1) // grid) * grid for n in sizes]
+    bags, told = x.split(list(sizes)), dict[int, Tensor]()
+    for side in sorted(set(sides)):
+        mine = [bag for bag, of in enumerate(sides) if of == side]
+        laid = torch.stack([F.pad(bags[bag], (0, 0, 0, side * side - sizes[bag])) for bag in mine])
+        read = from_regions(attend(to_regions(laid, grid)), grid)
+        told |= {bag: read[at, : sizes[bag]] for at, bag in enumerate(mine)}
+    return torch.cat([told[bag] for bag in range(len(sizes))])
 
 
 class RegionAttention(nn.Module):
@@ -52,20 +69,33 @@ class RegionAttention(nn.Module):
         self.out = nn.Linear(width, width)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Attend over the patches of one bag: (n, c) -> (n, c)."""
-        return from_regions(self.attend(to_regions(x, self.grid)), self.grid, len(x))
+    def forward(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
+        """Attend over the patches of every bag of a packed batch: (sum of n, c) -> the same shape."""
+        return in_regions(self.attend, x, sizes, self.grid)
 
     def attend(self, x: Tensor) -> Tensor:
-        """Attend over the tokens of every region: (regions, tokens, c) -> the same shape."""
-        q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (r, h, tokens, d) each
+        """Attend over the tokens of every region: (bags, regions, tokens, c) -> the same shape."""
+        q, k, v = self.qkv(x.flatten(0, 1)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()  # (r, h, tokens, d) each
         if self.epeg is not None:
-            r, _, tokens, d = q.shape
-            lined = q.permute(0, 3, 1, 2).reshape(r * d, self.heads, tokens)
-            along = F.conv1d(lined, self.epeg, padding=self.epeg.shape[2] // 2, groups=self.heads)
-            q = q + along.view(r, d, self.heads, tokens).permute(0, 2, 3, 1)
-        told = F.scaled_dot_product_attention(q.contiguous(), k.contiguous(), v.contiguous())
-        return self.dropout(self.out(told.transpose(1, 2).flatten(2)))
+            q = q + _along(q, self.epeg)
+        told = F.scaled_dot_product_attention(q, k, v)
+        return self.dropout(self.out(told.transpose(1, 2).flatten(2))).view_as(x)
+
+
+def _along(q: Tensor, filters: Tensor) -> Tensor:
+    """Convolve q (r, h, tokens, d) along the tokens, zeros around, with a filter per head (h, 1, kernel)."""
+    r, heads, tokens, d = q.shape
+    half = filters.shape[2] // 2
+    if tokens > SHORT:
+        lined = q.permute(0, 3, 1, 2).reshape(r * d, heads, tokens)
+        along = F.conv1d(lined, filters, padding=half, groups=heads)
+        return along.view(r, d, heads, tokens).permute(0, 2, 3, 1)
+    # torch's convolution of a few tokens takes ten times as long as the product with the band matrix that it is.
+    padded = F.pad(filters[:, 0], (max(tokens - 1 - half, 0),) * 2)  # (h, at least 2 tokens - 1)
+    start = padded.shape[1] // 2
+    step = torch.arange(tokens, device=q.device)
+    return padded[:, start + step - step[:, None]] @ q
 
 
 class CrossRegionAttention(nn.Module):
@@ -83,15 +113,18 @@ class CrossRegionAttention(nn.Module):
         nn.init.kaiming_uniform_(self.phi, a=5**0.5)
         self.attention = RegionAttention(width, heads, CROSS_REGIONS, 0, dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Attend across the regions of one bag: (n, c) -> (n, c)."""
-        z = to_regions(x, CROSS_REGIONS)  # (regions, tokens, c)
-        scores = z @ self.phi  # (regions, tokens, k)
-        read = scores.softmax(1).transpose(1, 2) @ z  # (regions, k, c)
-        read = self.attention.attend(read.transpose(0, 1)).transpose(0, 1)  # attention over the regions, k by k
-        low, high = scores.amin(1, keepdim=True), scores.amax(1, keepdim=True)
-        share = (scores - low) / (high - low + 1e-8) * scores.softmax(2)  # (regions, tokens, k)
-        return from_regions(share @ read, CROSS_REGIONS, len(x))
+    def forward(self, x: Tensor, sizes: Sequence[int]) -> Tensor:
+        """Attend across the regions of every bag of a packed batch: (sum of n, c) -> the same shape."""
+        return in_regions(self.attend, x, sizes, CROSS_REGIONS)
+
+    def attend(self, z: Tensor) -> Tensor:
+        """Attend across the regions of every bag: (bags, regions, tokens, c) -> the same shape."""
+        scores = z @ self.phi  # (bags, regions, tokens, k)
+        read = scores.softmax(2).transpose(2, 3) @ z  # (bags, regions, k, c)
+        read = self.attention.attend(read.transpose(1, 2)).transpose(1, 2)  # attention over the regions, k by k
+        low, high = scores.amin(2, keepdim=True), scores.amax(2, keepdim=True)
+        share = (scores - low) / (high - low + 1e-8) * scores.softmax(3)  # (bags, regions, tokens, k)
+        return share @ read
 
 
 class RRTMIL(nn.Module):
@@ -147,7 +180,7 @@ class RRTMIL(nn.Module):
         sizes = lengths[self.scale].tolist()
         h = self.embed(features[self.scale])  # (sum of n, hidden)
         for norm, layer in zip([*self.norms, self.cross_norm], [*self.layers, self.cross], strict=True):
-            h = h + torch.cat([layer(bag) for bag in norm(h).split(sizes)])
+            h = h + layer(norm(h), sizes)
         return self.head(self.pool(self.norm(h), sizes))
 
 

@@ -316,8 +316,6 @@ def _locate(request: Request, resolved: Resolved, simulating: Counter | None, ne
         return Locations(labels, splits, features)
     name = resolved.cohort.name
     lacks = request.labels_path is None or (needs_features and not features)
-    if not resolved.registered and request.labels_path is None and not (request.data / name).is_dir():
-        raise UnknownName(unknown_cohort(request.cohort))
     if not request.data.is_dir() and lacks:
         raise UsageError(
             f"no data for {name}: there is no folder {request.data}/. Give --labels FILE and --features FOLDER "

@@ -11,10 +11,10 @@ from ...datasets.cohorts import Cohort
 from ...datasets.features.geometry import STANDARD
 from ...datasets.labels.several_slides import MODES
 from ...datasets.own_cohorts.cohort_file import CohortFile
-from ...datasets.own_cohorts.find import Found, find_cohort
+from ...datasets.own_cohorts.find import Found, find_cohort, unknown_cohort
 from ...datasets.simulated.cohort import STRENGTHS
 from ...datasets.simulated.dials import parse_dials, text_of
-from ...errors import UsageError
+from ...errors import UnknownName, UsageError
 from ...models import registry
 from ...models.spec import ModelSpec
 from ...names import check_choice
@@ -128,6 +128,9 @@ def check_request(request: Request) -> Found:
     found = find_cohort(request.cohort)
     if request.simulated and not found.registered:
         cohorts.get(request.cohort)  # raises: only a registered cohort has a size to simulate
+    own = not found.registered and found.file is None
+    if own and request.labels_path is None and not (request.data / found.cohort.name).is_dir():
+        raise UnknownName(unknown_cohort(request.cohort))
     _check_options(request)
     return found
 

@@ -21,9 +21,9 @@ class _Landmarked:
     kl: Tensor  # (g, h, m, d)
     keys: Tensor
     values: Tensor
-    key_many: Tensor | None  # log of the keys' multiplicities, (1, n + 1)
-    many: Tensor  # log of the landmarks' multiplicities, (m,)
-    root: Tensor  # their square roots, (m,)
+    key_many: Tensor | None  # log of the keys' multiplicities, (1, n + 1), or (g, 1, 1, n) where bags differ
+    many: Tensor  # log of the landmarks' multiplicities, (1, m), or (g, 1, 1, m)
+    root: Tensor  # the square roots of the multiplicities, a column: (m, 1), or (g, 1, m, 1)
     inverse: Tensor  # (g, h, m, m)
     same: bool
 
@@ -41,7 +41,9 @@ class NystromAttention(nn.Module):
     carried as one landmark of multiplicity z: log z is added to its scores, and in the orthonormal basis, in which a
     transpose stays a transpose, its rows are multiplied and its columns divided by sqrt(z). Padded keys are one key
     of zero value likewise. The result is the same; a bag of 81 patches costs the inverse of an 83 x 83 matrix instead
-    of a 256 x 256 one. Bags of one length are computed together, each with a first guess of its own.
+    of a 256 x 256 one. Bags of one length are computed together, each with a first guess of its own. So are bags of
+    different lengths below m, with zero rows behind each, where they do as well as in front, for every token is its own
+    landmark: p zero rows stand for z with multiplicity z / p each.
     """
 
     def __init__(
@@ -68,49 +70,61 @@ class NystromAttention(nn.Module):
         self.dropout = Dropout(dropout)
         self.residual = nn.Conv2d(heads, heads, (kernel, 1), padding=(kernel // 2, 0), groups=heads, bias=False)
 
-    def forward(self, x: Tensor, first_only: bool = False) -> Tensor:
-        """Attend over bags of equal length, x (g, n, c): -> (g, n, c), or the first tokens' (g, 1, c)."""
-        parts = self._landmarked(x)
-        scores = parts.many[None] if parts.same else None
+    def forward(self, x: Tensor, first_only: bool = False, real: Tensor | None = None) -> Tensor:
+        """Attend over bags of equal length, x (g, n, c): -> (g, n, c), or the first tokens' (g, 1, c).
+
+        real: how many tokens each bag has, (g,), where that differs: all below n, and n at most the landmarks. The rows
+        of x behind them are zero, and what is returned for these rows means nothing.
+        """
+        parts = self._landmarked(x, real)
+        scores = parts.many if parts.same else None
         seen = F.scaled_dot_product_attention(parts.ql, parts.keys, parts.values, attn_mask=parts.key_many, scale=1.0)
-        spread = parts.inverse @ (parts.root[:, None] * seen) / parts.root[:, None]  # (g, h, m, d)
+        spread = parts.inverse @ (parts.root * seen) / parts.root  # (g, h, m, d)
         queries = parts.q[:, :, :1] if first_only else parts.q
         out = F.scaled_dot_product_attention(queries, parts.kl, spread, attn_mask=scores, scale=1.0)
         out = out.transpose(1, 2).flatten(2) + self._convolve(parts.v, first_only)  # (g, n, c)
         return self.dropout(self.out(out))
 
-    def first_weights(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """How the first token attends to all n, and their values: (g, h, n) and (g, h, n, d)."""
-        parts = self._landmarked(x)
+    def first_weights(self, x: Tensor, real: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """How the first token attends to all n, and their values: (g, h, n) and (g, h, n, d); `real` as above."""
+        parts = self._landmarked(x, real)
         front = torch.softmax(parts.q[:, :, :1] @ parts.kl.transpose(-1, -2) + parts.many, -1)  # (g, h, 1, m)
         back = parts.ql @ parts.keys.transpose(-1, -2)  # (g, h, m, n), in front a padded key if there is one
         back = torch.softmax(back if parts.key_many is None else back + parts.key_many, -1)
-        weights = ((front / parts.root) @ parts.inverse * parts.root) @ back
+        root = parts.root.transpose(-1, -2)
+        weights = ((front / root) @ parts.inverse * root) @ back
         return weights[:, :, 0, -x.shape[1] :], parts.v
 
-    def _landmarked(self, x: Tensor) -> "_Landmarked":
+    def _landmarked(self, x: Tensor, real: Tensor | None) -> "_Landmarked":
         """Queries, keys, values, their landmarks and the inverse between these, of x (g, n, c)."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # (g, h, n, d) each
         q = q * q.shape[-1] ** -0.5
         n = q.shape[2]
-        run = -(-n // self.landmarks)  # tokens of one landmark
-        padded = run * self.landmarks - n
-        same, part = divmod(padded, run)  # landmarks of padding alone; padding in the first of the others
-        ql, kl = (_landmarks(tokens, run, part, same > 0) for tokens in (q, k))  # (g, h, m, d)
-        many = q.new_zeros(ql.shape[2])  # log of the landmarks' multiplicities
-        if same:
-            many[0] = log(same)
-        root = torch.exp(many / 2)  # (m,)
         keys, values, key_many = k, v, None
-        if padded:
-            keys, values = F.pad(k, (0, 0, 1, 0)), F.pad(v, (0, 0, 1, 0))
-            key_many = q.new_zeros(1, n + 1)
-            key_many[0, 0] = log(padded)
+        if real is None:
+            run = -(-n // self.landmarks)  # tokens of one landmark
+            padded = run * self.landmarks - n
+            same, part = divmod(padded, run)  # landmarks of padding alone; padding in the first of the others
+            ql, kl = (_landmarks(tokens, run, part, same > 0) for tokens in (q, k))  # (g, h, m, d)
+            many = q.new_zeros(1, ql.shape[2])  # log of the landmarks' multiplicities
+            if same:
+                many[0, 0] = log(same)
+            if padded:
+                keys, values = F.pad(k, (0, 0, 1, 0)), F.pad(v, (0, 0, 1, 0))
+                key_many = q.new_zeros(1, n + 1)
+                key_many[0, 0] = log(padded)
+        else:
+            ql, kl, same = q, k, True
+            zero = torch.arange(n, device=x.device) >= real[:, None]  # (g, n)
+            each = torch.log((self.landmarks - real) / (n - real)).to(q.dtype)
+            many = key_many = torch.where(zero, each[:, None], 0.0)[:, None, None]  # (g, 1, 1, n)
+        root = torch.exp(many / 2).transpose(-1, -2)  # (m, 1) or (g, 1, m, 1)
+        across = root.transpose(-1, -2)
         middle = torch.softmax(ql @ kl.transpose(-1, -2) + many, -1)  # (g, h, m, m)
-        middle = root[:, None] * middle / root
+        middle = root * middle / across
         # The first guess is divided by the largest row and column sum of the full matrix, over all heads of the bag.
-        rows = (middle @ root / root).amax((1, 2))
-        columns = (root @ middle / root).amax((1, 2))
+        rows = (middle @ root / root).amax((1, 2, 3))
+        columns = (across @ middle / across).amax((1, 2, 3))
         start = middle.transpose(-1, -2) / (rows * columns)[:, None, None, None]
         inverse = pseudo_inverse(middle, start, self.iterations)
         return _Landmarked(q, v, ql, kl, keys, values, key_many, many, root, inverse, same > 0)

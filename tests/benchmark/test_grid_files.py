@@ -1,6 +1,8 @@
 """Grids from files: what they hold, what may be picked from them, and what their mistakes are told as."""
 
 import json
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 from milsurv.benchmark.cli.grids import hours_left
@@ -8,6 +10,7 @@ from milsurv.benchmark.planning.grid_file import grid_names, grid_path, read_gri
 from milsurv.benchmark.planning.request import Request
 from milsurv.benchmark.planning.resolve import resolve
 from milsurv.errors import UsageError
+from milsurv.models.registry import MODELS
 
 FIRST = Request("", "", features_path="synthetic", patients=40)
 GRID = '[[table]]\nmodels = ["abmil", "random"]\ncohorts = ["blca"]\nrecipes = ["default"]\nseeds = [0, 1]\n'
@@ -29,6 +32,16 @@ def test_every_experiment_of_that_grid_stands_beside_its_printed_figure(tmp_path
     of_figures = {(one.model, one.backbone, one.cohort) for one in printed}
     assert of_figures == {(one.model, one.backbone, one.cohort) for one in requests_of(file, FIRST, {})}
     assert all(0.5 < one.mean < 1 and one.sd for one in printed)
+
+
+def test_the_planted_grid_asks_every_model_once_of_every_cohort():
+    requests = requests_of(read_grid(grid_path("planted")), replace(FIRST, features_path=None), {})
+    asked = Counter((request.model, request.cohort) for request in requests)
+    kinds = ("planted-fine", "planted-coarse", "planted-cross", "planted-null")
+    assert set(asked) == {(model, kind) for model in (*MODELS, "random", "bag-size", "site-only") for kind in kinds}
+    assert set(asked.values()) == {1}
+    for request in requests:
+        resolve(request)
 
 
 def test_every_shipped_grid_can_be_read():

@@ -12,7 +12,7 @@ from milsurv.models.layers.kmeans import distortion, kmeans, nearest
 from milsurv.models.layers.nystrom_attention import NystromAttention
 from milsurv.models.mhim import MHIM
 from milsurv.models.panther import Panther
-from milsurv.models.rrtmil import RRTMIL, from_regions, to_regions
+from milsurv.models.rrtmil import RRTMIL, from_regions, in_regions, to_regions
 from milsurv.models.slide_vector import SlideVector
 from milsurv.models.wikg import WiKG
 
@@ -116,29 +116,37 @@ def test_wikg_in_blocks_of_rows_is_wikg(monkeypatch):
         torch.testing.assert_close(whole, parts)
 
 
-@pytest.mark.parametrize("n", [1, 9, 64, 65, 100])
-def test_regions_are_cut_and_put_back(n):
-    x = torch.randn(n, 3)
-    cut = to_regions(x, 8)
-    assert cut.shape[0] == 64 and torch.equal(from_regions(cut, 8, n), x)
+@pytest.mark.parametrize("sizes", [[1], [9, 64, 65, 100], [300, 2, 300]])
+def test_regions_are_cut_and_put_back(sizes):
+    x = torch.randn(sum(sizes), 3)
+    met = []
+
+    def attend(cut):
+        met.append(cut.shape)
+        return cut
+
+    assert torch.equal(in_regions(attend, x, sizes, 8), x)
+    assert all(shape[1] == 64 for shape in met) and sum(shape[0] for shape in met) == len(sizes)
 
 
 def test_rrtmils_regions_may_be_permuted_where_they_fill_the_square():
     model = RRTMIL(8, 2, hidden=8, num_heads=2, cross_heads=2, regions=8).eval()
     x = torch.randn(256, 8)  # 64 regions of 2 x 2
-    moved = from_regions(to_regions(x, 8)[torch.randperm(64)], 8, 256)
+    moved = from_regions(to_regions(x[None], 8)[:, torch.randperm(64)], 8)[0]
     lengths = {20: torch.tensor([256])}
     torch.testing.assert_close(model({20: moved}, lengths), model({20: x}, lengths), atol=1e-5, rtol=1e-4)
 
 
-def test_epeg_on_the_queries_is_epeg_on_the_scores():
-    model = RRTMIL(8, 2, hidden=8, num_heads=2, regions=2, epeg=3).layers[0].eval()
-    x = torch.randn(4, 9, 8)  # regions, tokens, width
+@pytest.mark.parametrize("tokens", [1, 2, 9, 100])
+@pytest.mark.parametrize("epeg", [3, 15])
+def test_epeg_on_the_queries_is_epeg_on_the_scores(tokens, epeg):
+    model = RRTMIL(8, 2, hidden=8, num_heads=2, regions=2, epeg=epeg).layers[0].eval()
+    x = torch.randn(4, tokens, 8)  # regions, tokens, width
     q, k, v = model.qkv(x).unflatten(2, (3, 2, -1)).permute(2, 0, 3, 1, 4)
     scores = q @ k.transpose(2, 3) * 4**-0.5
-    scores = scores + torch.nn.functional.conv2d(scores, model.epeg[..., None], padding=(1, 0), groups=2)
+    scores = scores + torch.nn.functional.conv2d(scores, model.epeg[..., None], padding=(epeg // 2, 0), groups=2)
     expected = model.out((scores.softmax(3) @ v).transpose(1, 2).flatten(2))
-    torch.testing.assert_close(model.attend(x), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(model.attend(x[None])[0], expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("n", [5, 12, 40])
@@ -186,7 +194,7 @@ def test_mhims_teacher_and_queries_move_at_the_step_and_only_there():
 
 def test_mhims_consistency_is_at_least_the_entropy_of_the_teacher():
     model = small_mhim(consistency=1.0).train()
-    _, target = model.teach(X)
+    _, target = model.teach(X, [len(X)])
     entropy = -(target * target.log()).sum()
     assert model({20: X}, ONE).penalty.item() >= entropy.item() - 1e-5
 

@@ -157,6 +157,7 @@ def test_the_template_of_a_package_installs_and_its_model_loss_and_metric_run(tm
 
     assert "median" in bench("list", "models")
     shape = ("--cohort", "blca", "--features", "synthetic", "--patients", "60", "--folds", "2", "--epochs", "1")
+    shape += ("--tracking", "none")
     bench("run", "--model", "median", "--loss", "log-time", *shape)
     bench("run", "--model", "my_models:Mean", *shape)
     rows = [json.loads(path.read_text()) for path in sorted(place.glob("results/experiments/*/fold-*/result.json"))]

@@ -127,13 +127,13 @@ def test_both_forms_of_mhim_give_the_public_numbers_in_training_as_well(form: st
         for dropout in (m for m in model.modules() if hasattr(m, "p")):
             dropout.p = 0.0
         model.train()
-        score, target = model.teach(features[20].detach())
+        score, (target,) = model.teach(features[20].detach(), [len(features[20])])
         assert score.tolist() == near(bag[form]["teacher_score"])
         step = bag[form]["training"]
         noise = np.random.default_rng([zoo()["seed"], b, 8000]).random(step["noise_length"]).astype(np.float32)
         seen = model.hard(model.student.embed(features[20]), score, torch.from_numpy(noise))
         assert len(seen) == step["tokens_after_masking_and_merging"]
-        feature = model.student.encoder(seen)
+        (feature,) = model.student.encoder(seen, [len(seen)])
         logits = model.student.head(feature)
         assert logits.tolist() == near(step["student_logits"])
         loss = -(target * feature.log_softmax(0)).sum()

@@ -248,6 +248,22 @@ def test_nystrom_attention_without_its_padding_is_nystrom_attention(n: int, land
     torch.testing.assert_close(layer(x, first_only=True), expected[:, :1])
 
 
+@settings(deadline=None, max_examples=30)
+@given(sizes=st.lists(st.integers(1, 15), min_size=1, max_size=4), spare=st.integers(1, 3))
+def test_bags_of_different_lengths_with_zeros_behind_are_nystrom_attention(sizes: list[int], spare: int) -> None:
+    torch.manual_seed(sum(sizes))
+    layer = NystromAttention(8, 2, landmarks=max(sizes) + spare).double()
+    bags = [torch.randn(n, 8, dtype=torch.float64) * 2 for n in sizes]
+    n = max(sizes) + 1
+    x = torch.stack([F.pad(bag, (0, 0, 0, n - len(bag))) for bag in bags])
+    found, real = layer(x, real=torch.tensor(sizes)), torch.tensor(sizes)
+    weights, _ = layer.first_weights(x, real)
+    for place, bag in enumerate(bags):
+        torch.testing.assert_close(found[place, : len(bag)], nystrom_by_definition(layer, bag))
+        torch.testing.assert_close(weights[place, :, : len(bag)], layer.first_weights(bag[None])[0][0])
+    torch.testing.assert_close(layer(x, True, real)[:, 0], found[:, 0])
+
+
 class Ordinary(nn.Module):
     """A module that knows nothing of packed batches."""
 
