@@ -14,10 +14,12 @@ from ...leaderboards.predictions import read_predictions
 from ...leaderboards.result_row import ResultRow
 from ...leaderboards.rows import read_row
 from ...survival.followup import Prediction
+from ..baselines.covariates import CovariateColumns
 from ..results.weights import TrainedFold
 from ..training.batches import BagSource
 from ..training.fold import Aggregation
 from ..training.fold_model import FoldModel, load_fold
+from ..training.fusion import Fusion
 
 REFERENCE_RISKS = "reference-risks.json"
 """In the folder of an imported model: the out-of-fold risks of its training cohort, by fold."""
@@ -109,10 +111,8 @@ class FoldEnsemble:
                 ids, risk = units.aggregate(names, one.risk)
                 alive = units.aggregate(names, one.survival)[1]
                 one = Prediction(risk, alive, one.edges, risk > model.about.median_risk)
-            if model.fusion is not None and known is not None and one.edges is not None:
-                risk = model.fusion.risk([known[name] for name in ids], one.risk)
-                alive = model.fusion.survival(risk, one.edges)
-                one = Prediction(risk, alive, one.edges, risk > model.about.median_risk)
+            if model.fusion is not None and known is not None:
+                one = model.fusion.predict(_columns(model.fusion, [known[name] for name in ids]), one)
             found.append(one)
         return ids, tuple(found)
 
@@ -122,6 +122,17 @@ class FoldEnsemble:
         A patient is in the high-risk group where the mean risk is above the mean of the models' `median_risk`.
         """
         return mean_prediction(predictions, [model.about.median_risk for model in self.models])
+
+
+def _columns(fusion: Fusion, patients: Sequence[Patient]) -> np.ndarray:
+    """The covariates of these patients as a fusion takes them. Errors: `DataError` for a damaged description."""
+    try:
+        found = msgspec.convert(fusion.columns, CovariateColumns).of(patients)
+    except msgspec.ValidationError as error:
+        raise DataError(f"how covariates become columns cannot be read of the weights ({error})") from error
+    if found.shape[1] != len(fusion.clinic):
+        raise DataError(f"the weights hold {len(fusion.clinic)} coefficients of {found.shape[1]} columns of covariates")
+    return found
 
 
 def mean_prediction(predictions: Sequence[Prediction], medians: Sequence[float]) -> Prediction:

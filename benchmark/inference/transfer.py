@@ -61,7 +61,8 @@ def without_one(requests: Sequence[Request], left_out: int, simulating: Counter 
     """
     others = [request for place, request in enumerate(requests) if place != left_out]
     rows, features, owner = [], [], {}
-    joined = [name for name in parse_covariates(requests[0].covariates or "site") if name != "site"]
+    wanted = requests[0].covariates
+    joined = [name for name in parse_covariates(wanted) if name != "site"] if wanted else []
     kinds = set()
     for request in others:
         labels, places = located(request, simulating)

@@ -82,10 +82,8 @@ def grid(
 
 def check_compared_with(baseline: str) -> None:
     """Errors: `UsageError` where what a grid is compared with cannot be a model, or a line's label, of ours."""
-    model = baseline.partition("@")[0]
-    check_choice(
-        "model", model.partition(" (")[0], registry.MODELS
-    )  # a label is the model, then what varies in brackets
+    label = baseline.partition("@")[0]  # the model, what it is joined with, and what varies in brackets
+    check_choice("model", label.partition(" (")[0].partition(" + ")[0], registry.MODELS)
 
 
 def _baseline(request: Request, mixed: bool) -> Request:

@@ -252,21 +252,21 @@ def train_fold(
                 alive = by_patient(test, loss.survival(on_test, bins, baseline))
                 risk = by_patient(test, loss.risk(on_test))
                 median = float(np.median(by_patient(learned.train, loss.risk(on_train))))
-                edges, fusion = np.asarray(bins.upper), None
+                prediction = Prediction(risk=risk, survival=alive, edges=np.asarray(bins.upper), high=risk > median)
+                fusion = None
                 if clinic is not None and on_val is not None:
-                    image = by_patient(parts.val, loss.risk(on_val))
-                    fusion = fuse(clinic, image, parts.fold)
-                    median = float(np.median(fusion.risk(clinic.val, image)))
-                    risk = fusion.risk(clinic.test, risk)
-                    alive = fusion.survival(risk, edges)
+                    fusion = fuse(clinic, by_patient(parts.val, loss.risk(on_val)))
+                    prediction, median = fusion.predict(clinic.test, prediction), fusion.median
                     if reading == "selected":
                         joined_by = dict(zip(("fusion_clinic", "fusion_image"), fusion.coefficients, strict=True))
-                prediction = Prediction(risk=risk, survival=alive, edges=edges, high=risk > median)
                 predictions = FoldPredictions(
                     parts.fold, scored.patients, parts.outer_train, scored.followup, prediction, parts.owner
                 )
-                needed = {"baseline": tuple(baseline.tolist()), "median_risk": median}
-                needed["fusion"] = None if fusion is None else asdict(fusion)
+                needed = {
+                    "baseline": tuple(baseline.tolist()),
+                    "median_risk": median,
+                    "fusion": None if fusion is None else asdict(fusion),
+                }
                 read[id(learned)] = predictions, predictions.score(), needed
             predictions, found[reading], needed = read[id(learned)]
             lines += predictions.lines(reading)

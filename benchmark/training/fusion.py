@@ -16,41 +16,48 @@ Briefings in Bioinformatics 2011.
 Verweij and Van Houwelingen: Penalized likelihood in Cox regression. Statistics in Medicine 1994.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...datasets.patient import Patient
 from ...errors import DataError
 from ...survival.cox import CannotFit, Cox, fit_cox
-from ..baselines.covariates import CovariateColumns, fit_columns
-from ..baselines.fit import followup
+from ...survival.followup import FollowUp, Prediction
 
 PENALTY = 1.0
 """Of both ridges, that of the baseline clinical-cox."""
+CONSTANT = 1e-6
+"""A column with a smaller spread, relative to its mean, differs in the rounding of single precision alone: it is not
+scaled up."""
 
 
 @dataclass(frozen=True)
 class Clinic:
-    """What is known of the patients of a fold beside their slides.
+    """The covariates of a fold as columns of numbers, d of them, and the follow-up of whom they are learned from.
 
     Parameters
     ----------
-    covariates
-        Which of what is known is joined with the image.
     train, val, test
-        Who is scored of the training set without the validation split, of the validation split, and of the test fold.
-    source
-        Where covariates come from, for messages.
+        (n, d) of the training set without the validation split, of that split, and of the test fold: of all who are
+        scored there, in their order.
+    train_followup, val_followup
+        Of the first two.
+    columns
+        How covariates become these columns, as plain data that are kept with the weights.
+    where
+        Where they come from, for messages.
     """
 
-    covariates: tuple[str, ...]
-    train: tuple[Patient, ...]
-    val: tuple[Patient, ...]
-    test: tuple[Patient, ...]
-    source: str
+    train: NDArray[np.float64]
+    val: NDArray[np.float64]
+    test: NDArray[np.float64]
+    train_followup: FollowUp
+    val_followup: FollowUp
+    columns: Mapping[str, Any]
+    where: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,89 +67,75 @@ class Fusion:
     Parameters
     ----------
     columns, clinic
-        How covariates become columns, and the log hazard ratio of each: (d,).
+        How covariates become columns, see `Clinic`, and the log hazard ratio of each: (d,).
     centres, spreads, coefficients
         Of the two columns that are joined, the clinic's linear predictor and the model's risk: mean and standard
         deviation on the validation split, and log hazard ratio per standard deviation.
     months, hazard
         Breslow's cumulative baseline hazard after each death of the validation split.
+    median
+        Of the risk on the validation split: patients above it are the high-risk group.
     """
 
-    columns: CovariateColumns
+    columns: Mapping[str, Any]
     clinic: tuple[float, ...]
     centres: tuple[float, float]
     spreads: tuple[float, float]
     coefficients: tuple[float, float]
     months: tuple[float, ...]
     hazard: tuple[float, ...]
+    median: float
 
-    def risk(self, patients: Sequence[Patient], image: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The risk (n,) of these patients, given the model's (n,): higher = earlier death."""
-        both = np.column_stack([self.columns.of(patients) @ np.array(self.clinic), image])  # (n, 2)
-        return (both - self.centres) / self.spreads @ np.array(self.coefficients)
+    def __post_init__(self) -> None:
+        """Errors: `ValueError` for numbers that do not belong together."""
+        if len(self.months) != len(self.hazard):
+            raise ValueError(f"a hazard at {len(self.hazard)} times, of which {len(self.months)} are known")
 
-    def survival(self, risk: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The probability (n, m) of being alive at `edges` (m,) in months, of those with these risks (n,)."""
-        hazard = np.array([0.0, *self.hazard])[np.searchsorted(self.months, edges, side="right")]  # (m,)
-        return np.exp(-np.exp(risk)[:, None] * hazard)
+    def predict(self, covariates: NDArray[np.float64], image: Prediction) -> Prediction:
+        """Risk, survival and risk group of n patients.
+
+        Parameters
+        ----------
+        covariates
+            Theirs, (n, d).
+        image
+            What the model predicts of them; survival is given at the same months.
+        """
+        assert image.edges is not None
+        both = np.column_stack([covariates @ np.array(self.clinic), image.risk])  # (n, 2)
+        risk = (both - self.centres) / self.spreads @ np.array(self.coefficients)  # (n,)
+        hazard = np.array([0.0, *self.hazard])[np.searchsorted(self.months, image.edges, side="right")]  # (m,)
+        return Prediction(risk, np.exp(-np.exp(risk)[:, None] * hazard), image.edges, risk > self.median)
 
 
-def fuse(clinic: Clinic, image: NDArray[np.float64], fold: int) -> Fusion:
-    """Fit both Cox models of a fold.
-
-    Parameters
-    ----------
-    image
-        (n,) the model's risks of `clinic.val`.
-    fold
-        Its number, for messages.
+def fuse(clinic: Clinic, image: NDArray[np.float64]) -> Fusion:
+    """Fit both Cox models of a fold, given the model's risks (n,) of the validation split.
 
     Raises
     ------
     DataError
-        Covariates that are the same for all patients of the training set, or a Cox model without a solution.
+        A Cox model has no solution.
     """
-    where = f"{clinic.source}, fold {fold}"
-    columns = fit_columns(clinic.train, clinic.covariates)
-    if not columns.names:
-        raise DataError(
-            f"{where}: {', '.join(clinic.covariates)} is the same for all patients of the training set, so that there "
-            "is nothing to join. Choose other --covariates, or leave them out"
-        )
-    coefficients = _fit(columns.of(clinic.train), clinic.train, where).coefficients
-    both = np.column_stack([columns.of(clinic.val) @ coefficients, image])  # (n, 2)
+    coefficients = _fit(clinic.train, clinic.train_followup, clinic.where).coefficients
+    both = np.column_stack([clinic.val @ coefficients, image])  # (n, 2)
     centres, spreads = both.mean(axis=0), both.std(axis=0)
-    spreads = np.where(spreads > 0, spreads, 1.0)
-    joined = _fit((both - centres) / spreads, clinic.val, where)
+    spreads = np.where(spreads > CONSTANT * np.maximum(1.0, np.abs(centres)), spreads, 1.0)
+    standard = (both - centres) / spreads
+    joined = _fit(standard, clinic.val_followup, clinic.where)
     months, hazard = joined.breslow()
     return Fusion(
-        columns=columns,
+        columns=clinic.columns,
         clinic=tuple(coefficients.tolist()),
         centres=tuple(centres.tolist()),
         spreads=tuple(spreads.tolist()),
         coefficients=tuple(joined.coefficients.tolist()),
         months=tuple(months.tolist()),
         hazard=tuple(hazard.tolist()),
+        median=float(np.median(joined.risk(standard))),
     )
 
 
-def check_validation(clinic: Clinic, fold: int) -> None:
-    """Check before a model is trained that there is a validation split to join it on.
-
-    Raises
-    ------
-    DataError
-        Nobody of the validation split died, or there is none.
-    """
-    if not any(patient.event for patient in clinic.val):
-        raise DataError(
-            f"{clinic.source}: nobody died in the validation split of fold {fold} ({len(clinic.val)} patients), on "
-            "which image and clinic are joined. Add --set validation=0.3, use other folds, or leave --covariates out"
-        )
-
-
-def _fit(columns: NDArray[np.float64], patients: Sequence[Patient], where: str) -> Cox:
-    known = followup(patients)
+def _fit(columns: NDArray[np.float64], known: FollowUp, where: str) -> Cox:
     try:
         return fit_cox(columns, known.time, known.event, PENALTY)
     except CannotFit as error:
