@@ -24,8 +24,9 @@ from .planning.request import Request
 from .planning.resolve import resolve
 from .recipe import loss_of, title
 from .results.finished import Finished
+from .results.tracking.options import Tracking
 from .results.tracking.runs import Tracker, parameters_of, sources_of
-from .results.tracking.store import Store, Tracking, open_store
+from .results.tracking.store import Store, open_store
 from .training.interruption import STOP
 from .tuning.workers import workers
 

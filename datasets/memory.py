@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
 SHARE = 0.5
 """Of the memory that is free, what bags may take; models, their gradients and other programs need the rest."""
 PROCESSES = "MILSURV_PROCESSES"
@@ -41,6 +39,8 @@ def _processes() -> int:
 
 def free_bytes(groups: Path = _CONTROL_GROUPS) -> int:
     """Memory that is free for this process: of the machine, or what its control group leaves, whichever is less."""
+    import psutil  # for --help, which shows the default, this takes too long
+
     free = [psutil.virtual_memory().available]
     for limit, used in (
         ("memory.max", "memory.current"),

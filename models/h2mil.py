@@ -234,14 +234,13 @@ def adjacent(cells: Tensor) -> Tensor:
     where = cells.long() - cells.long().amin(0) + 1
     width = int(where[:, 0].max()) + 2
     key, order = (where[:, 1] * width + where[:, 0]).sort(stable=True)
-    found = []
-    for step in (-width - 1, -width, -width + 1, -1, 0, 1, width - 1, width, width + 1):
-        start, end = torch.searchsorted(key, key + step), torch.searchsorted(key, key + step, right=True)
-        count = end - start
-        sender = torch.repeat_interleave(torch.arange(n, device=cells.device), count)
-        first = torch.repeat_interleave(start - (count.cumsum(0) - count), count)
-        found.append(torch.stack([order[sender], order[first + torch.arange(len(first), device=cells.device)]]))
-    edges = torch.cat(found, 1)
+    step = torch.tensor([-width - 1, -width, -width + 1, -1, 0, 1, width - 1, width, width + 1], device=cells.device)
+    wanted = (key + step[:, None]).flatten()  # (9 n,)
+    start, end = torch.searchsorted(key, wanted), torch.searchsorted(key, wanted, right=True)
+    count = end - start
+    sender = torch.repeat_interleave(torch.arange(n, device=cells.device).repeat(9), count)
+    first = torch.repeat_interleave(start - (count.cumsum(0) - count), count)
+    edges = torch.stack([order[sender], order[first + torch.arange(len(first), device=cells.device)]])
     return edges[:, edges[0] != edges[1]]
 
 

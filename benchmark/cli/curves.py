@@ -1,6 +1,7 @@
 """`bench curves`: what models reach as one dial of a planted cohort turns."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -8,14 +9,14 @@ import typer
 from . import options as o
 from .mistakes import explained
 from .output import print_json
-from .request_options import engine_from, request_from, tracking_from, with_request_options
+from .request_options import OF_FILES, engine_from, request_from, tracking_from, with_request_options
 
 if TYPE_CHECKING:
     from ...leaderboards.render.text_table import TextTable
     from ..inference.curves import Point, Reached, Score
 
 
-@with_request_options
+@partial(with_request_options, without=OF_FILES)
 def curves(
     dial: Annotated[
         list[str],

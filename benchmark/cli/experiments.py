@@ -25,7 +25,8 @@ from ..engines.options import SERIAL, Options
 from ..inference.evaluate import Evaluation
 from ..inference.external_test import ExternalTest
 from ..planning.request import Request
-from ..results.tracking.store import Tracking, local_store
+from ..results.tracking.options import Tracking
+from ..results.tracking.store import local_store
 from ..run import Finished, plan, run, run_all
 from .grids import write_printed
 from .output import print_json

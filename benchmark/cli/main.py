@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import cleandoc
 from typing import Annotated, Any
 
 import typer
@@ -86,6 +87,11 @@ app.command("report")(report)
 app.command("export")(export)
 app.command("import-model")(import_model)
 app.command("figures")(figures)
+
+for part in (app, leaderboard_app, data_app, features_app):
+    for command in part.registered_commands:  # typer would keep the line breaks of the source
+        paragraphs = cleandoc(command.help or (command.callback and command.callback.__doc__) or "").split("\n\n")
+        command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def main() -> None:

@@ -3,14 +3,14 @@
 Types and defaults are those of `Request`, and of the engine's `Options`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from inspect import Parameter, Signature, signature
 from typing import Any, TypeVar
 
 from ..engines.options import Options
 from ..planning.request import Request, features_given
-from ..results.tracking.store import Tracking
+from ..results.tracking.options import Tracking
 from . import options as o
 from .label_options import LABEL_OPTIONS
 
@@ -49,6 +49,12 @@ OPTIONS: dict[str, Any] = {
 }
 """The option of every field of `Request` that is taken as it is; the others (`model`, `settings`, …) are composed."""
 
+OF_FILES = (
+    "features_path", "labels_path", "splits_path", "data", *LABEL_OPTIONS, "magnification", "patch_px", "coords",
+    "derive_scales", "missing",
+)  # fmt: skip
+"""The fields that say where a cohort lies on disk and how its files are read."""
+
 ENGINE_OPTIONS: dict[str, Any] = {
     "name": ("engine", o.Engine),
     "jobs": ("jobs", o.Jobs),
@@ -69,14 +75,17 @@ TRACKING_OPTIONS: dict[str, Any] = {
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
-def with_request_options(command: Command) -> Command:
-    """Give a command, which takes them as `**shared`, all of `OPTIONS` that it does not declare itself."""
+def with_request_options(command: Command, without: Collection[str] = ()) -> Command:
+    """Give a command, which takes them as `**shared`, all of `OPTIONS` that it does not declare itself.
+
+    without: fields whose options would mean nothing there.
+    """
     own = [p for p in signature(command, eval_str=True).parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
     named = {parameter.name for parameter in own}
     shared = [
         Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=option)
         for field in fields(Request)
-        if (option := OPTIONS.get(field.name)) and field.name not in named
+        if (option := OPTIONS.get(field.name)) and field.name not in (*named, *without)
     ]
     shared.append(Parameter("no_weights", Parameter.KEYWORD_ONLY, default=False, annotation=o.NoWeights))
     for kind, named_options in ((Options, ENGINE_OPTIONS), (Tracking, TRACKING_OPTIONS)):

@@ -16,7 +16,7 @@ from ...datasets.labels.read import Labels, counts_of
 from ...datasets.labels.several_slides import Units, select_slides
 from ...datasets.labels.slide_table import read_slide_table
 from ...datasets.patient import Patient, patient_of
-from ...datasets.tables.unwrap import MAX_BYTES
+from ...datasets.tables.limits import MAX_BYTES
 from ...errors import DataError, UsageError, some
 from ...models import registry
 from ...names import is_derived, plain_name

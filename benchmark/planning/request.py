@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 from ...datasets.memory import parse_bytes
-from ...datasets.tables.unwrap import MAX_BYTES
+from ...datasets.tables.limits import MAX_BYTES
 from ...errors import UsageError
 from ...names import check_choice
 from ..results.keeping import Keeping, readings_of, seconds_of

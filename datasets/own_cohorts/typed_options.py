@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ..tables.unwrap import MAX_BYTES
+from ..tables.limits import MAX_BYTES
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from ...errors import DataError, some
 from ..findings import Finding, finding
+from .limits import MAX_BYTES
 from .text import LOST, decode
-from .unwrap import MAX_BYTES, is_document, read_table_bytes
+from .unwrap import is_document, read_table_bytes
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "TABs", "|": "bars"}
 MOST_ROWS, MOST_CELLS = 1_000_000, 20_000_000

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from ...errors import DataError, some
 from ...files import read_regular
+from .limits import MAX_BYTES
 
-MAX_BYTES = 64 << 20  # no public label table unpacks to more than 15 MB; what unpacks to more is refused as a bomb
 MAX_DEPTH = 4
 ZIP_MAGIC = b"PK\x03\x04"
 GZIP_MAGIC = b"\x1f\x8b"

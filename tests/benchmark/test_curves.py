@@ -88,3 +88,8 @@ def test_a_measured_cohort_has_no_dial(bench, tmp_path):
         "curves", "--dial", "patients=40,80", "--model", "abmil", "--cohort", "brca", "--out", tmp_path
     )
     assert status == 2 and "planted" in err
+
+
+def test_planted_cohorts_have_no_files_to_name(bench):
+    status, _, err = bench("curves", "--dial", "patients=40,80", "--model", "abmil", "--labels", "mine.csv")
+    assert status == 2 and "--labels" in err

@@ -10,7 +10,6 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from ....files import remove_unfinished, scratch, set_aside, write_whole
 from ....leaderboards.cache.store import user_cache
+from .options import Tracking
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -47,23 +47,6 @@ def database_of(uri: str) -> Path | None:
     """The file of a SQLite store; None for every other store."""
     scheme, _, path = uri.partition(":///")
     return Path(unquote(path.partition("?")[0])) if scheme.partition("+")[0] == "sqlite" else None
-
-
-@dataclass(frozen=True)
-class Tracking:
-    """What is recorded, and where.
-
-    address
-        Of the MLflow store; None for the one in the output folder, `none` for no record.
-    register
-        Registers the trained model of every fold as a version of the registered model of this name.
-    system_metrics
-        Whether the use of processor, memory, disk, network and GPU is recorded too.
-    """
-
-    address: str | None = None
-    register: str | None = None
-    system_metrics: bool = False
 
 
 def open_store(tracking: Tracking | str | None, out: Path) -> "Store | None":
@@ -100,8 +83,8 @@ class Store:
         What else is recorded than results.
     """
 
-    def __init__(self, uri: str, out: Path, wanted: Tracking = Tracking()) -> None:
-        self.uri, self.out, self.wanted = uri, out, wanted
+    def __init__(self, uri: str, out: Path, wanted: Tracking | None = None) -> None:
+        self.uri, self.out, self.wanted = uri, out, wanted or Tracking()
         self.set_aside: Path | None = None
         """Where a database lies now that could not be used."""
         self._client: MlflowClient | None = None
