@@ -49,6 +49,11 @@ def closest(name: str, names: Iterable[str], cutoff: float = 0.5) -> str | None:
     return by_form[near[0]] if near else None
 
 
+def joined_name(model: str, covariates: Iterable[str]) -> str:
+    """What a model is called that is joined with covariates: `abmil + age, is_female`; itself where there are none."""
+    return " + ".join(filter(None, (model, ", ".join(covariates))))
+
+
 def _form(name: str) -> str:
     return name.strip().lower().replace("_", "-")
 

@@ -101,7 +101,8 @@ def run(
     progress
         Whether to show progress and what was noticed in the data, in a terminal or a notebook.
     **options
-        Every other option of `bench run`, with underscores: `backbone`, `recipe`, `folds`, `patients`, `missing`, …
+        Every other option of `bench run`, with underscores: `backbone`, `recipe`, `folds`, `patients`, `missing`,
+        `covariates` (such as `"age,is_female"`: image and clinic together as a model), …
 
     Returns
     -------
@@ -336,8 +337,11 @@ def predict(
     ------
     milsurv.errors.DataError
         Features differ from those of training, or hold NaN.
+    milsurv.errors.UsageError
+        The experiment joins slides with covariates, which features do not hold.
     """
     ensemble = load_ensemble(experiment, device=device)
+    ensemble.check_image_alone()
     places = [features] if isinstance(features, str | Path) else features
     source, findings, left_out = open_source(
         ensemble, [Path(place) for place in places], slides=slides, backbone=backbone, missing=missing

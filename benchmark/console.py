@@ -124,7 +124,7 @@ class CellProgress:
         seed = f", seed {row.seed}" if row.seed else ""
         what = f"C {number(row.score('c_index_selected'))} in {number(row.seconds, 0)} s" if row.finished else row.error
         left = f"; {self._left()} left" if self.done < self.cells else ""
-        say(f"{self.done}/{self.cells} {row.model} on {row.cohort}{seed}, fold {row.fold}: {what}{left}")
+        say(f"{self.done}/{self.cells} {row.label} on {row.cohort}{seed}, fold {row.fold}: {what}{left}")
 
     def state(self, running: int, elsewhere: int) -> None:
         """Show how many folds are being computed, and how many of them by other commands."""

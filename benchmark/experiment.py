@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..names import joined_name
 from .recipe import Recipe, Tuning
 from .recipe import id_fields as recipe_fields
 
@@ -34,6 +35,8 @@ class Experiment:
     synthetic: True when the cohort is simulated and was not observed.
     predictions_fingerprint: of another group's predictions; None for what is computed here.
     tuning: how the settings of every fold are chosen, starting from those above; None where these are used.
+    covariates: what a model that is trained is joined with, see `training.fusion`; those of the baseline clinical-cox
+        are its hyperparameter.
     """
 
     model: str
@@ -57,11 +60,12 @@ class Experiment:
     predictions_fingerprint: str | None = None
     protocol: int = field(default=PROTOCOL)
     tuning: Tuning | None = None
+    covariates: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         """The model and its cohort."""
-        return f"{self.model} on {self.cohort}" + " (synthetic)" * self.synthetic
+        return f"{joined_name(self.model, self.covariates)} on {self.cohort}" + " (synthetic)" * self.synthetic
 
     @property
     def id(self) -> str:
@@ -87,6 +91,8 @@ class Experiment:
             "protocol": self.protocol,
         }
         if self.recipe is not None:
+            if self.covariates:
+                common |= {"covariates": ",".join(self.covariates)}
             return common | {
                 "hyperparameters": dict(self.hyperparameters),
                 "cohort_version": self.cohort_version,

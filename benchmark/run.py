@@ -10,6 +10,7 @@ from ..datasets.findings import Finding
 from ..errors import CannotWrite, DataError, UsageError
 from ..leaderboards.result_row import ResultRow
 from ..models.registry import adopt
+from ..names import joined_name
 from .cross_validation.experiment_run import ExperimentRun
 from .cross_validation.fitting import help_tuning
 from .cross_validation.work import Work
@@ -100,7 +101,7 @@ def plan(request: Request) -> dict[str, object]:
     resolved = resolve(request)
     recipe = resolved.recipe
     planned: dict[str, object] = {
-        "model": resolved.method.name,
+        "model": joined_name(resolved.method.name, resolved.covariates),
         "cohort": resolved.cohort.name,
         "backbone": (request.backbone or "as found") if recipe else None,
         "scales": ", ".join(map(str, resolved.magnifications)) or None,
@@ -219,6 +220,11 @@ def _prepared(request: Request, loader: Loader, display: Display, store: Store |
         display.counting("looking at slides") as checking,
     ):
         experiment, data = loader.load(request, simulating, checking)
+    if experiment.covariates and store is not None and store.wanted.register:
+        raise UsageError(
+            f"--register: {experiment.title} joins slides with covariates, and MLflow serves models of slides alone: "
+            "leave --register or --covariates out"
+        )
     display.findings(data.findings)
     # The patches stay with whoever computes.
     slim = replace(data, bags=None)

@@ -9,7 +9,7 @@ from .result_row import ResultRow
 # What all folds of one experiment share.
 _SHARED = (
     "model", "family", "scales", "cohort", "synthetic", "backbone", "loss", "recipe", "slides", "folds_name", "n_folds",
-    "seed", "hyperparameters",
+    "seed", "hyperparameters", "covariates",
 )  # fmt: skip
 _SHARED_BY_FINISHED = ("labels_fingerprint", "folds_fingerprint", "patients", "events")
 
@@ -33,7 +33,7 @@ class CompleteExperiment:
         # What another protocol computed is another line: its numbers differ though its settings do not.
         settings = (
             row.protocol,
-            row.model,
+            row.label,
             row.scales,
             row.backbone,
             row.loss,

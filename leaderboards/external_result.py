@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from ..errors import RowError
+from ..names import joined_name
 from .rows import Problem
 
 EXTERNAL = "external"
@@ -33,7 +34,7 @@ class ExternalResult:
     Attributes
     ----------
     experiment, model, family, scales, backbone, loss, recipe, hyperparameters, seed, slides, n_folds, protocol
-        Of the experiment, as in its rows.
+        Of the experiment, as in its rows; so are its `covariates`.
     trained_on, trained_on_synthetic
         The cohort of the experiment.
     cohort, synthetic
@@ -107,8 +108,14 @@ class ExternalResult:
     code_version: str | None = None
     created: str | None = None
     command: str | None = None
+    covariates: str | None = None
     schema: int = SCHEMA
     kind: str = EXTERNAL
+
+    @property
+    def label(self) -> str:
+        """The model, and the covariates that it is joined with."""
+        return joined_name(self.model, (self.covariates or "").split(","))
 
     def to_json(self) -> dict[str, Any]:
         """As it lies on disk."""

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from ..errors import RowError
+from ..names import joined_name
 from ..survival import metrics as registry
 
 SCHEMA = 1
@@ -29,6 +30,7 @@ Text = Annotated[str, Meta(min_length=1, description="text")]
 Count = Annotated[int, Meta(ge=0, description="a whole number >= 0")]
 Folds = Annotated[int, Meta(ge=0, le=10_000, description="a whole number from 0 to 10000")]
 Share = Annotated[float, Meta(ge=0, le=1, description="a number between 0 and 1")]
+Coefficient = Annotated[float, Meta(description="a number")]
 Seconds = Annotated[float, Meta(ge=0, description="a number >= 0")]
 
 
@@ -74,6 +76,9 @@ class ResultRow:
         Name of the folds, such as `official` or `stratified-5-seed0`.
     hyperparameters
         Hyperparameters of the model: the JSON text of an object.
+    covariates
+        Covariates that a trained model is joined with, as `age,is_female`; null for the image alone. Those of the
+        baseline `clinical-cox` are its hyperparameter.
     error
         Why the fold failed.
     cohort_version
@@ -122,6 +127,10 @@ class ResultRow:
         Time of training this fold.
     weights_fingerprint
         SHA-256 of the file that holds the weights of the reading `selected`; null where no weights are kept.
+    fusion_clinic
+        Where covariates are joined: log hazard ratio per standard deviation of the clinic's risk, beside the image's.
+    fusion_image
+        That of the image's risk, beside the clinic's.
     ibs_km
         Integrated Brier score of the Kaplan-Meier curve of the training set, which knows nothing about a patient.
     truncation_months
@@ -192,6 +201,7 @@ class ResultRow:
     folds_name: Text
     hyperparameters: Text
 
+    covariates: str | None = None
     error: str | None = None
     cohort_version: str | None = None
     endpoint: str | None = None
@@ -216,6 +226,8 @@ class ResultRow:
     parameters: Count | None = None
     seconds: Seconds | None = None
     weights_fingerprint: str | None = None
+    fusion_clinic: Coefficient | None = None
+    fusion_image: Coefficient | None = None
     ibs_km: Share | None = None
     truncation_months: Annotated[float, Meta(gt=0, description="a number > 0")] | None = None
     oracle_c_index: Share | None = None
@@ -247,6 +259,16 @@ class ResultRow:
     def finished(self) -> bool:
         """Whether the fold was trained and scored."""
         return self.status == "finished"
+
+    @property
+    def joined_with(self) -> tuple[str, ...]:
+        """The covariates that a trained model is joined with."""
+        return tuple(self.covariates.split(",")) if self.covariates else ()
+
+    @property
+    def label(self) -> str:
+        """The model, and the covariates that it is joined with: `abmil + age, is_female`."""
+        return joined_name(self.model, self.joined_with)
 
     @property
     def settings(self) -> dict[str, Any]:

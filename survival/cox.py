@@ -41,6 +41,13 @@ class Cox:
         at = np.searchsorted(self._fitted.unique_times_, months, side="right")
         return np.concatenate([np.ones((len(columns), 1)), steps], axis=1)[:, at]
 
+    def breslow(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Breslow's cumulative baseline hazard as a step function: months (k,) of the deaths, and its value from each
+        on (k,). Survival is exp(-hazard exp(risk))."""
+        whole = self._fitted.cum_baseline_hazard_
+        rises = np.flatnonzero(np.diff(whole.y, prepend=0.0) > 0)
+        return np.asarray(whole.x, dtype=float)[rises], np.asarray(whole.y, dtype=float)[rises]
+
 
 def fit_cox(
     columns: NDArray[np.float64], time: NDArray[np.float64], event: NDArray[np.bool_], alpha: float = 1.0

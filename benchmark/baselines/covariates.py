@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...datasets.labels.read import Labels
 from ...datasets.patient import Patient
+from ...errors import DataError, UsageError
+from ...names import check_choice
 
 NUMERIC = ("age", "is_female")
 CATEGORICAL = ("oncotree_code", "site", "stage", "grade")
@@ -71,6 +74,43 @@ def fit_columns(train: Sequence[Patient], covariates: Sequence[str], rare: int =
     # Numeric columns come first in `of`, whatever the order in which covariates were asked for.
     names.sort(key=lambda name: "=" in name)
     return CovariateColumns(tuple(names), tuple(numeric), tuple(categories))
+
+
+def parse_covariates(text: str) -> tuple[str, ...]:
+    """What `--covariates` names, joined by commas. Errors: `UsageError` for none, and for unknown ones."""
+    found = tuple(word.strip() for word in text.split(",") if word.strip())
+    for name in found:
+        check_choice("covariate", name, KNOWN)
+    if not found or len(set(found)) < len(found):
+        raise UsageError(f"--covariates {text}: name at least one, each once")
+    return found
+
+
+def check_covariates(labels: Labels, covariates: Sequence[str], varying: bool = False) -> None:
+    """Check that labels hold covariates.
+
+    Parameters
+    ----------
+    varying
+        Whether each must also tell some patients from others.
+
+    Raises
+    ------
+    DataError
+        A covariate is known of nobody, or is one and the same for everybody.
+    """
+    for name in covariates:
+        known = {str(patient.covariates.get(name, "")) for patient in labels.patients}
+        if known == {""}:
+            raise DataError(
+                f"{labels.source} says {name} of no patient. Leave it out of --covariates, or name its column with "
+                f"--columns {name}=…"
+            )
+        if varying and len(known) == 1:
+            raise DataError(
+                f"{labels.source}: {name} is {known.pop()} for all {len(labels.patients)} patients, and tells none "
+                "from another. Leave it out of --covariates"
+            )
 
 
 def _numbers(patients: Sequence[Patient], name: str) -> NDArray[np.float64]:

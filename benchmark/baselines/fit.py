@@ -19,7 +19,7 @@ from ...survival.time_bins import fit_bins
 from ..cohort_data import CohortData
 from ..experiment import seed_for
 from ..results.fold_predictions import FoldOutcome, FoldPredictions, outcome_of
-from .covariates import fit_columns
+from .covariates import check_covariates, fit_columns
 from .registry import BASELINES, DEFAULT_COVARIATES
 
 BINS = 4
@@ -121,9 +121,7 @@ def check_baseline(name: str, data: CohortData, covariates: Sequence[str] = ()) 
     """
     source = data.labels.source
     if name == "clinical-cox":
-        for covariate in covariates:
-            if not any(covariate in patient.covariates for patient in data.labels.patients):
-                raise DataError(f"{source} says {covariate} of no patient. Leave it out of --covariates")
+        check_covariates(data.labels, covariates)
     if BASELINES[name].counts_patches:
         used = (patient for s in data.folds.splits for patient in data.scored((*s.train, *s.val, *s.test)))
         lacking = sorted({patient.id for patient in used if (data.patches or {}).get(patient.id, 0) < 1})

@@ -96,6 +96,7 @@ def curves(
             else {}
         )
         given = [f"{one}={value}" for one in OPTIONS if one != name and (value := getattr(first, one)) is not None]
+        given += [f"covariates={first.covariates}"] if first.covariates else []
         shape = [cohort.lower(), *fixed, *given]
         what = ", ".join(shape)
         shown = curves_table(f"{what}: C-index by {name}", name, curve, oracle, answers)

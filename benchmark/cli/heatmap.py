@@ -71,6 +71,8 @@ def heatmap(
         maps = []
         for experiment in experiments:
             ensemble = load_ensemble(experiment, fold or (), reading, model, device_of(device))
+            if ensemble.joined:
+                console.warn(f"{ensemble.row.label}: maps show its image part alone; covariates are not in them")
             folder = features or features_of(
                 ensemble.about, [path] if path else [], out / "features", mpp, weights, device
             )

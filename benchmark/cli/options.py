@@ -116,7 +116,12 @@ EncoderWeights = Annotated[
 ]
 Covariates = Annotated[
     str | None,
-    typer.Option("--covariates", help="Of clinical-cox: some of age, is_female, oncotree_code, site."),
+    typer.Option(
+        "--covariates",
+        help="Some of age, is_female, oncotree_code, site, stage, grade: a model is joined with them by late fusion, "
+        "clinical-cox is fitted on them.",
+        show_default="none; of clinical-cox age,is_female",
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Missing = Annotated[str, typer.Option("--missing", help="error, or drop patients without features (they are listed).")]

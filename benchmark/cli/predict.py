@@ -63,6 +63,7 @@ def predict(
         if (not features) == (not slides):
             raise UsageError("give --features, or --slides to extract them: one of the two")
         ensemble = load_ensemble(experiment, fold or (), reading, model, device_of(device))
+        ensemble.check_image_alone()
         if slides:
             features = [features_of(ensemble.about, slides, out / "features", mpp, weights, device)]
         assert features

@@ -47,6 +47,8 @@ def transfer(
         for first in firsts:  # a mistyped name is found before the heavy imports
             check_request(first)
 
+        from ...names import joined_name
+        from ..baselines.covariates import parse_covariates
         from ..inference.external_test import ExternalTest
         from ..inference.transfer import external_tests, internal_cell, requests_of, tested, without_one
         from ..run import run_requests
@@ -54,7 +56,8 @@ def transfer(
 
         adopt(models)
         terminal, out, found = console.Terminal(), shared["out"], []
-        for name, first in zip(models, firsts, strict=True):
+        for model_name, first in zip(models, firsts, strict=True):
+            name = joined_name(model_name, parse_covariates(first.covariates) if first.covariates else ())
             requests = requests_of(first, names)
             for pair in external_tests(requests):
                 pair.check()

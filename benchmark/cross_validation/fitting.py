@@ -20,7 +20,7 @@ from ..training.fold import train_fold
 from ..tuning.inner import HeldOut, Watch, held_out, judged
 from ..tuning.spaces import with_settings
 from ..tuning.tune import Judge, study_of, tune, work
-from .parts import epochs_at_most, fold_parts, part_of, validation_split
+from .parts import clinic_of, epochs_at_most, fold_parts, part_of, validation_split
 from .threads import threads, threads_for
 
 FitFold = Callable[[Split], FoldOutcome]
@@ -52,6 +52,8 @@ def fitter(
         return fit(experiment, data, split, watcher, folder)
 
     def tuned(split: Split) -> FoldOutcome:
+        clinic_of(experiment, data, split)  # what cannot be joined is said before anything is tried
+
         def watch(number: int, of: int | None, best: float | None) -> None:
             watcher.trial(split.fold, number, of, best)
 
@@ -99,6 +101,7 @@ def _fit_model(
         registry.get(experiment.model).build,
         data.dim,
         lambda epoch, line: watcher.epoch(split.fold, epoch, line),
+        clinic=clinic_of(experiment, data, split),
         **kept,
     )
 

@@ -1,10 +1,13 @@
 """The parts of a fold: who is learned from, who chooses the epoch, who is scored."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from ...datasets.folds.read import cut_validation
 from ...datasets.patient import Patient
 from ...datasets.split import Split
+from ...errors import DataError
+from ..baselines.covariates import fit_columns
 from ..baselines.fit import followup
 from ..cohort_data import CohortData
 from ..experiment import Experiment, seed_for
@@ -12,6 +15,7 @@ from ..recipe import epochs_of
 from ..results.fold_predictions import c_index_or_none
 from ..training.fit import FollowedBags
 from ..training.fold import FoldParts
+from ..training.fusion import Clinic
 
 
 def fold_parts(experiment: Experiment, data: CohortData, split: Split) -> FoldParts:
@@ -27,6 +31,40 @@ def fold_parts(experiment: Experiment, data: CohortData, split: Split) -> FoldPa
         units=data.units,
         cohort=followup(data.bags_of([patient.id for patient in data.labels.patients])),
         owner=data.owner,
+    )
+
+
+def clinic_of(experiment: Experiment, data: CohortData, split: Split) -> Clinic | None:
+    """What a model is joined with in a fold; None for the image alone.
+
+    Raises
+    ------
+    DataError
+        Covariates that are the same for the whole training set, or a validation split in which nobody died.
+    """
+    if not experiment.covariates:
+        return None
+    where = f"{data.labels.source}, fold {split.fold}"
+    train, val = (data.scored(part) for part in validation_split(experiment, data, split))
+    columns = fit_columns(train, experiment.covariates)
+    if not columns.names:
+        raise DataError(
+            f"{where}: {', '.join(experiment.covariates)} is the same for all patients of the training set, so that "
+            "there is nothing to join. Choose other --covariates, or leave them out"
+        )
+    if not any(patient.event for patient in val):
+        raise DataError(
+            f"{where}: nobody died in the validation split ({len(val)} patients), on which image and clinic are "
+            "joined. Add --set validation=0.3, use other folds, or leave --covariates out"
+        )
+    return Clinic(
+        columns.of(train),
+        columns.of(val),
+        columns.of(data.scored(split.test)),
+        followup(train),
+        followup(val),
+        asdict(columns),
+        where,
     )
 
 

@@ -32,6 +32,7 @@ def describe(experiment: Experiment, data: CohortData) -> ResultRow:
         slides=experiment.slides,
         folds_name=experiment.folds_name,
         hyperparameters=json.dumps(dict(experiment.hyperparameters), sort_keys=True),
+        covariates=",".join(experiment.covariates) or None,
         cohort_version=experiment.cohort_version,
         endpoint=experiment.endpoint,
         missing=experiment.missing,

@@ -8,15 +8,18 @@ import msgspec
 import numpy as np
 
 from ...datasets.features.reader import Reader
+from ...datasets.patient import Patient
 from ...errors import DataError, RowError, UsageError, some
 from ...leaderboards.predictions import read_predictions
 from ...leaderboards.result_row import ResultRow
 from ...leaderboards.rows import read_row
 from ...survival.followup import Prediction
+from ..baselines.covariates import CovariateColumns
 from ..results.weights import TrainedFold
 from ..training.batches import BagSource
 from ..training.fold import Aggregation
 from ..training.fold_model import FoldModel, load_fold
+from ..training.fusion import Fusion
 
 REFERENCE_RISKS = "reference-risks.json"
 """In the folder of an imported model: the out-of-fold risks of its training cohort, by fold."""
@@ -53,12 +56,29 @@ class FoldEnsemble:
         return self.models[0].about
 
     @property
+    def joined(self) -> bool:
+        """Whether its risks join slides with covariates."""
+        return any(model.fusion is not None for model in self.models)
+
+    def check_image_alone(self) -> None:
+        """Errors: `UsageError` where risks need more than slides."""
+        if self.joined:
+            raise UsageError(
+                f"{self.row.label} ({self.row.experiment}) joins slides with covariates, which features do not hold: "
+                "test it on labels with `bench evaluate`, or run the model without --covariates"
+            )
+
+    @property
     def names(self) -> tuple[str, ...]:
         """`fold-0`, `fold-1`, …"""
         return tuple(f"fold-{row.fold}" for row in self.rows)
 
     def score(
-        self, bags: BagSource, names: Sequence[str], units: Aggregation | None = None
+        self,
+        bags: BagSource,
+        names: Sequence[str],
+        units: Aggregation | None = None,
+        known: Mapping[str, Patient] | None = None,
     ) -> tuple[tuple[str, ...], tuple[Prediction, ...]]:
         """Who is scored, and what each fold model predicts of them.
 
@@ -68,12 +88,18 @@ class FoldEnsemble:
             The bags.
         units
             How predictions of bags become predictions of patients; as they are when None.
+        known
+            Who is scored, by id, with the covariates that slides may be joined with.
 
         Raises
         ------
+        UsageError
+            Slides are joined with covariates, and nobody's are known.
         DataError
             A score is not a finite number.
         """
+        if known is None:
+            self.check_image_alone()
         ids, found = tuple(names), []
         for model in self.models:
             scores = model.scores(bags, names)
@@ -85,15 +111,28 @@ class FoldEnsemble:
                 ids, risk = units.aggregate(names, one.risk)
                 alive = units.aggregate(names, one.survival)[1]
                 one = Prediction(risk, alive, one.edges, risk > model.about.median_risk)
+            if model.fusion is not None and known is not None:
+                one = model.fusion.predict(_columns(model.fusion, [known[name] for name in ids]), one)
             found.append(one)
         return ids, tuple(found)
 
     def together(self, predictions: Sequence[Prediction]) -> Prediction:
         """What the fold models predict together: the means of their risks and of their survival curves.
 
-        A patient is in the high-risk group where the mean risk is above the mean of the training sets' medians.
+        A patient is in the high-risk group where the mean risk is above the mean of the models' `median_risk`.
         """
         return mean_prediction(predictions, [model.about.median_risk for model in self.models])
+
+
+def _columns(fusion: Fusion, patients: Sequence[Patient]) -> np.ndarray:
+    """The covariates of these patients as a fusion takes them. Errors: `DataError` for a damaged description."""
+    try:
+        found = msgspec.convert(fusion.columns, CovariateColumns).of(patients)
+    except msgspec.ValidationError as error:
+        raise DataError(f"how covariates become columns cannot be read of the weights ({error})") from error
+    if found.shape[1] != len(fusion.clinic):
+        raise DataError(f"the weights hold {len(fusion.clinic)} coefficients of {found.shape[1]} columns of covariates")
+    return found
 
 
 def mean_prediction(predictions: Sequence[Prediction], medians: Sequence[float]) -> Prediction:

@@ -22,6 +22,7 @@ from ...survival.clinical_curves import ScoredFold, clinical_curves
 from ...survival.comparisons import means_over_folds, percentile
 from ...survival.followup import FollowUp, NotComputable, Prediction
 from ...survival.metrics import METRICS, brier_null, score_all
+from ..baselines.covariates import check_covariates
 from ..baselines.fit import followup
 from ..cohort_data import CohortData
 from ..planning.load import Counter, load_cohort
@@ -97,14 +98,15 @@ def evaluate(
 
     def opened(reader: Reader, labels: Labels) -> None:
         refuse_disagreement(Reads.of(about), about.model, reader, sorted(reader.slides))
+        check_covariates(labels, row.joined_with)
 
     data = load_cohort(request, about.magnifications, opened, simulating, checking)
     data, dropped = _without_seen(ensemble, data, seen)
     assert data.bags is not None
     bags = data.bags
     unit_ids = [patient.id for patient in data.units.labels.patients]
-    ids, single = ensemble.score(bags, unit_ids, data.units)
     everyone = {patient.id: patient for patient in (*data.labels.patients, *data.units.labels.patients)}
+    ids, single = ensemble.score(bags, unit_ids, data.units, everyone)
     scored = [everyone[name] for name in ids]
     test = followup(scored)
     if not test.event.any():
@@ -138,6 +140,7 @@ def evaluate(
     result = ExternalResult(
         experiment=row.experiment,
         model=row.model,
+        covariates=row.covariates,
         family=row.family,
         scales=row.scales,
         backbone=row.backbone,
@@ -303,7 +306,7 @@ def _write(
     from ...leaderboards.render.figures.kaplan_meier import kaplan_meier
 
     curves = clinical_curves([ScoredFold(0, test, test, together)])
-    title = f"{result.model}: {result.trained_on} to {result.cohort}"
+    title = f"{result.label}: {result.trained_on} to {result.cohort}"
     groups = ["high" if high else "low" for high in together.high_risk()]
     files = {
         "predictions.csv": table(lines),
@@ -311,7 +314,7 @@ def _write(
         "kaplan-meier.svg": style.svg(kaplan_meier(test.time, test.event, groups, title)),
     }
     for months in (12, 36, 60):
-        if figure := calibration({result.model: pd.DataFrame(curves)}, months, title):
+        if figure := calibration({result.label: pd.DataFrame(curves)}, months, title):
             files[f"calibration-{months}.svg"] = style.svg(figure)
     for name, text in files.items():
         write(folder / name, text)

@@ -6,6 +6,7 @@ from ...datasets.features.reader import Reader
 from ...datasets.labels.read import Labels
 from ...datasets.own_cohorts.find import find_cohort
 from ...errors import UsageError
+from ..baselines.covariates import check_covariates
 from ..planning.load import load, load_cohort
 from ..planning.request import SIMULATED, Request
 from ..planning.resolve import resolve
@@ -54,6 +55,7 @@ class ExternalTest:
 
         def opened(reader: Reader, labels: Labels) -> None:
             refuse_disagreement(reads, experiment.model, reader, sorted(reader.slides))
+            check_covariates(labels, experiment.covariates)
 
         load_cohort(self.tested, experiment.magnifications, opened)
 

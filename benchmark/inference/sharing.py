@@ -54,8 +54,10 @@ def export(ensemble: FoldEnsemble, to: Path, licence: str = "other", script: boo
     """Write a model to share, and return its files.
 
     licence: of the weights, as the hub writes it (`mit`, `cc-by-nc-4.0`). script: with TorchScript beside the weights.
-    Errors: `CannotWrite` where the folder holds other files; `UsageError` as `torchscript`.
+    Errors: `CannotWrite` where the folder holds other files; `UsageError` as `torchscript`, and where risks join
+    slides with covariates.
     """
+    ensemble.check_image_alone()
     known = {CONFIG, RISKS, CARD, ".gitattributes"}
     if to.is_dir() and any(not (p.name in known or p.name.startswith("fold-")) for p in to.iterdir()):
         raise CannotWrite(f"{to} holds other files: choose an empty folder")

@@ -10,6 +10,7 @@ from ...datasets.own_cohorts.find import find_cohort
 from ...errors import DataError, UsageError, some
 from ...files import file_name, write_whole
 from ...leaderboards.external_result import Estimate, ExternalResult
+from ..baselines.covariates import parse_covariates
 from ..planning.load import Counter, located
 from ..planning.request import Request
 from ..results.finished import Finished
@@ -60,6 +61,8 @@ def without_one(requests: Sequence[Request], left_out: int, simulating: Counter 
     """
     others = [request for place, request in enumerate(requests) if place != left_out]
     rows, features, owner = [], [], {}
+    wanted = requests[0].covariates
+    joined = [name for name in parse_covariates(wanted) if name != "site"] if wanted else []
     kinds = set()
     for request in others:
         labels, places = located(request, simulating)
@@ -69,7 +72,10 @@ def without_one(requests: Sequence[Request], left_out: int, simulating: Counter 
         for patient in labels.patients:
             owner.setdefault(patient.id, []).append(labels.cohort)
             rows += [
-                (patient.id, slide, repr(patient.time), int(not patient.event), patient.site or labels.cohort)
+                (
+                    *(patient.id, slide, repr(patient.time), int(not patient.event), patient.site or labels.cohort),
+                    *(str(patient.covariates.get(name, "")) for name in joined),
+                )
                 for slide in patient.slides
             ]
         features += [folder for folder in places.features if folder not in features]
@@ -82,7 +88,7 @@ def without_one(requests: Sequence[Request], left_out: int, simulating: Counter 
     folder = requests[0].out / "transfer" / name
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("case_id", "slide_id", "survival_months", "censorship", "site"))
+    writer.writerow(("case_id", "slide_id", "survival_months", "censorship", "site", *joined))
     writer.writerows(sorted(rows))
     write_whole(folder / "labels.csv", text.getvalue())
     paths = ", ".join(_toml(os.path.relpath(path, folder)) for path in features)

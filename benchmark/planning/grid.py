@@ -49,7 +49,7 @@ def grid(
 
     A model takes no part in an axis that it does not have: only single-scale models are multiplied by `scale`, and a
     baseline is fitted once by cohort, and by seed where it depends on one. With models and baselines in one grid,
-    settings and covariates go to those who know them.
+    settings go to those who know them, and covariates to clinical-cox alone where it is among them.
     Errors: `UsageError` for unknown models and values that cannot be.
     """
 
@@ -73,6 +73,8 @@ def grid(
             cell = _baseline(replace(first, model=name, cohort=of, backbone=backbones[0], seed=seed), mixed)
         else:
             one = replace(first, model=name, cohort=of, backbone=encoder, seed=seed)
+            if "clinical-cox" in models:
+                one = replace(one, covariates=None)
             cell = _trained(one, {key: value for key, value in varied.items() if value is not None}, mixed)
         cells.setdefault(cell.command, cell)  # an axis that a model does not have gives the same cell again
     return list(cells.values())
@@ -80,10 +82,8 @@ def grid(
 
 def check_compared_with(baseline: str) -> None:
     """Errors: `UsageError` where what a grid is compared with cannot be a model, or a line's label, of ours."""
-    model = baseline.partition("@")[0]
-    check_choice(
-        "model", model.partition(" (")[0], registry.MODELS
-    )  # a label is the model, then what varies in brackets
+    label = baseline.partition("@")[0]  # the model, what it is joined with, and what varies in brackets
+    check_choice("model", label.partition(" (")[0].partition(" + ")[0], registry.MODELS)
 
 
 def _baseline(request: Request, mixed: bool) -> Request:
@@ -104,4 +104,4 @@ def _trained(request: Request, varied: Mapping[str, str], mixed: bool) -> Reques
         settings.pop("scale", None)
     if mixed:
         settings.pop("penalty", None)
-    return replace(request, settings=settings, covariates=None if mixed else request.covariates)
+    return replace(request, settings=settings)

@@ -27,6 +27,7 @@ from ...datasets.own_cohorts.typed_options import typed
 from ...datasets.simulated.cohort import simulate_cohort
 from ...datasets.split import Folds
 from ...errors import DataError, UnknownName, UsageError
+from ..baselines.covariates import check_covariates
 from ..baselines.fit import check_baseline, covariates_of
 from ..cohort_data import CohortData
 from ..experiment import Experiment
@@ -147,6 +148,8 @@ class Loader:
         data, reader = self._read[key]
         if baseline is not None:
             check_baseline(baseline.name, data, covariates_of(resolved.hyperparameters))
+        elif resolved.covariates:
+            _check_joined(resolved, data)
         return _experiment(request, resolved, data, reader if baseline is None or counts else None), data
 
 
@@ -228,7 +231,19 @@ def _experiment(request: Request, resolved: Resolved, data: CohortData, reader: 
         missing=request.missing,
         synthetic=data.labels.synthetic,
         tuning=resolved.tuning,
+        covariates=resolved.covariates,
     )
+
+
+def _check_joined(resolved: Resolved, data: CohortData) -> None:
+    """Errors: `DataError` for covariates that say nothing; `UsageError` where a fold has no validation split."""
+    check_covariates(data.labels, resolved.covariates, varying=True)
+    recipe = resolved.recipe
+    if recipe is not None and not recipe.validation and not all(split.val for split in data.folds.splits):
+        raise UsageError(
+            f"--covariates: image and clinic are joined on the validation split, and the recipe {recipe.name} holds "
+            "none out. Add --set validation=0.2, or leave --covariates out"
+        )
 
 
 def _open(

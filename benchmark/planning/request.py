@@ -49,7 +49,8 @@ class Request:
     derive_scales
         Whether 10x and 5x features that are lacking are derived from 20x.
     covariates
-        Of clinical-cox, joined by commas; None for its default.
+        Joined by commas: what a model that is trained is joined with (None for the image alone), or what clinical-cox
+        is fitted on (None for its default).
     folds, repeats, split_by
         Outer folds to make where none are given: how many, how often, and whether `event` (stratified) or `site` (no
         tissue source site in two parts) decides.

@@ -18,7 +18,7 @@ from ...errors import UnknownName, UsageError
 from ...models import registry
 from ...models.spec import ModelSpec
 from ...names import check_choice
-from ..baselines.covariates import KNOWN
+from ..baselines.covariates import KNOWN, parse_covariates
 from ..baselines.registry import BASELINES, DEFAULT_COVARIATES, Baseline
 from ..recipe import RECIPES, Recipe, Tuning, change
 from ..training.device import device_of
@@ -36,6 +36,7 @@ class Resolved:
     magnifications: the scales that are read; none for a baseline.
     device: `cpu` or `cuda`.
     tuning: how settings are chosen fold by fold; None where those above are used.
+    covariates: what a model is joined with, in the order of `KNOWN`; those of a baseline are a hyperparameter.
     cohort_file: what describes a cohort of one's own, if anything; registered: whether the registry holds the cohort.
     """
 
@@ -47,6 +48,7 @@ class Resolved:
     device: str
     seed: int
     tuning: Tuning | None = None
+    covariates: tuple[str, ...] = ()
     cohort_file: CohortFile | None = None
     registered: bool = True
 
@@ -92,9 +94,13 @@ def resolve(request: Request, elsewhere: str | None = None, build: bool = True) 
             tuning=_tuning(request, baseline, None, settings),
         )
     spec = registry.get(request.model)
-    if request.covariates is not None:
-        raise UsageError(f"--covariates are those of the baseline clinical-cox; {spec.name} reads patches")
     recipe, hyperparameters = model_settings(spec, request.recipe, request.settings)
+    covariates = () if request.covariates is None else parse_covariates(request.covariates)
+    if covariates and recipe.refit:
+        raise UsageError(
+            "--refit trains on the validation split, on which image and clinic are joined: leave --refit or "
+            "--covariates out"
+        )
     if build:
         _check_build(spec, hyperparameters, recipe)
     return Resolved(
@@ -108,6 +114,7 @@ def resolve(request: Request, elsewhere: str | None = None, build: bool = True) 
         device=device_of(request.device, elsewhere),
         seed=request.seed,
         tuning=_tuning(request, spec, recipe, hyperparameters),
+        covariates=tuple(name for name in KNOWN if name in covariates),
     )
 
 
@@ -252,18 +259,13 @@ def _baseline_settings(baseline: Baseline, request: Request) -> dict[str, object
         takes = "--set penalty=… (of its ridge) alone" if baseline.penalty is not None else "no setting"
         raise UsageError(f"{baseline.name} is not trained by epochs and takes {takes}: leave {', '.join(unknown)} out")
     if request.covariates is not None and baseline.name != "clinical-cox":
-        raise UsageError(f"--covariates are those of clinical-cox; {baseline.name} has none")
+        raise UsageError(f"--covariates are for models and for clinical-cox; {baseline.name} has none")
     hyper: dict[str, object] = {}
     if baseline.penalty is not None:
         hyper["penalty"] = _penalty(request.settings.get("penalty"), baseline.penalty)
     if baseline.name == "clinical-cox":
         text = ",".join(DEFAULT_COVARIATES) if request.covariates is None else request.covariates
-        covariates = [word.strip() for word in text.split(",") if word.strip()]
-        for covariate in covariates:
-            check_choice("covariate", covariate, KNOWN)
-        if not covariates or len(set(covariates)) < len(covariates):
-            raise UsageError(f"--covariates {request.covariates}: name at least one, each once")
-        hyper["covariates"] = ",".join(covariates)
+        hyper["covariates"] = ",".join(parse_covariates(text))
     return hyper
 
 

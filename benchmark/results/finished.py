@@ -31,6 +31,7 @@ class Finished:
         return {
             "experiment": self.experiment.id,
             "model": self.experiment.model,
+            **({"covariates": list(self.experiment.covariates)} if self.experiment.covariates else {}),
             "cohort": self.experiment.cohort,
             "backbone": self.experiment.backbone,
             "synthetic": self.experiment.synthetic,

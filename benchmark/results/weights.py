@@ -42,11 +42,15 @@ class TrainedFold:
         The training loss; the edges between time bins and the end of follow-up, in months; what the loss needs of the
         training set to make survival curves.
     median_risk
-        Median risk of the training set: patients above it are the high-risk group.
+        Median risk of the training set, or of the validation split where covariates are joined: patients above it are
+        the high-risk group.
     cohort, cohort_version, endpoint, slides, synthetic
         What it was trained on and for; `slides` says what a bag is.
     precision
         Of the arithmetic in training.
+    fusion
+        A `training.fusion.Fusion` as plain numbers, which joins the risk of these weights with covariates; None where
+        the model is the image alone.
     milsurv, format
         The version that wrote it, and that of these metadata.
     """
@@ -74,6 +78,7 @@ class TrainedFold:
     slides: str
     synthetic: bool
     precision: str
+    fusion: dict[str, Any] | None = None
     milsurv: str = field(default=__version__)
     format: int = field(default=FORMAT)
 
@@ -88,8 +93,11 @@ def weights_file(state: "Mapping[str, Tensor]", about: TrainedFold) -> bytes:
     from safetensors.torch import save
 
     tensors = {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
+    described = asdict(about)
+    if about.fusion is None:  # files without it are the same as before there was any
+        del described["fusion"]
     # One key: the library writes several of them in no certain order.
-    return save(tensors, {_KEY: json.dumps(asdict(about), sort_keys=True)})
+    return save(tensors, {_KEY: json.dumps(described, sort_keys=True)})
 
 
 def read_weights(path: Path, fingerprint: str | None = None) -> "tuple[TrainedFold, dict[str, Tensor]]":

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -26,6 +26,7 @@ from ..results.weights import TrainedFold, weights_file
 from .batches import BagSource
 from .checkpointing import Checkpoint
 from .fit import Diverged, FollowedBags, Precision, fit, predict
+from .fusion import Clinic, fuse
 from .losses import LOSSES
 
 NOTHING = Keeping(weights=(), every=None)
@@ -154,6 +155,7 @@ def train_fold(
     checkpoint_path: Path | None = None,
     name: str | None = None,
     patch_px: Mapping[str, float] = MappingProxyType({}),
+    clinic: Clinic | None = None,
 ) -> FoldOutcome:
     """Train and score one fold. The same experiment, fold and machine give the same numbers.
 
@@ -165,6 +167,8 @@ def train_fold(
     keeping: the weights to be kept, and how often the checkpoint is saved; checkpoint_path: where it lies.
     name: the experiment that the weights name, where this one is what its tuning chose for the fold; patch_px: the side
     of the patches in pixels by magnification, where the files say it.
+    clinic: what the model is joined with at every reading once it is trained, see `fusion`; None for the image alone.
+    Epochs are chosen by the image alone.
     Errors: `Diverged` when training leaves the finite numbers; `ValueError` when nobody in the training set died;
     `Stopped` when the process is asked to stop.
     """
@@ -233,6 +237,7 @@ def train_fold(
 
         lines: list[dict[str, object]] = []
         found: dict[str, Mapping[str, float | str | None]] = {}
+        joined_by: dict[str, float] = {}
         read: dict[int, tuple[FoldPredictions, dict[str, float | str | None], dict[str, Any]]] = {}
         kept: dict[str, bytes] = {}
         for reading in READINGS:
@@ -240,19 +245,28 @@ def train_fold(
             if id(learned) not in read:
                 model.load_state_dict(learned.weights)
                 on_train, on_test = scores(learned.train.patients), scores(test.patients)
-                if not (on_train.isfinite().all() and on_test.isfinite().all()):
+                on_val = None if clinic is None else scores(parts.val.patients)
+                if not all(part.isfinite().all() for part in (on_train, on_test, on_val) if part is not None):
                     raise Diverged(f"scores are not finite after epoch {learned.epoch}; a lower learning_rate may help")
                 baseline = loss.baseline(bins, on_train, learned.train.followup.time, learned.train.followup.event)
-                alive = loss.survival(on_test, bins, baseline)
+                alive = by_patient(test, loss.survival(on_test, bins, baseline))
                 risk = by_patient(test, loss.risk(on_test))
                 median = float(np.median(by_patient(learned.train, loss.risk(on_train))))
-                prediction = Prediction(
-                    risk=risk, survival=by_patient(test, alive), edges=np.asarray(bins.upper), high=risk > median
-                )
+                prediction = Prediction(risk=risk, survival=alive, edges=np.asarray(bins.upper), high=risk > median)
+                fusion = None
+                if clinic is not None and on_val is not None:
+                    fusion = fuse(clinic, by_patient(parts.val, loss.risk(on_val)))
+                    prediction, median = fusion.predict(clinic.test, prediction), fusion.median
+                    if reading == "selected":
+                        joined_by = dict(zip(("fusion_clinic", "fusion_image"), fusion.coefficients, strict=True))
                 predictions = FoldPredictions(
                     parts.fold, scored.patients, parts.outer_train, scored.followup, prediction, parts.owner
                 )
-                needed = {"baseline": tuple(baseline.tolist()), "median_risk": median}
+                needed = {
+                    "baseline": tuple(baseline.tolist()),
+                    "median_risk": median,
+                    "fusion": None if fusion is None else asdict(fusion),
+                }
                 read[id(learned)] = predictions, predictions.score(), needed
             predictions, found[reading], needed = read[id(learned)]
             lines += predictions.lines(reading)
@@ -293,6 +307,7 @@ def train_fold(
         "bin_edges": " ".join(f"{edge:.4f}" for edge in bins.upper),
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": round(trained, 2),
+        **joined_by,
         **fields_of_test_set(read[id(of["last"])][0]),
     }
     return FoldOutcome(fields, found, lines, fitted.curve, kept)

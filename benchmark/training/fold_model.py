@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from ..results.manifest import listed
 from ..results.weights import TrainedFold, read_weights, weights_name
 from .batches import BagSource, OneBag
 from .fit import Precision, predict
+from .fusion import Fusion
 from .losses import LOSSES
 
 
@@ -60,11 +62,14 @@ class FoldModel:
         The torch module, `module(features, lengths)` as `milsurv.models.spec.ModelSpec` says.
     device
         Where it computes, in single precision.
+    fusion
+        Joins its risk with covariates, see `fusion`; None where the model is the image alone.
     """
 
     about: TrainedFold
     module: nn.Module
     device: torch.device
+    fusion: Fusion | None = None
 
     @property
     def bins(self) -> TimeBins:
@@ -88,12 +93,19 @@ class FoldModel:
         ------
         DataError
             The bag lacks a magnification or places, or its features have another width.
+        UsageError
+            The model is joined with covariates, which a bag does not hold.
         """
+        if self.fusion is not None:
+            raise UsageError(
+                f"experiment {self.about.experiment} joins {self.about.model} with covariates, which a bag does not "
+                "hold: `evaluate` reads them of labels; `scores` gives what the image part says"
+            )
         one = _Features(bag) if isinstance(bag, Mapping) else bag
         return self.prediction(self.scores(_One(self.checked(one)), ["bag"]))
 
     def prediction(self, scores: Tensor) -> Prediction:
-        """What raw scores (n, n_out) say of n bags."""
+        """What raw scores (n, n_out) of the image say of n bags."""
         loss = LOSSES[self.about.loss]
         risk = loss.risk(scores).double().numpy()
         survival = loss.survival(scores, self.bins, np.asarray(self.about.baseline))
@@ -187,7 +199,13 @@ def load_fold(
             f"{path} was trained by version {about.protocol} of the protocol (milsurv {about.milsurv}), and this is "
             f"version {PROTOCOL} (milsurv {__version__}), whose numbers differ: use that version, or run the fold again"
         )
-    return FoldModel(about, _built(about, state, path, model).to(device).eval(), torch.device(device))
+    fusion = None
+    if about.fusion is not None:
+        try:
+            fusion = msgspec.convert(about.fusion, Fusion)
+        except msgspec.ValidationError as error:
+            raise DataError(f"{path}: how it joins covariates cannot be read ({error})") from error
+    return FoldModel(about, _built(about, state, path, model).to(device).eval(), torch.device(device), fusion)
 
 
 def _built(about: TrainedFold, state: Mapping[str, Tensor], path: Path, model: str | None) -> nn.Module:

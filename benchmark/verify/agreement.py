@@ -19,8 +19,9 @@ def check_agreement(
 ) -> None:
     """Check that lines of one fold and reading agree with themselves. `alive` (n, bins) is their survival, where known.
 
-    Discrete losses: risk is minus the sum of survival. Others: whoever has the higher risk survives no longer, but for
-    means over slides. Groups: nobody of the low-risk group has a higher risk than one of the high-risk group.
+    Discrete losses: risk is minus the sum of survival. Others, and what is joined with covariates: whoever has the
+    higher risk survives no longer, but for means over slides. Groups: nobody of the low-risk group has a higher risk
+    than one of the high-risk group.
     """
     risk, groups = np.asarray(part["risk"], dtype=float), np.asarray(part["risk_group"])
     high, low = np.flatnonzero(groups == "high"), np.flatnonzero(groups == "low")
@@ -33,7 +34,7 @@ def check_agreement(
             )
     if alive is None:
         return
-    if row.chosen.get("loss", row.loss) in _DISCRETE:
+    if not row.covariates and row.chosen.get("loss", row.loss) in _DISCRETE:
         apart = np.abs(risk + alive.sum(axis=1))
         at = int(np.argmax(apart))
         if apart[at] > _ROUNDED:

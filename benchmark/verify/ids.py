@@ -47,6 +47,7 @@ def row_name(row: ResultRow) -> str:
 def as_row_fields(id_fields: Mapping[str, Any]) -> dict[str, Any]:
     """What an id is made of, under the names of the fields of a row."""
     fields = {_NAMES.get(key, key): value for key, value in id_fields.items() if not key.startswith("_")}
+    fields.setdefault("covariates", None)  # of a baseline and of imported predictions they are in no field
     found, tuning = fields.pop("recipe", None), fields.pop("tuning", None)
     if isinstance(found, Mapping) or isinstance(tuning, Mapping):
         with suppress(TypeError, ValueError):  # of a version with other fields: the hash covers them

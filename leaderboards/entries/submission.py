@@ -67,7 +67,7 @@ def select(
     unfinished = [item for item in incomplete if _is_chosen(item.row, cohorts, models)]
     if unfinished:
         listed = [
-            f"{item.row.experiment} ({item.row.model} on {item.row.cohort}, seed {item.row.seed}): "
+            f"{item.row.experiment} ({item.row.label} on {item.row.cohort}, seed {item.row.seed}): "
             f"{'; '.join(item.reasons)}"
             for item in unfinished
         ]
@@ -76,7 +76,7 @@ def select(
             "others with --cohort and --model"
         )
     if not chosen:
-        available = sorted({f"{item.row.model} on {item.row.cohort}" for item in complete}) or ["none"]
+        available = sorted({f"{item.row.label} on {item.row.cohort}" for item in complete}) or ["none"]
         raise RowError(f"no complete experiment fits --cohort and --model; there are: {', '.join(available)}")
     names = [item.row.experiment for item in chosen]
     tables, problems = predictions_of(read.folders, names)
@@ -123,7 +123,8 @@ def evidence_of(rows: Sequence[ResultRow], predictions: Mapping[str, pd.DataFram
 
 
 def _is_chosen(row: ResultRow, cohorts: Sequence[str], models: Sequence[str]) -> bool:
-    return (not cohorts or row.cohort in cohorts) and (not models or bool({row.model, row.experiment} & set(models)))
+    named = {row.model, row.label, row.experiment}
+    return (not cohorts or row.cohort in cohorts) and (not models or bool(named & set(models)))
 
 
 class _ExperimentFile(msgspec.Struct):

@@ -142,4 +142,4 @@ def _across(boards: Sequence[Board], synthetic: bool) -> Across | None:
 
 
 def _key(line: Line) -> tuple:
-    return (line.model, line.scales, line.backbone, line.loss, line.recipe, line.hyperparameters)
+    return (line.method, line.scales, line.backbone, line.loss, line.recipe, line.hyperparameters)

@@ -95,9 +95,14 @@ class Line:
         return any(row.trials for row in self.rows)
 
     @property
+    def method(self) -> str:
+        """The model, and the covariates that it is joined with."""
+        return self.rows[0].label
+
+    @property
     def label(self) -> str:
-        """The model with the hyperparameters that tell it from its sister lines."""
-        return f"{self.model} ({self.variant})" if self.variant else self.model
+        """The method with the hyperparameters that tell it from its sister lines."""
+        return f"{self.method} ({self.variant})" if self.variant else self.method
 
 
 CLINICAL_MODEL, CLINICAL = "clinical-cox", "age,is_female"
@@ -400,7 +405,7 @@ def names_of(lines: Sequence[Line]) -> tuple[str, ...]:
 
 def _shown(line: Line) -> tuple:
     return (
-        line.model,
+        line.method,
         line.variant,
         line.scales,
         line.backbone,

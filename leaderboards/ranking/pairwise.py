@@ -125,4 +125,4 @@ def _named(ranking: Ranking) -> list[tuple[Line, str]]:
 
 
 def _is(model: str, line: Line, name: str) -> bool:
-    return model in (line.model, line.label, name, *line.experiments)
+    return model in (line.method, line.label, name, *line.experiments)

@@ -165,7 +165,7 @@ def _bases(ranking: Ranking, shown: Sequence[int], reference: str, backbones: Se
 
 def _is(line: Line, reference: str) -> bool:
     model, _, backbone = reference.partition("@")
-    return model in (line.model, line.label) and backbone in ("", line.backbone)
+    return model in (line.method, line.label) and backbone in ("", line.backbone)
 
 
 def _name(line: Line, lines: Sequence[Line]) -> str:

@@ -15,13 +15,13 @@ OTHER_PATIENTS = {
 
 
 def reads(line: Line) -> str:
-    """What a line reads: scales of slides, covariates, or what was said when it was imported."""
+    """What a line reads: scales of slides and, where covariates are joined, the clinic; or what was said of it."""
     if line.family == BASELINE:
         named = line.rows[0].settings.get("covariates")
         return str(named).replace(",", ", ") if named else BASELINE_READS.get(line.model, NONE)
     if line.family == IMPORTED:
         return line.rows[0].reads or IMPORTED_READS.get(line.model, "not said")
-    return scales(line.scales)
+    return f"{scales(line.scales)}, clinic" if line.rows[0].covariates else scales(line.scales)
 
 
 def size_notes(board: Board, ranking: Ranking) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ HOW = (
 def external_table(title: str, results: Sequence[ExternalResult]) -> TextTable:
     """The experiments that were tested on a cohort which they were not trained on."""
     columns: list[tuple[str, bool, list[str]]] = [
-        ("Model", False, [one.model for one in results]),
+        ("Model", False, [one.label for one in results]),
         ("Trained on", False, [f"{one.trained_on}{' (synthetic)' * one.trained_on_synthetic}" for one in results]),
         ("Kind", False, [one.kind for one in results]),
         ("Scales", False, [scales(one.scales) for one in results]),
@@ -62,7 +62,7 @@ def models_table(one: ExternalResult) -> TextTable:
         *((f"ICI {months}", True, column(f"ici_{months}")) for months in (12, 36, 60)),
         ("Log-rank p", True, [_p(one, name) for name in names]),
     ]
-    title = f"{one.model} of {one.trained_on} on {one.cohort}{' (synthetic)' * one.synthetic}"
+    title = f"{one.label} of {one.trained_on} on {one.cohort}{' (synthetic)' * one.synthetic}"
     title += f", {one.patients} patients, {one.events} deaths"
     return replace(text_table(title, columns, ()), first=("Scored by", "C-index", "Uno's C"))
 

@@ -290,7 +290,7 @@ def incomplete_table(board: Board, notes: tuple[str, ...] = ()) -> TextTable:
     """The experiments of the board that are not ranked, with what is missing and why."""
     items = board.incomplete
     columns = [
-        ("Model", False, [item.row.model for item in items]),
+        ("Model", False, [item.row.label for item in items]),
         ("Scales", False, [scales(item.row.scales) for item in items]),
         ("Backbone", False, [item.row.backbone or NONE for item in items]),
         ("Loss", False, [item.row.loss or NONE for item in items]),

@@ -62,8 +62,13 @@ def test_what_is_said_of_a_patient_does_not_depend_on_who_else_is_tested(predict
     pd.testing.assert_frame_equal(said(alone), said(many.loc[(slice(None), few), :]))
 
 
-@pytest.mark.parametrize("loss", ["nll", "cox"])
-def test_labels_of_the_test_set_do_not_move_what_is_said_of_it(predicted, outcome, cohort_folder, tmp_path, loss):
+JOINED = ("abmil", "--covariates", "age,is_female", "--set", "validation=0.25")
+
+
+@pytest.mark.parametrize(("loss", "model"), [("nll", ("abmil",)), ("cox", ("abmil",)), ("nll", JOINED)])
+def test_labels_of_the_test_set_do_not_move_what_is_said_of_it(
+    predicted, outcome, cohort_folder, tmp_path, loss, model
+):
     ids = list(outcome.index)
     with (cohort_folder / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -77,8 +82,8 @@ def test_labels_of_the_test_set_do_not_move_what_is_said_of_it(predicted, outcom
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(moved)
-    true_row, true, _ = predicted("true", ids[:40], test, loss)
-    moved_row, shuffled, _ = predicted("shuffled", ids[:40], test, loss, tmp_path / "moved.csv")
+    true_row, true, _ = predicted("true", ids[:40], test, loss, model=model)
+    moved_row, shuffled, _ = predicted("shuffled", ids[:40], test, loss, tmp_path / "moved.csv", model)
     pd.testing.assert_frame_equal(said(true), said(shuffled))
     assert true_row["bin_edges"] == moved_row["bin_edges"]
     assert true_row["c_index_last"] != moved_row["c_index_last"], "the scores do follow the labels"

@@ -34,14 +34,15 @@ if TYPE_CHECKING:
 _REGISTERED = "milsurv.registered"
 _ID, _KIND, _FOLD, _TRIAL = "milsurv.experiment", "milsurv.kind", "milsurv.fold", "milsurv.trial"
 _TAGS = (
-    "model", "family", "cohort", "cohort_version", "synthetic", "backbone", "scales", "loss", "recipe", "slides",
-    "folds_name", "endpoint", "missing", "protocol", "device", "hardware", "command",
+    "model", "family", "cohort", "cohort_version", "synthetic", "backbone", "scales", "loss", "recipe", "covariates",
+    "slides", "folds_name", "endpoint", "missing", "protocol", "device", "hardware", "command",
 )  # fmt: skip
 _TRIAL_STATUS = {"finished": "FINISHED", "failed": "FAILED"}
 _COUNTS = (
     "patients", "events", "n_train", "n_val", "n_test", "events_train", "events_val", "events_test", "parameters",
     "epochs", "epoch_selected", "epoch_last", "epoch_best", "seconds", "left_out", "trials", "trials_failed",
     "tuned_trial", "tuned_c_index", "untuned_c_index", "tuning_seconds",
+    "fusion_clinic", "fusion_image",
 )  # fmt: skip
 
 
@@ -167,7 +168,7 @@ class Tracker:
             client.update_run(run.info.run_id, status="RUNNING")
         else:
             tags = {**self._tags(), _KIND: "experiment", "mlflow.note.content": f"`{self.row.command}`"}
-            run = client.create_run(self._place, tags=tags, run_name=harmless(f"{self.row.model} seed {self.row.seed}"))
+            run = client.create_run(self._place, tags=tags, run_name=harmless(f"{self.row.label} seed {self.row.seed}"))
         if not found or run.info.status == "RUNNING":  # whoever made it may have been killed half-way
             _remove_half_copied(run.info.artifact_uri)
             _log(client, run.info.run_id, {}, self.parameters)

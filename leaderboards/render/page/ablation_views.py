@@ -45,7 +45,7 @@ def ablation_view(ranking: Ranking, links: Mapping[str, str]) -> AblationView | 
     low, high = min([0.5, *means]), max(means)
     found: dict[tuple[str, str, str], list[AblationLine]] = {}
     for place, line in zip(places, lines, strict=True):
-        cell = (line.model, line.scales or "", line.backbone or text_tables.NONE)
+        cell = (line.method, line.scales or "", line.backbone or text_tables.NONE)
         found.setdefault(cell, []).append(_ablation_line(ranking, place, links, low, high))
     rows = []
     for _, _, model, _, scales in reads:
@@ -63,7 +63,7 @@ def _order(line: Line) -> tuple[int, str, str, str]:
     """More scales first, then from coarse to fine."""
     scales = line.scales or ""
     numbers = [scale.strip() for scale in scales.split(",")]
-    return -len(numbers), line.model, ",".join(number.zfill(4) for number in numbers), scales
+    return -len(numbers), line.method, ",".join(number.zfill(4) for number in numbers), scales
 
 
 def _ablation_line(ranking: Ranking, place: int, links: Mapping[str, str], low: float, high: float) -> AblationLine:

@@ -1,6 +1,7 @@
 """What opening a line of the page shows: every fold, what is missing and why, settings and provenance."""
 
 import json
+from statistics import fmean
 
 from ....survival import metrics as registry
 from ...ranking.board import BASELINE, IMPORTED, Line, Spread
@@ -99,6 +100,11 @@ def facts(line: Line) -> tuple[tuple[str, str], ...]:
         ("Patients", f"{line.patients}, of whom {line.events} died"),
         ("Slides", line.slides or text_tables.NONE),
     ]
+    if line.rows[0].covariates:
+        joined = [(row.fusion_clinic, row.fusion_image) for row in line.rows]
+        clinic, image = (fmean(pair[at] or 0.0 for pair in joined) for at in (0, 1))
+        words = f"{', '.join(line.rows[0].joined_with)}; log hazard ratio per SD, mean over folds"
+        found.append(("Image and clinic", f"{words}: clinic {clinic:.2f}, image {image:.2f}"))
     if line.split is not None:
         found.append(("SD between folds / seeds of a fold", text_tables.split(line.split)))
     for title, key in (

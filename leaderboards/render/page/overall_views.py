@@ -77,7 +77,7 @@ def _view(synthetic: bool, ranked: Sequence[tuple[Board, str, Ranking]], links: 
 
 
 def _identity(line: Line) -> tuple:
-    return (line.model, line.scales, line.backbone, line.loss, line.recipe, line.hyperparameters)
+    return (line.method, line.scales, line.backbone, line.loss, line.recipe, line.hyperparameters)
 
 
 def _score(ranking: Ranking, place: int, links: Mapping[str, str]) -> Score:
