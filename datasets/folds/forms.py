@@ -6,7 +6,7 @@ what the public files mean; with a `test`, `val` joins the training set, and the
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ _SET = ("set", "subset", "partition", "phase")
 _OWN_SET = re.compile(
     r"(?:(?:splits?|folds?|cv|k)?[_=-]?(?P<before>\d+)[_-])?(?P<set>[a-z]+)(?:[_-](?:splits?|folds?|cv|k)?[_=-]?(?P<after>\d+))?",
     re.IGNORECASE,
-)  # fold0_train, test_1, train
+)
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,27 @@ def fold_of(path: Path, sets: Mapping[str, Sequence[str]]) -> FoldFile:
 def _numbered_files(path: Path, cohort: str, faults: list[Finding]) -> dict[int, FoldFile] | None:
     if not path.is_dir():
         return None
-    by_stem = {_TABLE.sub("", p.name): p for p in path.iterdir() if p.is_file() and _TABLE.search(p.name)}
-    plain = {int(m["fold"]): p for stem, p in by_stem.items() if (m := _NUMBERED.match(stem))}
-    boolean = {int(m["fold"]): p for stem, p in by_stem.items() if (m := _NUMBERED.match(stem.removesuffix("_bool")))}
-    return _each(plain or boolean, _columns, faults) if plain or boolean else None
+    stems = [(_TABLE.sub("", p.name), p) for p in sorted(path.iterdir()) if p.is_file() and _TABLE.search(p.name)]
+    stems = [(stem, p) for stem, p in stems if _set_named(stem) is None]
+    plain = _one_a_fold((m["fold"], p) for stem, p in stems if (m := _NUMBERED.match(stem)))
+    if not plain:  # CLAM's tables of true and false, where they lie alone
+        plain = _one_a_fold((m["fold"], p) for stem, p in stems if (m := _NUMBERED.match(stem.removesuffix("_bool"))))
+    return _each(plain, _columns, faults) if plain else None
+
+
+def _one_a_fold(files: Iterable[tuple[str, Path]]) -> dict[int, Path]:
+    found: dict[int, Path] = {}
+    for number, file in files:
+        if (other := found.setdefault(int(number), file)) != file:
+            raise DataError(f"{file} and {other.name} are both fold {number}: keep one series of folds in the folder.")
+    return found
+
+
+def _set_named(stem: str) -> tuple[str, int] | None:
+    """The set and the fold that the name of a file says: fold0_train, test_1, train."""
+    match = _OWN_SET.fullmatch(stem)
+    name = _SETS.get(match["set"].lower()) if match else None
+    return (name, int(match["before"] or match["after"] or 0)) if match and name else None
 
 
 def _numbered_folders(path: Path, cohort: str, faults: list[Finding]) -> dict[int, FoldFile] | None:
@@ -126,9 +143,8 @@ def _file_a_set(path: Path, cohort: str, faults: list[Finding]) -> dict[int, Fol
     folds: dict[int, dict[str, Path]] = {}
     for fold, place in places.items():
         for file in sorted(place.iterdir()):
-            match = _OWN_SET.fullmatch(_TABLE.sub("", file.name)) if _TABLE.search(file.name) else None
-            if match and (name := _SETS.get(match["set"].lower())):
-                number = fold if fold is not None else int(match["before"] or match["after"] or 0)
+            if _TABLE.search(file.name) and (named := _set_named(_TABLE.sub("", file.name))):
+                name, number = named[0], named[1] if fold is None else fold
                 if (other := folds.setdefault(number, {}).setdefault(name, file)) != file:
                     raise DataError(f"{file} and {other.name} are both the {name} of fold {number}: keep one of them.")
     if not any("train" in sets for sets in folds.values()):

@@ -82,7 +82,7 @@ def _columns(path: Path, cells: TableCells, options: LabelOptions, ask: Ask) -> 
         return found
     except DataError:
         likely = likely_columns(cells.header, options.endpoint)
-    if "event" not in likely and len(censorships := likely.get("censorship", [])) == 1:
+    if "event" not in {*likely, *found} and len(censorships := likely.get("censorship", [])) == 1:
         found.setdefault("censorship", censorships[0])
     for key in ("patient", "time", "event"):
         if key in found or (key == "event" and "censorship" in found):

@@ -152,12 +152,24 @@ COLUMNS = "train,test\n" + "".join(f"{a},{b}\n" for a, b in zip(TRAIN, [*TEST, "
         {"sets.csv": "patient_id,partition\n" + "".join(f"{p},{'train' if p in TRAIN else 'test'}\n" for p in IDS)},
         {"train_0.csv": "patient\n" + "\n".join(TRAIN), "test_0.csv": "patient\n" + "\n".join(TEST)},
         {"fold0_train.txt": "\n".join(TRAIN), "fold0_test.txt": "\n".join(TEST)},
+        {"train_fold_0.csv": "patient\n" + "\n".join(TRAIN), "test_fold_0.csv": "patient\n" + "\n".join(TEST)},
         {"train.txt": "\n".join(TRAIN), "test.txt": "\n".join(TEST)},
         {"fold_0/train.txt": "\n".join(TRAIN), "fold_0/test.txt": "\n".join(TEST)},
         {"splits_0.csv": COLUMNS},
         {"splits_0.csv": COLUMNS.replace("train,", "train_val,")},
     ],
-    ids=["STAMP", "set by patient", "partition", "train_0", "fold0_train", "train.txt", "fold_0", "NA", "train_val"],
+    ids=[
+        "STAMP",
+        "set by patient",
+        "partition",
+        "train_0",
+        "fold0_train",
+        "train_fold_0",
+        "train.txt",
+        "fold_0",
+        "NA",
+        "train_val",
+    ],
 )
 def test_folds_are_read_in_more_forms(tmp_path, files):
     labels = read(tmp_path, "id,months,status\n" + "".join(f"{p},{i + 1},{i % 2}\n" for i, p in enumerate(IDS)))
@@ -175,6 +187,15 @@ def test_a_column_of_folds_has_many_names(tmp_path, column):
     table = tmp_path / "folds.csv"
     table.write_text(f"patient,{column}\n" + "".join(f"{p},{i % 2}\n" for i, p in enumerate(IDS)))
     assert [s.test for s in read_splits(table, labels).splits] == [tuple(IDS[::2]), tuple(IDS[1::2])]
+
+
+def test_two_series_of_folds_in_one_folder_are_refused(tmp_path):
+    labels = read(tmp_path, "id,months,status\n" + "".join(f"{p},{i + 1},1\n" for i, p in enumerate(IDS)))
+    (folder := tmp_path / "folds").mkdir()
+    for name in ("splits_0.csv", "old_splits_0.csv"):
+        (folder / name).write_text(COLUMNS)
+    with pytest.raises(DataError, match=r"splits_0.csv and old_splits_0.csv are both fold 0: keep one series"):
+        read_splits(folder, labels)
 
 
 def test_two_files_of_one_set_are_refused(tmp_path):
