@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...errors import DataError, UnknownName
+from ...errors import DataError, UnknownName, some
 from .. import backbones
 from ..findings import finding
 from . import clam, h5_file, pt_file, trident
@@ -83,6 +83,20 @@ def first_words(files: Mapping[str, Path]) -> Words | None:
                 if words.claimed is None and words.encoder is None:
                     break  # files that say nothing: one tells what can be told
     return said.most_common(1)[0][0] if said else None
+
+
+def why_not(path: Path) -> str:
+    """Why the first feature file of a folder cannot be read; "" where nothing more can be said."""
+    for file in list(_features_only(listing(path, SUFFIXES).files).values())[:1]:
+        try:
+            if _words(file) is None and file.suffix in H5:
+                head = h5_file.look(file)
+                kind = head.datasets["features"].dtype if "features" in head.datasets else ""
+                held = f"features of the type {kind}, no floats" if kind else some(head.others) or "nothing"
+                return f"{file} holds {held}."
+        except DataError as error:
+            return str(error)
+    return ""
 
 
 def _words(file: Path) -> Words | None:

@@ -79,7 +79,9 @@ def _open(path: Path, backbone: str | None, given: UserFacts) -> Reader:
     if backbone is None:
         if len(readers) > 1:
             names = ", ".join(sorted({_label(reader) for reader in readers}))
-            raise DataError(f"{path} holds features of several backbones: {names}. Choose one with --backbone.")
+            raise DataError(
+                f"{path} holds features of several backbones: {names}. Choose one with --backbone.{_patients(readers)}"
+            )
         return readers[0]
     if exact := [r for r in readers if Path(r.folder).name.lower() == backbone.lower() and Path(r.folder) != path]:
         readers = exact
@@ -94,6 +96,17 @@ def _open(path: Path, backbone: str | None, given: UserFacts) -> Reader:
         )
     names = ", ".join(f"{r.backbone} ({r.dim} wide, in {Path(r.folder).name})" for r in readers)
     raise DataError(f"{path} holds no single features folder of {backbone}; found {names}.")
+
+
+def _patients(readers: Sequence[Reader]) -> str:
+    """A hint where folders that hold files of the same names may be patients and no encoders."""
+    shared = sorted(frozenset.intersection(*(frozenset(reader.slides) for reader in readers)))
+    if not shared or len({reader.dim for reader in readers}) > 1 or any(map(loose.is_encoder, map(_label, readers))):
+        return ""
+    return (
+        f" If these folders are patients or slides: files of the same name ({some(shared, 3)}) lie in all of them. A "
+        "slide is one file with a name of its own."
+    )
 
 
 def open_all(
@@ -169,9 +182,11 @@ def _nothing(path: Path) -> str:
     """Why a folder cannot be read as features: what lies there instead."""
     inside = ", ".join(p.name for p in folders(path)[:8]) if path.is_dir() else ""
     kinds: dict[str, int] = {}
+    endings: set[str] = set()
     for p in path.rglob("*") if path.is_dir() else ():
         if p.is_file() and not p.name.startswith("."):
             ending = next((end for end in sorted(ENDINGS, key=len, reverse=True) if p.name.lower().endswith(end)), "")
+            endings.add(p.suffix)
             kinds[ending or p.suffix.lower() or "without an ending"] = kinds.get(ending or p.suffix.lower(), 0) + 1
         if sum(kinds.values()) > 100_000:
             break
@@ -185,11 +200,16 @@ def _nothing(path: Path) -> str:
             " A pickle can run code and is not read. Where you trust it, write its arrays once as .npz: "
             "numpy.savez('vectors.npz', filenames=…, embeddings=…)."
         )
+    where = [path, *folders(path)] if path.is_dir() else []
+    reason = next((why for folder in where if loose.holds_files(folder) and (why := loose.why_not(folder))), "")
+    reason = reason and f" The first file: {reason}"
+    if odd := sorted({kind for kind in endings if kind not in SUFFIXES and kind.lower() in SUFFIXES}):
+        hint += f" Endings are written in lower case: rename {', '.join(odd)}."
     return (
         f"{path} holds no features in a known layout: no files with features ({', '.join(SUFFIXES)}), and no folders "
         f"like <backbone>/x20/pt_files, 20x_256px_0px_overlap/features_<encoder>, h5_files or "
-        f"extracted-<encoder>/feats_h5. There are {there}. Looked at {inside or 'no folders'}.{hint} Features of "
-        "another form can be written with milsurv.datasets.features.store.write_slide."
+        f"extracted-<encoder>/feats_h5. There are {there}. Looked at {inside or 'no folders'}.{reason}{hint} Features "
+        "of another form can be written with milsurv.datasets.features.store.write_slide."
     )
 
 

@@ -23,13 +23,11 @@ from ..patient import SYNTHETIC_PREFIX
 from ..slide_names import slide_names
 from .formats import numpy_file, text_file
 from .formats.matrix import FEATURES, pairs
+from .formats.text_file import SLIDE_COLUMNS
 from .geometry import Facts, Geometry
 from .half import to_half
 
 LAYOUT = "table"
-SLIDE_COLUMNS = (
-    "slide_id", "slide", "slide_name", "filename", "file_name", "filenames", "wsi", "wsi_id", "image_id", "case_slide",
-)  # fmt: skip
 WIDTH_COLUMNS = ("embedding_dim", "feature_dim", "dim", "embed_dim")
 AGAIN = "Fetch or write this file again."
 

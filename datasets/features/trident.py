@@ -64,7 +64,8 @@ def _set(path: Path, name: str, homes: list[Path], patch_px: int | None) -> Feat
     usable = {h: s for h, s in scales.items() if h not in uneven and patch_px in (None, s[1])}
     if scales and not usable:
         kinds = some(sorted(h.parent.name for h in scales))
-        raise DataError(f"{path} holds no features of {called} with patches of {patch_px} pixels, only {kinds}.")
+        asked = f"with patches of {patch_px} pixels" if patch_px else "at a magnification that is a whole number"
+        raise DataError(f"{path} holds no features of {called} {asked}, only {kinds}.")
     magnifications = [m for m, _, _ in usable.values()]
     if len(set(magnifications)) < len(magnifications):
         kinds = some(sorted(h.parent.name for h in usable))

@@ -6,13 +6,14 @@ what the public files mean; with a `test`, `val` joins the training set, and the
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import DataError, some
 from ..findings import Finding
 from ..labels.panther import fold_folders, identifiers, is_fold_folder, parts_of
+from ..labels.table import BLANK
 from ..tables.cells import TableCells, read_cells
 
 MAX_BYTES = 64 << 20
@@ -20,7 +21,7 @@ _TABLE = re.compile(r"\.(csv|tsv|txt|xlsx|parquet)(\.(gz|zip))?$", re.IGNORECASE
 _NUMBERED = re.compile(r"^(?:[a-z]*[_-]?)?(?:splits?|folds?|k|cv)[_=-]?(?P<fold>\d+)$", re.IGNORECASE)
 _FOLD_COLUMN = re.compile(r"^(?:fold|split|cv|k)[_=-]?(\d+)$", re.IGNORECASE)
 _SETS = {
-    "train": "train", "training": "train", "trainset": "train", "development": "train",
+    "train": "train", "training": "train", "trainset": "train", "development": "train", "train_val": "train",
     "val": "val", "valid": "val", "validation": "val", "dev": "val", "tune": "val",
     "test": "test", "testing": "test", "testset": "test", "holdout": "test",
 }  # fmt: skip
@@ -37,7 +38,12 @@ _IDS = (
     "slide",
     "filename",
 )
-_NUMBER = ("fold", "split", "cv_fold", "test_fold", "fold_id", "cv", "kfold", "k")
+_NUMBER = re.compile(r"(?:cv|test|k)?[_ -]?folds?[_ -]?(?:id|nr|no|number|index|idx)?|split|cv|k")
+_SET = ("set", "subset", "partition", "phase")
+_OWN_SET = re.compile(
+    r"(?:(?:splits?|folds?|cv|k)?[_=-]?(?P<before>\d+)[_-])?(?P<set>[a-z]+)(?:[_-](?:splits?|folds?|cv|k)?[_=-]?(?P<after>\d+))?",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ def read_forms(path: Path, cohort: str, faults: list[Finding]) -> dict[int, Fold
         found = form.read(path, cohort, faults)
         if found is not None:
             return dict(sorted(found.items()))
-    inside = some(sorted(p.name for p in path.iterdir()), 6) if path.is_dir() else "one file"
+    inside = some(sorted(p.name for p in path.iterdir()), 6) or "nothing" if path.is_dir() else "one file"
     known = "".join(f"\n  {form.name}: {form.looks_like}" for form in FORMS)
     raise DataError(
         f"{path} holds no splits_<number>.csv and no other folds that are known (it holds {inside}).{known}"
@@ -93,10 +99,27 @@ def fold_of(path: Path, sets: Mapping[str, Sequence[str]]) -> FoldFile:
 def _numbered_files(path: Path, cohort: str, faults: list[Finding]) -> dict[int, FoldFile] | None:
     if not path.is_dir():
         return None
-    by_stem = {_TABLE.sub("", p.name): p for p in path.iterdir() if p.is_file() and _TABLE.search(p.name)}
-    plain = {int(m["fold"]): p for stem, p in by_stem.items() if (m := _NUMBERED.match(stem))}
-    boolean = {int(m["fold"]): p for stem, p in by_stem.items() if (m := _NUMBERED.match(stem.removesuffix("_bool")))}
-    return _each(plain or boolean, _columns, faults) if plain or boolean else None
+    stems = [(_TABLE.sub("", p.name), p) for p in sorted(path.iterdir()) if p.is_file() and _TABLE.search(p.name)]
+    stems = [(stem, p) for stem, p in stems if _set_named(stem) is None]
+    plain = _one_a_fold((m["fold"], p) for stem, p in stems if (m := _NUMBERED.match(stem)))
+    if not plain:  # CLAM's tables of true and false, where they lie alone
+        plain = _one_a_fold((m["fold"], p) for stem, p in stems if (m := _NUMBERED.match(stem.removesuffix("_bool"))))
+    return _each(plain, _columns, faults) if plain else None
+
+
+def _one_a_fold(files: Iterable[tuple[str, Path]]) -> dict[int, Path]:
+    found: dict[int, Path] = {}
+    for number, file in files:
+        if (other := found.setdefault(int(number), file)) != file:
+            raise DataError(f"{file} and {other.name} are both fold {number}: keep one series of folds in the folder.")
+    return found
+
+
+def _set_named(stem: str) -> tuple[str, int] | None:
+    """The set and the fold that the name of a file says: fold0_train, test_1, train."""
+    match = _OWN_SET.fullmatch(stem)
+    name = _SETS.get(match["set"].lower()) if match else None
+    return (name, int(match["before"] or match["after"] or 0)) if match and name else None
 
 
 def _numbered_folders(path: Path, cohort: str, faults: list[Finding]) -> dict[int, FoldFile] | None:
@@ -112,6 +135,23 @@ def _numbered_folders(path: Path, cohort: str, faults: list[Finding]) -> dict[in
     return None
 
 
+def _file_a_set(path: Path, cohort: str, faults: list[Finding]) -> dict[int, FoldFile] | None:
+    """Lists of identifiers, one file a set: train_0.csv and test_0.csv, or train.txt and test.txt by fold_0/."""
+    if not path.is_dir():
+        return None
+    places = {_number_of(p): p for p in path.iterdir() if p.is_dir() and _number_of(p) is not None} or {None: path}
+    folds: dict[int, dict[str, Path]] = {}
+    for fold, place in places.items():
+        for file in sorted(place.iterdir()):
+            if _TABLE.search(file.name) and (named := _set_named(_TABLE.sub("", file.name))):
+                name, number = named[0], named[1] if fold is None else fold
+                if (other := folds.setdefault(number, {}).setdefault(name, file)) != file:
+                    raise DataError(f"{file} and {other.name} are both the {name} of fold {number}: keep one of them.")
+    if not any("train" in sets for sets in folds.values()):
+        return None
+    return _each(folds, lambda sets: fold_of(path, {name: _ids_of(file) for name, file in sets.items()}), faults)
+
+
 def _one_table(path: Path, cohort: str, faults: list[Finding]) -> dict[int, FoldFile] | None:
     table = _only(path, _TABLE.pattern)
     if table is None:
@@ -122,9 +162,12 @@ def _one_table(path: Path, cohort: str, faults: list[Finding]) -> dict[int, Fold
     by_column = {int(m[1]): i for i, name in enumerate(plain) if (m := _FOLD_COLUMN.match(name))}
     if ids and by_column:
         return _each(by_column, lambda at: fold_of(table, _by_word(table, cells, ids[0], at)), faults)
-    number = next((plain.index(name) for name in _NUMBER if name in plain), None)
+    number = next((i for i, name in enumerate(plain) if _NUMBER.fullmatch(name)), None)
     if ids and number is not None:
         return _by_number(table, cells, ids[0], number)
+    word = next((plain.index(name) for name in _SET if name in plain), None)
+    if ids and word is not None:
+        return _each({0: table}, lambda path: fold_of(path, _by_word(path, cells, ids[0], word)), faults)
     if set(plain) & _SETS.keys() and path.is_file():
         return _each({0: table}, _columns, faults)
     return None
@@ -144,6 +187,9 @@ def _json(path: Path, cohort: str, faults: list[Finding]) -> dict[int, FoldFile]
         lists = [v for v in content.values() if isinstance(v, list)]
         several = bool(lists) and all(isinstance(one, list) for v in lists for one in v)
         content = [{k: v[i] for k, v in content.items()} for i in range(min(map(len, lists)))] if several else [content]
+    if isinstance(content, dict) and content and all(isinstance(fold, str | int) for fold in content.values()):
+        lines = [(line, [name, str(fold)]) for line, (name, fold) in enumerate(content.items(), 1)]
+        return _by_number(file, TableCells(file, ["id", "fold"], lines), 0, 1)
     if isinstance(content, dict):
         numbers = {key: int(m[0]) for key in content if (m := re.search(r"\d+$", key))}
         folds = {numbers[key]: content[key] for key in numbers}
@@ -157,7 +203,7 @@ def _json(path: Path, cohort: str, faults: list[Finding]) -> dict[int, FoldFile]
 def _sets_of(file: Path, fold: Mapping[str, object]) -> dict[str, list[str]]:
     sets: dict[str, list[str]] = {}
     for key, ids in fold.items():
-        name = _SETS.get(key.lower().removesuffix("_ids"))
+        name = _SETS.get(re.sub(r"_(ids|patients|cases|slides)$", "", key.lower()))
         if name is not None:
             if not isinstance(ids, list) or not all(isinstance(i, str | int | float) for i in ids):
                 raise DataError(f"{file}: {key} must be a list of identifiers.")
@@ -240,7 +286,8 @@ def _by_number(path: Path, cells: TableCells, ids: int, at: int) -> dict[int, Fo
 
 
 def _cell(row: Sequence[str], at: int) -> str:
-    return row[at].strip() if at < len(row) else ""
+    text = row[at].strip() if at < len(row) else ""
+    return "" if text.lower() in BLANK else text
 
 
 def _each(places: Mapping[int, object], read: Callable, faults: list[Finding]) -> dict[int, FoldFile]:
@@ -272,6 +319,7 @@ FORMS: tuple[FoldForm, ...] = (
     FoldForm("one file a fold", "splits_0.csv or fold_0.csv, columns train and val or test; CLAM's true and false",
              _numbered_files),
     FoldForm("one folder a fold", "fold_0/train.csv and test.csv; PANTHER's ..._k=0/", _numbered_folders),
+    FoldForm("one file a set", "train_0.csv and test_0.csv, or fold_0/train.txt and test.txt", _file_a_set),
     FoldForm("JSON", '[{"train": [ids], "test": [ids]}, ...]', _json),
     FoldForm("one table", "ids and a column fold; Patho-Bench's k=all.tsv with fold_0, fold_1, ...", _one_table),
 )  # fmt: skip

@@ -16,7 +16,7 @@ ENDPOINTS = {
     "dfs": "disease-free survival",
 }
 COVARIATES = ("age", "is_female", "sex", "oncotree_code", "stage", "grade", "histology", "site", "project", "redaction")
-KEYS = ("patient", "slide", "time", "event", "censorship", "unit", *COVARIATES[:-1])
+KEYS = ("patient", "slide", "time", "time_censored", "event", "censorship", "unit", *COVARIATES[:-1])
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,11 @@ def columns_named(path: object, header: Sequence[str], given: Mapping[str, str])
     check_there(path, header, given)
     outcome = given.get("event") or given["censorship"]
     covariates = {key: (given[key],) for key in COVARIATES if key in given}
-    unit = unit_of(path, given["time"], given.get("unit"))
+    unit = _unit_of_both(path, given["time"], given.get("time_censored"), given.get("unit"))
     return LabelColumns(
-        "named", given["patient"], given.get("slide"), given["time"], outcome, "event" in given, unit, covariates
-    )
+        "named", given["patient"], given.get("slide"), given["time"], outcome, "event" in given, unit, covariates,
+        time_censored=given.get("time_censored"),
+    )  # fmt: skip
 
 
 def changed(path: object, header: Sequence[str], found: LabelColumns, given: Mapping[str, str]) -> LabelColumns:
@@ -97,10 +98,12 @@ def changed(path: object, header: Sequence[str], found: LabelColumns, given: Map
     more = {key: (given[key],) for key in COVARIATES if key in given}
     changes: dict[str, object] = {"covariates": {**found.covariates, **more}}
     changes |= {key: given[key] for key in ("patient", "slide") if key in given}
-    if "time" in given:
-        changes |= {"time": given["time"], "time_censored": None, "companion": None}
-    if "time" in given or "unit" in given:
-        changes["unit"] = unit_of(path, str(changes.get("time", found.time)), given.get("unit"))
+    if "time" in given or "time_censored" in given:
+        time, censored = given.get("time", found.time), given.get("time_censored")
+        changes |= {"time": time, "time_censored": censored, "companion": None}
+        changes["unit"] = _unit_of_both(path, time, censored, given.get("unit"))
+    elif "unit" in given:
+        changes["unit"] = unit_of(path, found.time, given["unit"])
     if outcome := given.get("event") or given.get("censorship"):
         changes |= {"outcome": outcome, "died": "event" in given, "words": True}
     return replace(found, **changes)  # type: ignore[arg-type]
@@ -112,6 +115,14 @@ def check_there(path: object, header: Sequence[str], given: Mapping[str, str]) -
     if absent:
         hint = did_you_mean(absent[0], header)
         raise DataError(f"{path} has no column {', '.join(absent)}.{hint} Found {some(header, 12)}.")
+
+
+def _unit_of_both(path: object, time: str, censored: str | None, given: str | None) -> str:
+    """The unit of a time, which that of the censored patients shares where it has a column of its own."""
+    unit = unit_of(path, time, given)
+    if censored is not None and given is None and (other := unit_of(path, censored, None)) != unit:
+        raise DataError(f"{path}: {time!r} is in {unit} and {censored!r} in {other}: write both in one unit.")
+    return unit
 
 
 def unit_of(path: object, column: str, given: str | None) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ...errors import DataError, some
 from ...names import check_choice
+from ..tables.cells import column_name
 from .columns import ENDPOINTS, LabelColumns, changed, columns_named
 from .time_units import UNIT_WORDS, units_in
 
@@ -118,10 +119,16 @@ def _gdc(header: Header, endpoint: str) -> Found:
     def called(*names: str) -> str:
         return next((name for name in names if name in present), names[0])
 
-    death = called("days_to_death", "demographic.days_to_death")
-    follow_up = called("days_to_last_follow_up", "diagnoses.days_to_last_follow_up")
-    status = called("vital_status", "demographic.vital_status")
-    patient = called("case_submitter_id", "cases.submitter_id", "submitter_id", "bcr_patient_barcode", "case_id")
+    death = called("days_to_death", "demographic.days_to_death", "death_days_to", "Days to Death")
+    follow_up = called(
+        "days_to_last_follow_up", "diagnoses.days_to_last_follow_up", "days_to_last_followup", "last_contact_days_to",
+        "Days to Last Follow Up",
+    )  # fmt: skip
+    status = called("vital_status", "demographic.vital_status", "Vital Status")
+    patient = called(
+        "case_submitter_id", "cases.submitter_id", "submitter_id", "bcr_patient_barcode", "case_id",
+        "Cases Submitter ID",
+    )  # fmt: skip
     if not {death, follow_up, status, patient} <= present:
         return None
     more = {
@@ -145,10 +152,16 @@ def _patho_bench(header: Header, endpoint: str) -> Found:
     return LabelColumns(kind, "case_id", slide, time, f"{name}_event", True, unit, _PUBLIC | {"sex": ("sex",)})
 
 
-_PATIENT = ("patient", "patient_id", "patientid", "pid", "case", "case_id", "id", "subject", "subject_id", "paciente")
+_PATIENT = (
+    "patient", "patient_id", "patientid", "pid", "case", "case_id", "id", "subject", "subject_id", "paciente",
+    "patienten_id", "patientennummer", "pat_id", "patient_no", "patient_nr", "record_id", "study_id", "mrn", "nhc",
+)  # fmt: skip
 _SLIDE = ("slide", "slide_id", "filename", "file", "image_id", "wsi", "praparat", "schnitt", "lame", "lamina")
-_EVENT = ("event", "dead", "died", "death", "deceased", "{e}_event", "{e}_e", "{e}_status", "status", "vital_status")
-_CENSORSHIP = ("censorship", "censored", "{e}_censorship", "{e}_censored", "censor")
+_EVENT = (
+    "event", "dead", "died", "death", "deceased", "{e}_event", "{e}_e", "{e}_status", "status", "vital_status",
+    "vitalstatus", "exitus", "ereignis", "estado_vital", "statut_vital",
+)  # fmt: skip
+_CENSORSHIP = ("censorship", "censored", "{e}_censorship", "{e}_censored", "censor", "{e}_censor")
 _TIME = r"(?:{e}|{full}|survival|follow_?up|fu|time|t|observed)?(?:_?(?:time|survival))?_?(?:in_)?(?:{unit})?"
 _UNITS = "|".join(word for word in UNIT_WORDS if len(word) > 2)
 
@@ -245,6 +258,7 @@ def recognise(path: object, header: Header, endpoint: str, columns: Mapping[str,
     Columns that are named count; where they do not name patient, time and outcome, they change a recognised table's.
     """
     check_choice("endpoint", endpoint, ENDPOINTS, DataError)
+    columns = {key: column_name(name) for key, name in (columns or {}).items()}
     complete = columns and {"patient", "time"} <= columns.keys() and ({"event", "censorship"} & columns.keys())
     if columns and complete:
         return columns_named(path, header, columns)
@@ -275,7 +289,9 @@ def _complete(path: object, header: Header, found: LabelColumns, endpoint: str) 
         )
     likely = likely_columns(header, endpoint)
     guess = ",".join(
-        f"{key}={names[0]}" for key, names in likely.items() if key in ("patient", "slide", "time", "event")
+        f"{key}={names[0]}"
+        for key, names in likely.items()
+        if key in ("patient", "slide", "event") or (key == "time" and len(names) == 1)
     )
     hint = f" By their names these may be: --columns {guess}." if guess else ""
     raise DataError(

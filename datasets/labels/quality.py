@@ -7,7 +7,7 @@ from ..cohorts import Cohort
 from ..findings import Finding, finding
 from ..patient import BARCODE, Patient, site_of
 from .table import Table
-from .time_units import looks_like
+from .time_units import DAYS, looks_like
 
 FROZEN = frozenset({"BS", "TS", "MS"})
 """Characters 21 and 22 of the barcode of a frozen section: bottom, top, middle slide."""
@@ -97,9 +97,13 @@ def _units(table: Table, kept: Sequence[Patient], known: Cohort | None, endpoint
     if unit == "months":
         found = [Finding("time_unit", "info", 1, f"{column} is taken as months ({table.basis})")]
     else:
-        factor = "divided by 30.44" if unit == "days" else "times 12"
+        factor = {"days": "divided by 30.44", "weeks": "times 7 / 30.44", "years": "times 12"}[unit]
         found = [Finding("time_unit", "info", 1, f"{column} is in {unit}; months are {unit} {factor}")]
     times = [p.time for p in kept]
+    parts = [p.id for p in kept if unit == "days" and abs(p.time * DAYS - round(p.time * DAYS)) > 0.01]
+    if len(kept) >= 10 and 2 * len(parts) > len(kept):
+        message = f"patients have a time in {column} that is no whole day: are these days?"
+        found.append(finding("time_unit_unlikely", "warning", message, parts))
     if known is not None and known.median_months is not None and endpoint == "os":
         if likely := looks_like(times, known.median_months):
             middle = sorted(times)[len(times) // 2]

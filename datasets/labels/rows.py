@@ -80,7 +80,10 @@ def by_patient(
         )
         faults.append(finding("slide_names_other_patient", "error", message, (r.slide_id for r in mismatched)))
     if shared := sorted(slide for slide, own in owners.items() if len(own) > 1):
-        message = f"{path}: slides stand under several patients: {some(shared)}. Correct case_id."
+        message = (
+            f"{path}: slides stand under several patients: {some(shared)}. Correct case_id, or give every slide a name "
+            "of its own (folders before it do not count)."
+        )
         faults.append(finding("slide_of_two_patients", "error", message, shared))
     if columns.time_censored:
         patients = {patient: _latest(own) for patient, own in patients.items()}
@@ -154,6 +157,10 @@ def unusable(
             f"{len(patients)} patients ({some(sorted(patients))}). Correct or remove these rows, or leave the patients "
             "out on purpose (--unusable-times drop)."
         )
+        if columns.time_censored is None and all(math.isnan(row.months) and not row.event for row in bad):
+            message += (
+                " All of them are censored: if another column holds their time, name it (--columns time_censored=...)."
+            )
         faults.append(finding("time_not_positive", "error", message, (row.slide_id or row.case_id for row in bad)))
     else:
         died = sum(row.event for row in patients.values())

@@ -5,6 +5,7 @@ is called for": 1 is a death in a column of events and a censored time in a colu
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -16,25 +17,32 @@ _DIED = """
     recurred/progressed relapsed/progressed recurred/progression dead-with-tumor dead-with-disease
     died-of-disease dead-of-disease died-of-other-causes dead-of-other-causes died-of-other-disease dod doc d-d.s.
     d-o.c. verstorben tot gestorben fallecido fallecida muerto muerta décédé décédée decede decedee mort morte deceduto
-    deceduta morto morta óbito obito falecido falecida overleden död avliden
+    deceduta morto morta óbito obito falecido falecida overleden död avliden exitus éxitus exitus-letalis dcd
+    öldü ölü vefat vefat-etti 死亡 已故
 """
 _CENSORED = """
     alive living censored alive-with-disease alive-with-tumor alive-without-disease ned awd no-event no-death event-free
     disease-free diseasefree progression-free not-progressed not-recurred lost-to-follow-up lost-to-followup ltfu
     a-alive lebend lebt am-leben zensiert vivo viva vivant vivante en-vie censuré vivente levend in-leven lever
-"""
+    sağ hayatta yaşıyor 存活 生存 删失
+"""  # noqa: RUF001
 _YES = "1 true t yes y ja si sí oui"
 _NO = "0 false f no n nein non nee"
-_MISSING = "unknown not-known not-available not-reported not-applicable n.a. missing ? unbekannt inconnu desconocido"
+_MISSING = """
+    unknown not-known not-available not-reported not-applicable n.a. missing ? unbekannt inconnu desconocido
+    - – — . #n/a #nv #null! k.a. n.d.
+"""  # noqa: RUF001
 _OTHER_CAUSES = frozenset(["died-of-other-causes", "dead-of-other-causes", "died-of-other-disease", "doc", "d-o.c."])
 
 
 def _form(word: str) -> str:
-    return re.sub(r"[\s_]+", "-", word.strip().lower())
+    plain = unicodedata.normalize("NFC", word.strip()).lower()
+    plain = plain.replace("i\u0307", "i").replace("\u0131", "i")  # Turkish has two letters i
+    return re.sub(r"[\s_]+", "-", plain)
 
 
 def _set(text: str) -> frozenset[str]:
-    return frozenset(text.split())
+    return frozenset(map(_form, text.split()))
 
 
 DIED, CENSORED, YES, NO, MISSING = map(_set, (_DIED, _CENSORED, _YES, _NO, _MISSING))
@@ -68,6 +76,10 @@ class StatusWords:
         if self.died and not self.censored:
             return False
         return True if self.censored and not self.died else None
+
+    def unused(self, cells: Iterable[str]) -> list[str]:
+        """The words that no cell says: slips of the pen, perhaps."""
+        return sorted((self.died | self.censored) - set(map(_form, cells)))
 
     @property
     def has_numbers(self) -> bool:
@@ -122,14 +134,14 @@ def read_status(text: str, died: bool | None, endpoint: str, named: StatusWords,
             raise Contradiction(text)
         return before == "1"
     if _number(text):
-        form = form.partition(".")[0]
+        form = form.replace(",", ".").partition(".")[0] or "0"  # SPSS writes 0 as ,00
     if form in YES | NO:
         return None if died is None else died == (form in YES)
     return _word(form, endpoint, letters)
 
 
 def is_missing(text: str) -> bool:
-    """Whether a status cell says that the status is not known."""
+    """Whether a cell says that the status, or the time, is not known."""
     return _form(text) in MISSING
 
 
@@ -140,7 +152,7 @@ def only_letters(cells: Mapping[str, object] | set[str]) -> bool:
 
 
 def _number(text: str) -> bool:
-    return re.fullmatch(r"[01](?:\.0+)?", text.strip(), re.ASCII) is not None
+    return re.fullmatch(r"[01](?:[.,]0+)?|[.,]0+", text.strip(), re.ASCII) is not None
 
 
 def _word(form: str, endpoint: str, letters: bool) -> bool | None:

@@ -1,6 +1,7 @@
 """A label table as rows, each checked by itself, before anybody decides what a patient is."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,10 @@ from .columns import LabelColumns
 from .covariates import ages, women
 from .forms import recognise
 from .options import LabelOptions
-from .status_words import Contradiction, is_missing, only_letters, read_status
+from .status_words import Contradiction, StatusWords, is_missing, only_letters, read_status
 from .time_units import LONGEST, PER_MONTH, basis_of
 
+_DATE = re.compile(r"\d{1,4}([-./])\d{1,2}\1\d{1,4}(?!\d)")
 BLANK = frozenset({"", "na", "n/a", "nan", "none", "null", "<na>", "--", "'--", "not reported"})
 
 
@@ -76,7 +78,10 @@ def parse_rows(cells: TableCells, options: LabelOptions | None = None) -> Table:
     """The rows of a table that is already text. DataError as `read_label_table`."""
     options = options or LabelOptions()
     path, header = cells.path, cells.header
-    where = recognise(path, header, options.endpoint, options.columns)
+    try:
+        where = recognise(path, header, options.endpoint, options.columns)
+    except DataError as error:
+        raise DataError(f"{error}{_misread(cells)}") from error
     if not cells.lines and not cells.faults:
         raise DataError(f"{path} has a header but no rows.")
     names = {*where.needed, *(name for group in where.covariates.values() for name in group), where.companion}
@@ -111,6 +116,14 @@ def parse_rows(cells: TableCells, options: LabelOptions | None = None) -> Table:
     return Table(path, where, rows, faults.findings, notes, basis)
 
 
+def _misread(cells: TableCells) -> str:
+    """What may be wrong with the text itself where a table lacks its columns."""
+    if len(cells.header) == 1:
+        return " The table has one column: separate the cells by commas, semicolons, TABs or bars."
+    read = next((note.examples[0] for note in cells.notes if note.code == "text_encoding"), None)
+    return f" The file was read as {read}: if its letters look wrong here, save it as UTF-8." if read else ""
+
+
 Cells = Sequence[tuple[int, dict[str, str | None]]]
 
 
@@ -122,6 +135,7 @@ def _times(
         row[where.time_censored] if where.time_censored and events[line] is False else row[where.time]
         for line, row in table
     ]
+    texts = [None if text and is_missing(text) else text for text in texts]
     columns = " or ".join(name for name in (where.time, where.time_censored) if name)
     read = decimals_of(texts, LONGEST * PER_MONTH[where.unit], f" {where.unit}")
     if read.doubt:
@@ -133,7 +147,9 @@ def _times(
     if not read.doubt:
         wrong = {line: t for (line, _), t, v in zip(table, texts, values, strict=True) if t and v is None}
         listed = some(sorted(set(map(str, wrong.values()))))
-        faults.add("time_not_a_number", list(wrong), f"{columns} is no number ({listed})")
+        dates = wrong and all(_DATE.match(str(text)) for text in wrong.values())
+        remedy = ". These are dates: write the time from diagnosis to death or last contact" if dates else ""
+        faults.add("time_not_a_number", list(wrong), f"{columns} is no number ({listed}){remedy}")
     per_month = PER_MONTH[where.unit]
     months = [math.nan if v is None or math.isinf(v) else v / per_month for v in values]
     return months, [(text or "").replace(read.sign, ".") for text in texts], read.sign
@@ -181,15 +197,30 @@ def _outcomes(
         faults.add("censoring_values", missing, f"{why} (--unusable-times drop leaves such patients out on purpose)")
     if named:
         said = {text: found[line] for line, text in texts.items() if text and found[line] is not None}
-        notes.append(_said(column, said))
+        notes.append(_said(column, said, options))
     return found
 
 
-def _said(column: str, words: Mapping[str, bool | None]) -> Finding:
-    """What every word of the column was taken for, where the user named some."""
+def _said(column: str, words: Mapping[str, bool | None], options: LabelOptions) -> Finding:
+    """What every word of the column was taken for, where the user named some; a warning where that may be a slip."""
     dead, alive = (sorted(word for word, died in words.items() if died is state) for state in (True, False))
     message = f"{column}: {some(dead, 12) or 'no word'} mean died, {some(alive, 12) or 'no word'} mean censored"
-    return Finding("status_words", "info", len(words), message, tuple([*dead, *alive][:10]))
+    usually = {word: _meaning(word, options.endpoint) for word in words}
+    turned = sorted(word for word, died in words.items() if usually[word] not in (None, died))
+    unused = options.status_words.unused(words)
+    if turned:
+        message += f". Against what they usually say: {some(turned)}"
+    if unused:
+        message += f". In no cell: {some(unused)}"
+    severity = "warning" if turned or unused else "info"
+    return Finding("status_words", severity, len(words), message, tuple([*dead, *alive][:10]))
+
+
+def _meaning(word: str, endpoint: str) -> bool | None:
+    try:
+        return read_status(word, None, endpoint, StatusWords(), letters=False)
+    except Contradiction:
+        return None
 
 
 def _status(text: str, where: LabelColumns, options: LabelOptions, letters: bool) -> bool | None:

@@ -11,10 +11,10 @@ PER_MONTH = {"months": 1.0, "days": DAYS, "weeks": DAYS / 7, "years": 1 / 12}
 """How many of a unit make a month."""
 
 _WORDS = {
-    "days": "days day d tage tagen tag jours jour dias dia días día giorni giorno dagen dag",
-    "weeks": "weeks week wks wk w wochen woche semaines semanas settimane weken",
-    "months": "months month mos mo mths m monate monaten monat mois meses mes mesi maanden",
-    "years": "years year yrs yr y jahre jahren jahr ans années annees años anos anni jaren a",
+    "days": "days day d tage tagen tag jours jour dias dia días día giorni giorno dagen dag gün 天 日",
+    "weeks": "weeks week wks wk w wochen woche semaines semanas settimane weken hafta 周",
+    "months": "months month mos mo mths m monate monaten monat mois meses mes mesi maanden 月 个月",
+    "years": "years year yrs yr y jahre jahren jahr ans années annees años anos anni jaren a y\u0131l 年",
 }
 UNIT_WORDS = {word: unit for unit, words in _WORDS.items() for word in words.split()}
 """What units are called, in the languages of the tables that were met."""
@@ -24,6 +24,11 @@ LONGEST = 600.0
 
 BASES = (30.44, 30.0, 30.4375, 365 / 12)
 """Days in a month that tables are known to divide by."""
+
+
+def _telling(word: str) -> bool:
+    """Whether a word says its unit inside a name: `m`, `a` and `d` do not, one Chinese sign does."""
+    return len(word) > 2 or not word.isascii()
 
 
 def unit_named(word: str) -> str | None:
@@ -39,7 +44,7 @@ def units_in(name: str) -> tuple[str, ...]:
     """
     lower = name.lower()
     inside = {unit for unit in PER_MONTH if unit[:-1] in lower}
-    alone = {UNIT_WORDS[word] for word in re.findall(r"[^\W\d_]+", lower) if len(word) > 2 and word in UNIT_WORDS}
+    alone = {UNIT_WORDS[word] for word in re.findall(r"[^\W\d_]+", lower) if word in UNIT_WORDS and _telling(word)}
     return tuple(unit for unit in PER_MONTH if unit in inside | alone)
 
 

@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ...errors import DataError
+from ...errors import DataError, some
 from ...files import write_whole
 from ..findings import Finding
-from ..labels.columns import KEYS
+from ..labels.columns import KEYS, check_there
 from ..labels.forms import likely_columns, recognise
 from ..labels.options import LabelOptions
 from ..labels.read import read_labels
 from ..labels.status_words import StatusWords, read_status
 from ..labels.time_units import units_in
-from ..tables.cells import TableCells, read_cells
+from ..tables.cells import TableCells, column_name, read_cells
 from .cohort_file import FILE, read_cohort_file
 
 Ask = Callable[[str, Sequence[str]], str | None]
@@ -45,7 +45,7 @@ def init(
     if path.exists() and not overwrite:
         raise DataError(f"{path} is there already: change it by hand, or write it anew with --overwrite.")
     cells = read_cells(labels, options.max_bytes, options.sheet)
-    columns = dict(options.columns or {}) or _columns(labels, cells, options, ask)
+    columns = _columns(labels, cells, options, ask)
     site = columns.pop("site", None)
     centre = centre or site
     words = options.status_words
@@ -74,30 +74,35 @@ def init(
 
 
 def _columns(path: Path, cells: TableCells, options: LabelOptions, ask: Ask) -> dict[str, str]:
-    """What the columns hold; empty for a table that is recognised."""
+    """What the columns hold, as far as no option says it; nothing more for a table that is recognised."""
+    found = {key: column_name(name) for key, name in (options.columns or {}).items()}
+    check_there(path, cells.header, found)
     try:
-        recognise(path, cells.header, options.endpoint, None)
-        return {}
+        recognise(path, cells.header, options.endpoint, found)
+        return found
     except DataError:
         likely = likely_columns(cells.header, options.endpoint)
-    found = {}
+    if "event" not in {*likely, *found} and len(censorships := likely.get("censorship", [])) == 1:
+        found.setdefault("censorship", censorships[0])
     for key in ("patient", "time", "event"):
+        if key in found or (key == "event" and "censorship" in found):
+            continue
         names = likely.get(key, [])
         if key == "time":
             names = [name for name in names if units_in(name)] or names
         name = names[0] if len(names) == 1 else ask(f"Which column holds the {_ASKED[key]}?", names or cells.header)
         if name is None:
-            among = f" It may be {', '.join(names)}." if names else ""
+            among = f" It may be {', '.join(names)}." if names else f" Found {some(cells.header, 12)}."
             remedy = f"Name it: --columns {key}=..."
             raise DataError(f"{path}: no column is known to hold the {_ASKED[key]}.{among} {remedy}")
         found[key] = name
-    if len(units_in(found["time"])) != 1:
+    if "unit" not in found and len(units_in(found["time"])) != 1:
         unit = ask(f"In which unit is {found['time']}?", ("days", "weeks", "months", "years"))
         if unit is None:
             raise DataError(f"{path}: the unit of {found['time']!r} is not in its name. Say it: --columns unit=days")
         found["unit"] = unit
     for key in ("slide", "age", "sex", "is_female", "site"):
-        if options.slide_table is not None and key == "slide":
+        if key in found or (options.slide_table is not None and key == "slide"):
             continue
         if len(names := [n for n in likely.get(key, []) if n not in found.values()]) == 1:
             found[key] = names[0]

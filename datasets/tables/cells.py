@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,7 @@ def _table(path: Path, rows: Rows, notes: list[Finding]) -> TableCells:
     if start:
         message = f"lines of {path.name} before the header are a title or comments and are not read"
         notes.append(finding("lines_before_header", "info", message, [f"line {line}" for line, _ in filled[:start]]))
-    header = [name.strip() for name in filled[start][1]] if filled else []
+    header = [column_name(name) for name in filled[start][1]] if filled else []
     while header and not header[-1]:
         header.pop()
     faults: list[Finding] = []
@@ -107,6 +108,8 @@ def _table(path: Path, rows: Rows, notes: list[Finding]) -> TableCells:
     long = {line for line, cells in lines if any(cell.strip() for cell in cells[len(header) :])}
     if long:
         remedy = "A decimal comma or a separator inside a cell, perhaps: put such cells in quotes"
+        if len(long) == len(lines) and all(len(cells) == len(header) + 1 for _, cells in lines):
+            remedy += ". Or row names without a column name, as R writes them: give that column a name, too"
         faults.append(_fault("row_too_long", path, long, f"more cells than the {len(header)} of the header. {remedy}"))
     if nul := {line for line, cells in lines if any("\0" in cell for cell in cells)}:
         faults.append(_fault("row_with_nul", path, nul, "a NUL character. The file is damaged: export it again"))
@@ -116,6 +119,11 @@ def _table(path: Path, rows: Rows, notes: list[Finding]) -> TableCells:
         message = f"lines of {path.name} hold bytes that are no UTF-8; they were replaced"
         notes.append(finding("text_not_utf8", "info", message, lost))
     return TableCells(path, header, lines, tuple(notes), tuple(faults))
+
+
+def column_name(text: str) -> str:
+    """A column's name as it is typed: one blank for any white space (Excel's line breaks), composed characters."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def _fault(code: str, path: Path, lines: Iterable[int], why: str) -> Finding:
@@ -162,13 +170,13 @@ def _separator(text: str) -> str:
             widths = [len(row) for row in csv.reader(lines, delimiter=separator) if row]
         except csv.Error:
             continue
-        header = widths[0] if widths else 0
+        header, rows = widths[0] if widths else 0, len(widths)
         if header == 1 and len(widths) > 2:  # a title in the first line
             widths = widths[1:]
             header = widths[0] if widths[0] > 2 else 1
         if header < 2:
             continue
-        found = (sum(width == header for width in widths) / len(widths), header)
+        found = (sum(width == header for width in widths) / rows, header)
         if found > score or (found[0] >= 0.5 and score[0] < 0.5):
             best, score = separator, found
     return best

@@ -330,3 +330,34 @@ def test_rows_of_a_csv_that_cannot_be_counted_by_its_lines_are_refused(tmp_path:
     reader = open_features(tmp_path, magnification=20)
     with pytest.raises(DataError, match=r"a\.csv"):
         reader.read("a", 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "write_file", "message"),
+    [
+        ("a.pt", lambda path: torch.save([torch.ones(3)], path), "The first file: .*a.pt holds a list"),
+        ("a.PT", lambda path: torch.save(torch.ones(3, 4), path), "lower case: rename .PT"),
+        ("a.csv", lambda path: path.write_text("slide_id," + ",".join(map(str, range(8))) + "\n"
+                                               + "".join(f"{s}" + ",0.5" * 8 + "\n" for s in "ab")),
+         r"a.csv holds rows of several slides \(column slide_id\): write it as Parquet"),
+    ],
+    ids=["list", "ending", "csv of slides"],
+)  # fmt: skip
+def test_what_is_wrong_with_the_first_file_is_said(tmp_path: Path, name, write_file, message) -> None:
+    write_file(tmp_path / name)
+    with pytest.raises(DataError, match=message):
+        open_features(tmp_path, magnification=20)
+
+
+def test_files_of_one_name_in_folders_by_patient_are_no_encoders(tmp_path: Path) -> None:
+    for patient in ("P1", "P2"):
+        write(npy, tmp_path / "mine" / patient, {"a": SLIDES["a"]})
+    with pytest.raises(DataError, match=r"If these folders are patients or slides: files of the same name \(a\)"):
+        open_features(tmp_path / "mine", magnification=20)
+
+
+def test_a_magnification_that_is_no_whole_number_is_named(tmp_path: Path) -> None:
+    for slide, x in SLIDES.items():
+        trident_file(tmp_path / "12.5x_256px_0px_overlap" / "features_mine" / f"{slide}.h5", x, PLACES[slide], 12.5)
+    with pytest.raises(DataError, match=r"at a magnification that is a whole number, only 12\.5x_256px"):
+        open_features(tmp_path)

@@ -95,6 +95,18 @@ def test_init_asks_for_what_it_cannot_see_and_says_which_option_tells_it(tmp_pat
     assert not (tmp_path / "c" / "cohort.toml").exists()
 
 
+def test_init_looks_for_what_no_option_names(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("nr,os_days,os_censor,when\n1,20,1,3\n2,30,0,4\n")
+    with pytest.raises(DataError, match=r"hold the patients\. Found nr, os_days, os_censor, when\. Name it"):
+        init(tmp_path / "a", path, LabelOptions(), nobody)
+    looked = init(tmp_path / "a", path, LabelOptions(columns={"patient": "nr"}), nobody)
+    assert looked.content["columns"] == {"patient": "nr", "time": "os_days", "censorship": "os_censor"}
+    assert looked.events == 1
+    with pytest.raises(DataError, match=r"has no column nrr\. Did you mean nr"):
+        init(tmp_path / "b", path, LabelOptions(columns={"patient": "nrr"}), nobody)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -17,6 +17,9 @@ from .matrix import AGAIN, MatrixHead
 SUFFIXES = (".csv", ".parquet")
 _NUMBERED = re.compile(r"^(?:[a-z][a-z_]*?_?)?(\d+)$", re.IGNORECASE)
 _PLACES = (("x", "y"), ("coord_x", "coord_y"), ("coords_x", "coords_y"), ("x_coord", "y_coord"), ("left", "top"))
+SLIDE_COLUMNS = (
+    "slide_id", "slide", "slide_name", "filename", "file_name", "filenames", "wsi", "wsi_id", "image_id", "case_slide",
+)  # fmt: skip
 FEWEST = 8
 """Numbered columns that make a table one of features."""
 
@@ -26,6 +29,7 @@ def look(path: Path) -> MatrixHead:
     names = _columns(path)
     features, places = columns_of(path, names)
     if path.suffix == ".csv":
+        _refuse_many_slides(path, names)
         return MatrixHead((_lines(path), len(features)), "float32", bool(places), at=_at(features, places))
     file = parquet(path)
     n, schema = file.metadata.num_rows, file.schema_arrow
@@ -84,6 +88,23 @@ def columns_of(path: object, names: list[str]) -> tuple[list[str], list[str]]:
     if len(numbered) < FEWEST:
         raise DataError(f"{path} has the columns {some(names)}: none are known to be features (0, 1, … or `features`).")
     return numbered, places
+
+
+def _refuse_many_slides(path: Path, names: list[str]) -> None:
+    """DataError for a csv whose first rows are of several slides; a Parquet file of that kind is read."""
+    import csv
+    from itertools import islice
+
+    at = next((i for i, name in enumerate(names) if name.lower() in SLIDE_COLUMNS), None)
+    if at is None:
+        return
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        slides = {row[at] for row in islice(csv.reader(file), 1, 200) if at < len(row)}
+    if len(slides) > 1:
+        raise DataError(
+            f"{path} holds rows of several slides (column {names[at]}): write it as Parquet, which is read by rows: "
+            f"pandas.read_csv('{path.name}').to_parquet('{path.stem}.parquet')."
+        )
 
 
 def list_matrix(column: Any, path: object) -> np.ndarray:
