@@ -195,10 +195,28 @@ def _outcomes(
     if not where.gaps and options.unusable_times != "drop":
         why = f"{column} must be {meaning} but is blank"
         faults.add("censoring_values", missing, f"{why} (--unusable-times drop leaves such patients out on purpose)")
+    if where.kind == "named" and not named and (turned := _key_against_name(where)):
+        notes.append(turned)
     if named:
         said = {text: found[line] for line, text in texts.items() if text and found[line] is not None}
         notes.append(_said(column, said, options))
     return found
+
+
+_OF_DEATH = frozenset(["dead", "died", "death", "deceased", "event"])
+_OF_LIFE = frozenset(["alive", "living", "survived", "censored", "censorship", "censoring", "censor"])
+
+
+def _key_against_name(where: LabelColumns) -> Finding | None:
+    """A column of the living that is named as events, or one of deaths that is named as censoring."""
+    words = set(re.findall(r"[a-z]+", where.outcome.lower()))
+    against, other = (_OF_LIFE, _OF_DEATH) if where.died else (_OF_DEATH, _OF_LIFE)
+    if not words & against or words & other:
+        return None
+    key, right = ("event", "censorship") if where.died else ("censorship", "event")
+    counts = "died" if where.died else "censored"
+    message = f"{where.outcome} is named as {key}, so 1 counts as {counts}; if it is not, name it as {right}"
+    return Finding("outcome_key_unlikely", "warning", 1, message, (where.outcome,))
 
 
 def _said(column: str, words: Mapping[str, bool | None], options: LabelOptions) -> Finding:

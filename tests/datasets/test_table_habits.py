@@ -74,6 +74,16 @@ def test_words_that_were_named_amiss_are_a_warning(tmp_path, words, warning):
     assert note.severity == "info"
 
 
+@pytest.mark.parametrize(
+    ("key", "column", "doubted"),
+    [("event", "alive", True), ("event", "OS censorship", True), ("censorship", "dead", True),
+     ("censorship", "alive", False), ("event", "os_event", False), ("event", "event_or_censored", False)],
+)  # fmt: skip
+def test_a_column_of_the_living_that_is_named_as_events_is_a_warning(tmp_path, key, column, doubted):
+    labels = read(tmp_path, f"id,months,{column}\na,3,1\nb,4,0\n", f"patient=id,time=months,{key}={column}")
+    assert ("outcome_key_unlikely" in {f.code for f in labels.findings}) == doubted
+
+
 def test_the_time_of_censored_patients_may_have_a_column_of_its_own(tmp_path):
     content = "id,death_days,contact_days,status\na,91.32,,dead\nb,,121.76,alive\n"
     columns = "patient=id,time=death_days,event=status"
