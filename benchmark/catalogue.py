@@ -26,6 +26,9 @@ LISTED = Path(__file__).with_name("listed.json")
 
 Rows = list[dict[str, object]]
 
+OWN_RATE = "the model's own"
+"""What is shown as the learning rate of the default recipe."""
+
 
 def models() -> Rows:
     """Every model of the registry, and every baseline; `tuned` is what `--tune` varies of each beside `tuning`."""
@@ -40,6 +43,7 @@ def models() -> Rows:
             "scales": "none",
             "family": FAMILY,
             "needs": "",
+            "learning_rate": "",
             "tuned": "" if baseline.penalty is None else described({"penalty": PENALTY}),
             "reference": "docs/baselines.md",
         }
@@ -55,6 +59,7 @@ def model_row(spec: ModelSpec) -> dict[str, object]:
         "scales": "5, 10 or 20" if spec.family == "single-scale" else ", ".join(map(str, spec.scales)),
         "family": spec.family,
         "needs": "coordinates" if spec.places else "",
+        "learning_rate": spec.learning_rate,
         "tuned": described(spec.search_space),
         "reference": spec.reference,
     }
@@ -128,17 +133,22 @@ def recipes() -> Rows:
     """Every recipe, field by field."""
     from dataclasses import asdict
 
-    return [
+    rows = [
         {"field": field, **{name: _plain(asdict(recipe)[field]) for name, recipe in RECIPES.items()}}
         for field in asdict(RECIPES["default"])
-        if field != "name"
+        if field not in ("name", "learning_rate_set")
     ]
+    return [row | {"default": OWN_RATE} if row["field"] == "learning_rate" else row for row in rows]
 
 
 def tuning() -> Rows:
     """What `--tune` varies of how any model is trained."""
     return [
-        {"setting": name, "values": values(of), "default": getattr(RECIPES["default"], name)}
+        {
+            "setting": name,
+            "values": values(of),
+            "default": OWN_RATE if name == "learning_rate" else getattr(RECIPES["default"], name),
+        }
         for name, of in TRAINING.items()
     ]
 

@@ -21,7 +21,8 @@ class Recipe:
 
     name: `default` or `reference`.
     loss: name of a `SurvivalLoss`; alpha: its weight, between 0 and 1; bins: number of time bins.
-    optimizer: `adam` or `adamw`; learning_rate, weight_decay: its own.
+    optimizer: `adam` or `adamw`; learning_rate, weight_decay: its own. learning_rate_set: whether somebody chose it;
+        otherwise it is the model's own (of `reference`, the recipe's), and titles do not name it.
     schedule: `constant`, `cosine` (to 0 over all epochs, after `warmup_epochs` of linear increase) or `restarts`
         (cosine of half-period 10 epochs that rises again, as the reference runs it).
     batch: patients per optimizer step. max_norm: gradient norm at which steps are clipped; 0 = never.
@@ -65,6 +66,7 @@ class Recipe:
     best_patience: int = 0
     refit: bool = False
     train_patches: int = 0
+    learning_rate_set: bool = False
     tokens: int = 60_000
     precision: str = "auto"
     faults: tuple[str, ...] = ()
@@ -132,7 +134,7 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-_LATER: Mapping[str, object] = MappingProxyType({"refit": False, "train_patches": 0})
+_LATER: Mapping[str, object] = MappingProxyType({"refit": False, "train_patches": 0, "learning_rate_set": False})
 """Fields that came later, and what they were before: so set, they are in no id, and older ids stay."""
 
 
@@ -180,6 +182,10 @@ def epochs_of(recipe: Recipe, patients: int) -> int:
     return recipe.epochs or max(5, math.ceil(recipe.steps / math.ceil(patients / recipe.batch)))
 
 
+_UNNAMED = ("name", "loss", "faults", "learning_rate", "learning_rate_set")
+"""Fields that a title does not name, or not as what differs from the recipe of that name."""
+
+
 def title(recipe: Recipe | None, tuning: Tuning | None = None) -> str | None:
     """The recipe's name, with the fields that differ from what that name stands for: `default (epochs=3)`.
 
@@ -208,8 +214,10 @@ def loss_of(recipe: Recipe | None, tuning: Tuning | None = None) -> str | None:
 def _changes(recipe: Recipe) -> list[str]:
     """The fields that differ from what the recipe's name stands for, and its faults."""
     named = RECIPES[recipe.name]
-    changed = [(field.name, getattr(recipe, field.name)) for field in fields(Recipe) if field.name != "name"]
-    changed = [(key, value) for key, value in changed if value != getattr(named, key) and key not in ("loss", "faults")]
+    values = {field.name: getattr(recipe, field.name) for field in fields(Recipe) if field.name not in _UNNAMED}
+    changed = [(key, value) for key, value in values.items() if value != getattr(named, key)]
+    if recipe.learning_rate_set:
+        changed.append(("learning_rate", recipe.learning_rate))
     return [*(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in changed),
             *recipe.faults]  # fmt: skip
 

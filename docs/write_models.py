@@ -92,6 +92,8 @@ def page(spec: ModelSpec, cost: Mapping[str, list[dict[str, object]]]) -> str:
         f"- **Authors' code** {code}. Ours is written from the equations.",
         f"- **Parameters** at {WIDTH}-wide features and {OUTPUTS} outputs: "
         f"{parameters(spec, spec.defaults)} by default, {parameters(spec, spec.reference_defaults)} as published.",
+        f"- **Learning rate** of the default recipe: {spec.learning_rate:g} ([how it was chosen]"
+        "(../protocol.md#learning-rates))",
         "",
         "## Equation",
         "",

@@ -7,6 +7,7 @@ from ...datasets.folds.read import cut_validation
 from ...datasets.patient import Patient
 from ...datasets.split import Split
 from ...errors import DataError
+from ...survival.concordance import comparable_pairs
 from ..baselines.covariates import fit_columns
 from ..baselines.fit import followup
 from ..cohort_data import CohortData
@@ -40,7 +41,8 @@ def clinic_of(experiment: Experiment, data: CohortData, split: Split) -> Clinic 
     Raises
     ------
     DataError
-        Covariates that are the same for the whole training set, or a validation split in which nobody died.
+        Covariates that are the same for the whole training set, or a validation split of which no two patients can be
+        compared.
     """
     if not experiment.covariates:
         return None
@@ -52,17 +54,19 @@ def clinic_of(experiment: Experiment, data: CohortData, split: Split) -> Clinic 
             f"{where}: {', '.join(experiment.covariates)} is the same for all patients of the training set, so that "
             "there is nothing to join. Choose other --covariates, or leave them out"
         )
-    if not any(patient.event for patient in val):
+    learned, held_out = followup(train), followup(val)
+    if not len(val) or not comparable_pairs(held_out.time, held_out.event).comparable.any():
         raise DataError(
-            f"{where}: nobody died in the validation split ({len(val)} patients), on which image and clinic are "
-            "joined. Add --set validation=0.3, use other folds, or leave --covariates out"
+            f"{where}: nobody of the validation split ({len(val)} patients) died before the follow-up of another "
+            "ended, and on it image and clinic are joined. Add --set validation=0.3, use other folds, or leave "
+            "--covariates out"
         )
     return Clinic(
         columns.of(train),
         columns.of(val),
         columns.of(data.scored(split.test)),
-        followup(train),
-        followup(val),
+        learned,
+        held_out,
         asdict(columns),
         where,
     )

@@ -155,13 +155,15 @@ def model_settings(spec: ModelSpec, recipe_name: str, settings: Mapping[str, str
     if "scale" in settings and spec.family != "single-scale":
         scales = ", ".join(f"{m}x" for m in spec.scales)
         raise UsageError(f"{spec.name} reads {scales} together; --scale is for single-scale models")
-    of_recipe = {field.name for field in fields(Recipe)} - {"name"}
+    of_recipe = {field.name for field in fields(Recipe)} - {"name", "learning_rate_set"}
     for key in settings:
         check_choice("setting", key, [*sorted(of_recipe), *sorted(hyper)])
+    own = recipe.learning_rate
     try:
         recipe = change(recipe, {key: text for key, text in settings.items() if key in of_recipe})
     except ValueError as error:
         raise UsageError(str(error)) from error
+    recipe = replace(recipe, learning_rate_set=recipe.learning_rate != own)
     check_choice("loss", recipe.loss, LOSSES)
     hyper |= {key: _parsed(key, text, hyper[key]) for key, text in settings.items() if key not in of_recipe}
     for key in spec.files:

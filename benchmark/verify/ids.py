@@ -3,11 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from ...leaderboards.result_row import ResultRow
 from ..experiment import id_of
-from ..recipe import Recipe, Tuning, loss_of
+from ..recipe import RECIPES, Recipe, Tuning, loss_of
 from ..recipe import title as recipe_title
 from .verification import Verification
 
@@ -15,6 +16,9 @@ _NAMES = {
     "labels": "labels_fingerprint", "folds": "folds_fingerprint", "features": "features_fingerprint",
     "magnifications": "scales",
 }  # fmt: skip
+
+ONE_RATE = 2
+"""The last protocol in which all models had one learning rate, so that any other was somebody's choice."""
 
 
 def check_ids(rows: Sequence[ResultRow], id_fields: Mapping[str, Any], result: Verification) -> None:
@@ -52,6 +56,9 @@ def as_row_fields(id_fields: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(found, Mapping) or isinstance(tuning, Mapping):
         with suppress(TypeError, ValueError):  # of a version with other fields: the hash covers them
             recipe = Recipe(**{**found, "faults": tuple(found.get("faults", ()))}) if found else None
+            if recipe is not None and id_fields.get("protocol", 0) <= ONE_RATE:
+                chosen = recipe.learning_rate != RECIPES[recipe.name].learning_rate
+                recipe = replace(recipe, learning_rate_set=chosen)
             tuned = Tuning(**{key: of for key, of in tuning.items() if key != "tuner"}) if tuning else None
             if tuned is not None:
                 untuned = {key: value for key, value in id_fields.items() if key != "tuning"}

@@ -20,11 +20,11 @@ OTHER = {
     "labels_fingerprint": "d", "folds_fingerprint": "d", "features_fingerprint": "d", "backbone": "conch",
     "magnifications": (5, 20), "endpoint": "dss", "slides": "first-dx", "missing": "drop", "synthetic": True,
     "predictions_fingerprint": "d", "protocol": TRAINED.protocol + 1,
-    "tuning": Tuning(30, None, 3, {"batch": {"choices": [8, 16]}}),
+    "tuning": Tuning(30, None, 3, {"batch": {"choices": [8, 16]}}), "covariates": ("age",),
 }  # fmt: skip
 # A baseline is fitted once, on the CPU, to labels and at most to how many patches there are.
 SAME_BASELINE = {
-    "cohort_version", "n_folds", "device", "backbone", "magnifications", "endpoint", "missing",
+    "cohort_version", "n_folds", "device", "backbone", "magnifications", "endpoint", "missing", "covariates",
 }  # fmt: skip
 
 

@@ -479,6 +479,7 @@ REFERENCE = {  # field: (value, the words of the description that say so)
     "precision": ("auto", "Half precision by autocast"),
     "refit": (False, None),
     "train_patches": (0, None),
+    "learning_rate_set": (False, None),
     "faults": ((), None),
 }
 

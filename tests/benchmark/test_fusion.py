@@ -246,8 +246,9 @@ def test_a_fold_says_what_it_lacks_to_be_joined(cohort_folder, out):
         return replace(data, labels=replace(data.labels, patients=patients))
 
     own = replace(split, train=tuple(p for p in split.train if p not in val), val=val)
-    with pytest.raises(DataError, match=r"fold 1: nobody died in the validation split .*validation=0\.3"):
-        clinic_of(experiment, changed(val, event=False), own)
+    for useless in ({"event": False}, {"time": 20.0, "event": True}):  # censored, or all at once
+        with pytest.raises(DataError, match=r"fold 1: nobody of the validation split .* died .*validation=0\.3"):
+            clinic_of(experiment, changed(val, **useless), own)
     with pytest.raises(DataError, match="age is the same for all patients of the training set"):
         clinic_of(experiment, changed(own.train, covariates={"age": 50.0}), own)
 

@@ -5,9 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from milsurv.benchmark.planning.request import Request
+from milsurv.benchmark.planning.resolve import resolve
 from milsurv.benchmark.recipe import RECIPES, Recipe, change, id_fields, title
 from milsurv.benchmark.training import fold as folds
 from milsurv.benchmark.training.fold import FoldParts, train_fold
+from milsurv.benchmark.verify.ids import as_row_fields
+from milsurv.models.registry import MODELS
 from milsurv.survival.followup import FollowUp
 from small_models import DIM
 from tiny_fold import SHORT, Fold
@@ -74,3 +78,19 @@ def test_ids_of_recipes_without_the_new_fields_stay_as_they_were():
     assert not {"refit", "train_patches"} & set(id_fields(Recipe()))
     assert id_fields(Recipe(refit=True))["refit"] is True
     assert title(Recipe(refit=True, train_patches=512)) == "default (refit=True, train_patches=512)"
+
+
+def test_a_title_names_a_learning_rate_only_where_somebody_set_it():
+    def recipe(**settings: str) -> Recipe:
+        found = resolve(Request("abmil", "blca", features_path="synthetic", settings=settings)).recipe
+        assert found is not None
+        return found
+
+    own = recipe()
+    assert own.learning_rate == MODELS["abmil"].learning_rate and title(own) == "default"
+    assert title(recipe(learning_rate="0.0003")) == "default (learning_rate=0.0003)"
+    assert recipe(learning_rate=str(own.learning_rate)) == own
+    rows = [as_row_fields({"recipe": id_fields(one), "protocol": 3}) for one in (own, recipe(learning_rate="0.0003"))]
+    assert [row["recipe"] for row in rows] == ["default", "default (learning_rate=0.0003)"]
+    before = [as_row_fields({"recipe": id_fields(Recipe(learning_rate=rate)), "protocol": 2}) for rate in (5e-4, 1e-3)]
+    assert [row["recipe"] for row in before] == ["default", "default (learning_rate=0.001)"]
