@@ -41,6 +41,7 @@ class ABMIL(nn.Module):
 SPEC = ModelSpec(
     name="abmil",
     title="ABMIL",
+    learning_rate=2e-3,
     build=ABMIL,
     scales=(20,),
     defaults={

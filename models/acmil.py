@@ -197,6 +197,7 @@ WEIGHTS = PublicWeights(
 SPEC = ModelSpec(
     name="acmil",
     title="ACMIL",
+    learning_rate=1e-3,
     build=ACMIL,
     scales=(20,),
     defaults={

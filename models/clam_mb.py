@@ -24,6 +24,7 @@ SPEC = replace(
     SB,
     name="clam-mb",
     title="CLAM-MB",
+    learning_rate=2e-3,
     defaults={**SB.defaults, "branches": True},
     reference_defaults={**SB.reference_defaults, "branches": True},
     equation="H = ReLU(L(X)); one map and one vector per output: z_j = sum of softmax(w_j . (tanh(V h) * sigmoid(U "

@@ -119,6 +119,7 @@ PAPER += "Engineering 2021, arXiv:2004.09666."
 SPEC = ModelSpec(
     name="clam-sb",
     title="CLAM-SB",
+    learning_rate=2e-3,
     build=CLAM,
     scales=(20,),
     defaults={

@@ -62,6 +62,7 @@ class DSMIL(nn.Module):
 SPEC = ModelSpec(
     name="dsmil",
     title="DSMIL",
+    learning_rate=2e-3,
     build=DSMIL,
     scales=(20,),
     defaults={"scale": 20, "hidden": 128, "instance_weight": 0.5, "input_dropout": 0.0},

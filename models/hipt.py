@@ -173,6 +173,7 @@ WEIGHTS = PublicWeights(
 SPEC = ModelSpec(
     name="hipt",
     title="HIPT-style regions",
+    learning_rate=2e-4,
     build=HIPT,
     scales=(20,),
     defaults={

@@ -37,6 +37,7 @@ class MeanPool(nn.Module):
 SPEC = ModelSpec(
     name="meanpool",
     title="Mean pooling",
+    learning_rate=1e-3,
     build=MeanPool,
     scales=(20,),
     defaults={"scale": 20, "hidden": 256, "dropout": 0.25, "input_dropout": 0.0},

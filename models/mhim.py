@@ -353,6 +353,7 @@ _PUBLISHED = {
 SPEC = ModelSpec(
     name="mhim",
     title="MHIM",
+    learning_rate=2e-3,
     build=MHIM,
     scales=(20,),
     defaults=_DEFAULTS,

@@ -8,6 +8,7 @@ SPEC = replace(
     ATTENTION,
     name="mhim-transmil",
     title="MHIM-TransMIL",
+    learning_rate=5e-4,
     defaults={**ATTENTION.defaults, "encoder": "transmil"},
     reference_defaults={**ATTENTION.reference_defaults, "encoder": "transmil"},
     order_free=False,

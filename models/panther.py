@@ -135,6 +135,7 @@ WEIGHTS = PublicWeights(
 SPEC = ModelSpec(
     name="panther",
     title="PANTHER, linear",
+    learning_rate=2e-4,
     build=Panther,
     scales=(20,),
     defaults={

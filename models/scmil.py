@@ -182,6 +182,7 @@ WEIGHTS = (
 SPEC = ModelSpec(
     name="scmil",
     title="SCMIL",
+    learning_rate=1e-3,
     build=SCMIL,
     scales=(20,),
     defaults={

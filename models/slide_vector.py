@@ -74,6 +74,7 @@ WEIGHTS = PublicWeights(
 SPEC = ModelSpec(
     name="slide-cox",
     title="Slide vector, linear",
+    learning_rate=2e-3,
     build=SlideVector,
     scales=(20,),
     defaults={
@@ -108,6 +109,7 @@ MLP = replace(
     SPEC,
     name="slide-mlp",
     title="Slide vector, one hidden layer",
+    learning_rate=1e-3,
     defaults={**SPEC.defaults, "hidden": 128, "dropout": 0.25},
     reference_defaults={**SPEC.reference_defaults, "hidden": 512},
     search_space={**SPEC.search_space, "hidden": (64, 128, 256), "dropout": (0.0, 0.25, 0.5)},

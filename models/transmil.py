@@ -70,6 +70,7 @@ class TransMIL(nn.Module):
 SPEC = ModelSpec(
     name="transmil",
     title="TransMIL",
+    learning_rate=2e-4,
     build=TransMIL,
     scales=(20,),
     defaults={

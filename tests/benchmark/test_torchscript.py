@@ -13,8 +13,8 @@ from milsurv.errors import UsageError
 from milsurv.models import registry
 
 CAN = {
-    "meanpool", "maxpool", "abmil", "dsmil", "clam-sb", "clam-mb", "wikg", "ilra", "acmil", "panther", "slide-cox",
-    "slide-mlp", "abmil-concat", "abmil-late",
+    "meanpool", "maxpool", "abmil", "dsmil", "clam-sb", "clam-mb", "mhim", "wikg", "ilra", "acmil", "panther",
+    "slide-cox", "slide-mlp", "abmil-concat", "abmil-late",
 }  # fmt: skip
 """Every other model makes graphs or regions, or pads, folds or cuts the rows by their number."""
 
