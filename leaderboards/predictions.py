@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,27 +71,40 @@ def check_predictions(table: pd.DataFrame, name: str, remedy: str = "run the exp
             after = remedy[0].upper() + remedy[1:]
             raise RowError(f"{name}: line {at + 2}, {column} is {found!r}; expected {expected}. {after}")
 
+    made: dict[str, NDArray[Any]] = {}
     expect("patient", np.asarray(table["patient"].notna()), "a patient")
     for column in ("time", "risk", "fold"):
-        values = np.asarray(pd.to_numeric(table[column], errors="coerce"), dtype=float)
+        values, _ = _numbers(table[column])
         good = np.isfinite(values) & (values > 0 if column == "time" else True)
         good &= (values >= 0) & (values < 1e6) & (values == np.floor(values)) if column == "fold" else True
         words = {"time": "a number above 0", "fold": "a whole number from 0"}
         expect(column, good, words.get(column, "a number"))
-        table[column] = values
+        made[column] = values
     expect("reading", np.isin(np.asarray(table["reading"], dtype=str), READINGS), ", ".join(READINGS))
-    words = np.asarray(table["event"].astype(str).str.strip().str.lower(), dtype=str)
-    died = np.isin(words, ("1", "1.0", "true"))
-    expect("event", died | np.isin(words, ("0", "0.0", "false")), "0 or 1")
+    if table["event"].dtype.kind in "bif":
+        events = np.asarray(table["event"], dtype=float)
+        died, alive = events == 1, events == 0
+    else:
+        words = np.asarray(table["event"].astype(str).str.strip().str.lower(), dtype=str)
+        died, alive = np.isin(words, ("1", "1.0", "true")), np.isin(words, ("0", "0.0", "false"))
+    expect("event", died | alive, "0 or 1")
     groups = np.asarray(table["risk_group"].fillna(""), dtype=str)
     expect("risk_group", np.isin(groups, ("high", "low", "")), "high, low or nothing")
     for column in (*numbered_columns(table, "survival"), *numbered_columns(table, "edge")):
-        values = np.asarray(pd.to_numeric(table[column], errors="coerce"), dtype=float)
+        values, blank = _numbers(table[column])
         most = 1.0 if column.startswith("survival") else np.finfo(float).max
-        blank = np.asarray(table[column].isna() | (table[column].astype(str).str.strip() == ""))
         expect(column, ((values >= 0) & (values <= most)) | blank, f"a number from 0 to {most:.3g}, or nothing")
-        table[column] = values
-    return table.assign(event=died, risk_group=groups)
+        made[column] = values
+    return table.assign(**made, event=died, risk_group=groups)
+
+
+def _numbers(column: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The numbers of a column of a table, NaN where there is none; and where nothing stands."""
+    if column.dtype.kind in "if":
+        values = np.asarray(column, dtype=float)
+        return values, np.isnan(values)
+    values = np.asarray(pd.to_numeric(column, errors="coerce"), dtype=float)
+    return values, np.asarray(column.isna() | (column.astype(str).str.strip() == ""))
 
 
 def contradictions(rows: Iterable[ResultRow], table: pd.DataFrame) -> str:
