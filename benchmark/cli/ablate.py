@@ -18,7 +18,9 @@ def ablate(
     cohort: Annotated[str | None, typer.Option("--cohort", help="Cohorts, separated by commas.")] = None,
     grid_file: Annotated[
         str | None,
-        typer.Option("--grid", help="A file of tables, or crossfusion-paper or planted; the other options pick from it."),
+        typer.Option(
+            "--grid", help="A file of tables, or crossfusion-paper or planted; the other options pick from it."
+        ),
     ] = None,
     printed: Annotated[
         Path | None,
