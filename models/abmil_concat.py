@@ -45,6 +45,7 @@ class ABMILConcat(nn.Module):
 SPEC = ModelSpec(
     name="abmil-concat",
     title="ABMIL-concat",
+    learning_rate=2e-3,
     build=ABMILConcat,
     scales=SCALES,
     defaults={

@@ -51,6 +51,7 @@ class CrossFusion(nn.Module):
 SPEC = ModelSpec(
     name="crossfusion",
     title="CrossFusion",
+    learning_rate=2e-4,
     build=CrossFusion,
     scales=(5, 10, 20),
     defaults={

@@ -50,6 +50,7 @@ class CrossFusionConcat(nn.Module):
 SPEC = ModelSpec(
     name="crossfusion-concat",
     title="CrossFusionConcat",
+    learning_rate=2e-4,
     build=CrossFusionConcat,
     scales=(5, 10, 20),
     defaults={

@@ -57,6 +57,7 @@ class CrossFusionSingle(nn.Module):
 SPEC = ModelSpec(
     name="crossfusion-single",
     title="CrossFusionSingle",
+    learning_rate=1e-4,
     build=CrossFusionSingle,
     scales=(20,),
     defaults={
