@@ -133,7 +133,7 @@ def recipes() -> Rows:
     """Every recipe, field by field."""
     from dataclasses import asdict
 
-    rows = [
+    rows: Rows = [
         {"field": field, **{name: _plain(asdict(recipe)[field]) for name, recipe in RECIPES.items()}}
         for field in asdict(RECIPES["default"])
         if field not in ("name", "learning_rate_set")
