@@ -182,8 +182,8 @@ def epochs_of(recipe: Recipe, patients: int) -> int:
     return recipe.epochs or max(5, math.ceil(recipe.steps / math.ceil(patients / recipe.batch)))
 
 
-_UNNAMED = ("name", "loss", "faults", "learning_rate", "learning_rate_set")
-"""Fields that a title does not name, or not as what differs from the recipe of that name."""
+_UNNAMED = ("name", "loss", "faults", "learning_rate_set")
+"""Fields that a title does not name."""
 
 
 def title(recipe: Recipe | None, tuning: Tuning | None = None) -> str | None:
@@ -215,9 +215,9 @@ def _changes(recipe: Recipe) -> list[str]:
     """The fields that differ from what the recipe's name stands for, and its faults."""
     named = RECIPES[recipe.name]
     values = {field.name: getattr(recipe, field.name) for field in fields(Recipe) if field.name not in _UNNAMED}
-    changed = [(key, value) for key, value in values.items() if value != getattr(named, key)]
-    if recipe.learning_rate_set:
-        changed.append(("learning_rate", recipe.learning_rate))
+    differs = {key: value != getattr(named, key) for key, value in values.items()}
+    differs["learning_rate"] = recipe.learning_rate_set  # otherwise it is the model's own, whatever it is
+    changed = [(key, value) for key, value in values.items() if differs[key]]
     return [*(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in changed),
             *recipe.faults]  # fmt: skip
 

@@ -89,6 +89,7 @@ def test_a_title_names_a_learning_rate_only_where_somebody_set_it():
     own = recipe()
     assert own.learning_rate == MODELS["abmil"].learning_rate and title(own) == "default"
     assert title(recipe(learning_rate="0.0003")) == "default (learning_rate=0.0003)"
+    assert title(recipe(epochs="2", learning_rate="0.0003")) == "default (learning_rate=0.0003, epochs=2)"
     assert recipe(learning_rate=str(own.learning_rate)) == own
     rows = [as_row_fields({"recipe": id_fields(one), "protocol": 3}) for one in (own, recipe(learning_rate="0.0003"))]
     assert [row["recipe"] for row in rows] == ["default", "default (learning_rate=0.0003)"]
