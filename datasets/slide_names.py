@@ -60,9 +60,15 @@ def patient_key(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    plain = unicodedata.normalize("NFKC", text.strip()).casefold()
+    plain = unicodedata.normalize("NFC", "".join(map(_narrow, text.strip()))).casefold()
     whole = _WHOLE.fullmatch(plain)
     return whole[1] if whole else plain
+
+
+def _narrow(letter: str) -> str:
+    """A letter of full or half width as an ordinary one; a superscript is another letter, and stays."""
+    wide = unicodedata.decomposition(letter).startswith(("<wide>", "<narrow>", "<noBreak>"))
+    return unicodedata.normalize("NFKC", letter) if wide else letter
 
 
 def _without_uuid(text: str) -> str:

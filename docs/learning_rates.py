@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--models", default=",".join(registry.MODELS))
-    parser.add_argument("--patients", type=int, default=240)
+    parser.add_argument("--patients", type=int, default=600)
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--jobs", default="1")
     given = parser.parse_args()

@@ -53,15 +53,15 @@ class TransMILEncoder(nn.Module):
     def forward(self, h: Tensor, sizes: list[int]) -> Tensor:
         """A packed batch (sum of n, width): -> (b, width)."""
         bags = h.split(sizes)
-        read = h.new_empty(len(bags), h.shape[1])
+        read: dict[int, Tensor] = {}
         for group in self._together(sizes):
             x, real = self._tokens([bags[bag] for bag in group])
             x = x + self._attend(self.attention1, self.norm1, x, real)
             placed = self._place([tokens[1 : 1 + sizes[bag]] for tokens, bag in zip(x, group, strict=True)])
             x = self._side_by_side([torch.cat([t[:1], p]) for t, p in zip(x, placed, strict=True)], real)
             told = x[:, :1] + self._attend(self.attention2, self.norm2, x, real, first_only=True)
-            read = read.index_copy(0, torch.tensor(group, device=h.device), self.norm(told)[:, 0].to(read.dtype))
-        return read
+            read |= dict(zip(group, self.norm(told)[:, 0], strict=True))
+        return torch.stack([read[bag] for bag in range(len(bags))])
 
     def parts(self, h: Tensor, sizes: list[int]) -> Tensor:
         """What each patch adds to the class token in the first layer: (sum of n, width) -> the same shape."""

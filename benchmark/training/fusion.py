@@ -33,6 +33,9 @@ CONSTANT = 1e-6
 """A column with a smaller spread, relative to its mean, differs in the rounding of single precision alone: it is not
 scaled up."""
 
+LARGEST = 700.0
+"""Of log hazard ratios, of a patient unlike all of the validation split: infinity times no hazard is no number."""
+
 
 @dataclass(frozen=True)
 class Clinic:
@@ -105,7 +108,8 @@ class Fusion:
         both = np.column_stack([covariates @ np.array(self.clinic), image.risk])  # (n, 2)
         risk = (both - self.centres) / self.spreads @ np.array(self.coefficients)  # (n,)
         hazard = np.array([0.0, *self.hazard])[np.searchsorted(self.months, image.edges, side="right")]  # (m,)
-        return Prediction(risk, np.exp(-np.exp(risk)[:, None] * hazard), image.edges, risk > self.median)
+        ratio = np.exp(np.minimum(risk, LARGEST))  # (n,)
+        return Prediction(risk, np.exp(-ratio[:, None] * hazard), image.edges, risk > self.median)
 
 
 def fuse(clinic: Clinic, image: NDArray[np.float64]) -> Fusion:

@@ -29,19 +29,19 @@ TELLING = 5
 
 
 def decode(content: bytes) -> Decoded:
-    """The text of a file: by its byte order mark, as UTF-8, as UTF-16 without a mark, else as a Western code page.
+    """The text of a file: by its byte order mark, as UTF-16 without a mark, as UTF-8, else as a Western code page.
 
     A file that is UTF-8 but for single torn bytes is read as UTF-8, and these become U+FFFD.
     """
     for mark, name in _MARKS:
         if content.startswith(mark):
             return _as(content, name)
+    if name := _wide(content):  # before UTF-8, which it is, too, where all letters are ASCII
+        return _as(content, name)
     try:
         return Decoded(content.decode("utf-8"), "utf-8")
     except UnicodeDecodeError:
         pass
-    if name := _wide(content):
-        return _as(content, name)
     if name := _code_page(content):
         return Decoded(content.decode(name), name)
     return Decoded(content.decode("utf-8", errors="replace"), None)
@@ -58,7 +58,7 @@ def _wide(content: bytes) -> str | None:
     """UTF-16 without a mark: in a table nearly every other byte is zero."""
     head = content[: 1 << 12]
     even, odd = head[::2].count(0), head[1::2].count(0)
-    if max(even, odd) * 2 < 0.8 * len(head):
+    if not head or max(even, odd) * 2 < 0.8 * len(head):
         return None
     return "utf-16-le" if odd > even else "utf-16-be"
 

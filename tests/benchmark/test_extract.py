@@ -307,7 +307,7 @@ def test_the_command_line_says_what_failed_and_ends_with_status_1(bench, slides,
 
 @pytest.mark.slow
 def test_whatever_stops_it_and_how_often_the_store_ends_with_the_bytes_of_a_fresh_run(tmp_path):
-    count = 30  # enough that a quick machine is still at it when the signal comes
+    count = 40  # enough that a quick machine is still at it when the signal comes
     slides = draw(tmp_path / "slides", [f"{i:02d}.tiff" for i in range(count)], side=384)
     fresh, broken = tmp_path / "fresh", tmp_path / "broken"
     words = [*BENCH, "extract", "--slides", str(slides), "--patch-px", "64", "--device", "cpu"]

@@ -13,7 +13,7 @@ from milsurv.benchmark.inference.ensemble import load_ensemble
 from milsurv.benchmark.planning.grid import grid
 from milsurv.benchmark.planning.load import Loader
 from milsurv.benchmark.planning.request import Request
-from milsurv.benchmark.training.fusion import Clinic, fuse
+from milsurv.benchmark.training.fusion import Clinic, Fusion, fuse
 from milsurv.benchmark.verify.entry import verify
 from milsurv.errors import DataError, UsageError
 from milsurv.leaderboards.publish import gather
@@ -265,3 +265,12 @@ def test_a_model_that_says_nothing_leaves_the_clinic():
     assert (np.diff(found.risk) > 0).all() and found.high is not None
     assert list(found.high) == list(age[:, 0] > 20), "the median of the validation split"
     assert found.survival is not None and (found.survival[:, 0] == 1).all()
+
+
+def test_a_patient_unlike_all_others_has_a_survival_that_is_a_number():
+    fusion = Fusion(columns={}, clinic=(1.0,), centres=(0.0, 0.0), spreads=(1e-3, 1.0), coefficients=(1.0, 0.0),
+                    months=(10.0,), hazard=(0.1,), median=0.0)  # fmt: skip
+    image = Prediction(np.zeros(2), np.ones((2, 2)), np.array([5.0, 20.0]))
+    found = fusion.predict(np.array([[0.0], [50.0]]), image)
+    assert found.survival is not None
+    assert found.survival.tolist() == [[1.0, pytest.approx(np.exp(-0.1))], [1.0, 0.0]]

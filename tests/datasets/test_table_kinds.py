@@ -13,7 +13,7 @@ from milsurv.datasets.labels.columns import parse_columns
 from milsurv.datasets.labels.forms import FORMS
 from milsurv.datasets.labels.read import Labels, read_labels
 from milsurv.datasets.labels.status_words import parse_status_words
-from milsurv.datasets.slide_names import match_names, side_by_side, slide_name
+from milsurv.datasets.slide_names import match_names, patient_key, side_by_side, slide_key, slide_name
 from milsurv.errors import DataError
 
 EVENT = "patient=id,time=months,event=status"
@@ -201,6 +201,12 @@ def test_encodings_and_wrappings_are_seen_together(tmp_path, encoding, wrap):
             archive.writestr("t.csv.gz" if "gz" in wrap else "t.csv", content)
         content = out.getvalue()
     assert said(read(tmp_path, content)) == [("Süd", 3.0, True), ("Île", 4.0, False)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_mark_is_seen_where_every_letter_is_ascii(tmp_path, encoding):
+    content = table("A,3,1", "B,4,0", header="id,months,status").encode(encoding)
+    assert said(read(tmp_path, content)) == [("A", 3.0, True), ("B", 4.0, False)]
 
 
 def test_what_unpacks_to_too_much_is_refused(tmp_path):
@@ -400,3 +406,9 @@ def test_clams_plain_files_count_before_its_tables_of_true_and_false(tmp_path):
     (split,) = read_splits(folder, labels).splits
     assert (split.train, split.test) == (("P0", "P1", "P3"), ("P2", "P4"))
     assert read_splits(folder / "splits_0.csv", labels).splits == (split,), "a file by itself is one fold"
+
+
+def test_full_width_letters_are_a_spelling_and_a_superscript_is_not():
+    for key in (patient_key, slide_key):
+        assert key("\uff30\uff0d\uff10\uff13") == key("P-03") == key("p-03")  # full width
+        assert key("P-0\N{SUPERSCRIPT THREE}") != key("P-03")

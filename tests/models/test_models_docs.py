@@ -24,6 +24,15 @@ def test_the_page_names_the_model_and_its_hyperparameters(spec) -> None:
     assert all(f"| `{name}` |" in own for name in spec.defaults)
 
 
+def test_learning_rates_are_those_of_the_table_that_chose_them() -> None:
+    text = (DOCS / "protocol.md").read_text().partition("<!-- learning rates -->")[2].partition("<!-- end")[0]
+    lines = re.findall(r"^\| `([^`]+)` \|.*\| ([^|]+) \| [^|]+ \|$", text, re.MULTILINE)
+    measured = {name: float(rate) for name, rate in lines}
+    others = set(re.findall(r"`([^`]+)`", text.partition("Not measured yet")[2]))
+    assert measured.keys() | others == set(registry.NAMES) and not measured.keys() & others
+    assert {spec.name: spec.learning_rate for spec in registry.specs()} == dict.fromkeys(others, 5e-4) | measured
+
+
 @pytest.mark.parametrize("spec", registry.specs(), ids=lambda s: s.name)
 def test_a_spec_says_what_the_model_computes_and_costs(spec) -> None:
     assert spec.equation and spec.cost

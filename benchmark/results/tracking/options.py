@@ -1,4 +1,4 @@
-"""What is asked of MLflow. Apart from the store, which takes a tenth of a second to import."""
+"""What is asked of MLflow. Kept apart from the store, which takes a tenth of a second to import."""
 
 from dataclasses import dataclass
 
