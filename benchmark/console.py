@@ -327,7 +327,7 @@ def mean(values: Iterable[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-_WIDE, _LONG = 120, ("tuned", "reference", "labels", "folds", "projects", "licence")
+_WIDE, _LONG = 120, ("learning_rate", "tuned", "reference", "labels", "folds", "projects", "licence")
 
 
 def listing(title: str, rows: Sequence[Mapping[str, object]]) -> None:
