@@ -9,7 +9,7 @@ from ..names import joined_name
 from .recipe import Recipe, Tuning
 from .recipe import id_fields as recipe_fields
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Raised whenever a change of ours changes numbers, so that old and new rows can never share an id."""
 FAMILY = "control"
 """What rows call the family of a baseline."""

@@ -91,7 +91,7 @@ def test_a_title_names_a_learning_rate_only_where_somebody_set_it():
     assert title(recipe(learning_rate="0.0003")) == "default (learning_rate=0.0003)"
     assert title(recipe(epochs="2", learning_rate="0.0003")) == "default (learning_rate=0.0003, epochs=2)"
     assert recipe(learning_rate=str(own.learning_rate)) == own
-    rows = [as_row_fields({"recipe": id_fields(one), "protocol": 3}) for one in (own, recipe(learning_rate="0.0003"))]
+    rows = [as_row_fields({"recipe": id_fields(one), "protocol": 4}) for one in (own, recipe(learning_rate="0.0003"))]
     assert [row["recipe"] for row in rows] == ["default", "default (learning_rate=0.0003)"]
     before = [as_row_fields({"recipe": id_fields(Recipe(learning_rate=rate)), "protocol": 2}) for rate in (5e-4, 1e-3)]
     assert [row["recipe"] for row in before] == ["default", "default (learning_rate=0.001)"]
