@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ...survival.comparisons import IntervalEstimate
 from ...survival.joint import Difference, Joint, Pairs, training_covariance
+from ...survival.linear_algebra import one_thread
 from ..cache.store import NO_CACHE, Cache
 from ..result_row import READINGS
 from .board import BASELINE, Board, Line, Ranking, names_of
@@ -42,6 +43,7 @@ def with_evidence(
     return tuple(replace(board, rankings=tuple(map(of_ranking, board.rankings))) for board in boards)
 
 
+@one_thread()
 def evidence(
     ranking: Ranking, predictions: Predictions, published: PublishedEvidence = NO_EVIDENCE, cache: Cache = NO_CACHE
 ) -> Evidence:
