@@ -1,6 +1,6 @@
 """What boards cost by lines, seeds and experiments, and what the next run costs once a board is cached, in CPU seconds.
 
-python docs/bench_boards.py                      lines and experiments 10, 100, 1,000; experiments 3,000, too
+python docs/bench_boards.py         lines 10, 100, 1,000; seeds 10, 40, 100, 1,000; experiments 10, 100, 1,000, 3,000
 python docs/bench_boards.py --lines 10,100 --experiments "" --seeds ""
 
 One thread. `first`: everything is computed; `again`: nothing changed; `one more`: a line (or experiment) was added.
@@ -49,7 +49,7 @@ def main() -> None:
     """Print a line of a Markdown table per board, and per folder of experiments."""
     parser = argparse.ArgumentParser(description="What boards cost.")
     parser.add_argument("--lines", default="10,100,1000")
-    parser.add_argument("--seeds", default="10,40,100")
+    parser.add_argument("--seeds", default="10,40,100,1000")
     parser.add_argument("--experiments", default="10,100,1000,3000")
     parser.add_argument("--patients", type=int, default=400)
     asked = parser.parse_args()

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
+from harness import head, line
 from milsurv.benchmark.engines.options import Options
 from milsurv.benchmark.planning.request import Request
 from milsurv.benchmark.run import Quiet, run_requests
@@ -48,9 +49,9 @@ def speed_up(folder: Path, epochs: int) -> None:
         ends = [path.stat().st_mtime for path in (folder / str(jobs)).rglob("result.json")]
         starts = [end - row["seconds"] for end, row in zip(ends, rows, strict=True)]
         took[jobs] = max(ends) - min(starts), min(starts) - begin
-    print("| jobs | seconds of 8 cells | start-up, s | speed-up |\n| ---: | ---: | ---: | ---: |")
+    head("jobs", "seconds of 8 cells", "start-up, s", "speed-up")
     for jobs, (cells, start) in took.items():
-        print(f"| {jobs} | {cells:.1f} | {start:.1f} | {took[1][0] / cells:.2f} |")
+        line(jobs, f"{cells:.1f}", f"{start:.1f}", f"{took[1][0] / cells:.2f}")
     print()
 
 
@@ -61,8 +62,7 @@ def many(folder: Path, cells: int) -> None:
         keep_weights="none", out=folder / "many",
     )  # fmt: skip
     run_requests([replace(first, seed=10**6)], Quiet(), "none")  # the cohort, and what is imported
-    print("| cells | ms a cell beyond training | memory, MiB | open descriptors | files |")
-    print("| ---: | ---: | ---: | ---: | ---: |")
+    head("cells", "ms a cell beyond training", "memory, MiB", "open descriptors", "files")
     done, process = 0, psutil.Process()
     while done < cells:
         count = max(1, min(cells - done, cells // 4) // 2)
@@ -74,7 +74,7 @@ def many(folder: Path, cells: int) -> None:
         done += 2 * count
         memory, files = process.memory_info().rss / 2**20, sum(path.is_file() for path in folder.rglob("*"))
         beyond = 1000 * (wall - training) / (2 * count)
-        print(f"| {done} | {beyond:.1f} | {memory:.0f} | {process.num_fds()} | {files} |", flush=True)
+        line(done, f"{beyond:.1f}", f"{memory:.0f}", process.num_fds(), files)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
+from harness import machine
+
 CORES = len(os.sched_getaffinity(0))
 PLANS: dict[str, list] = {}
 """What is read of each slide; kept by the processes of the first floor."""
@@ -151,7 +153,7 @@ def measure(given: argparse.Namespace, root: Path) -> None:
     batches = [batch for link in links for batch in known[link.resolve()]]
     encoder.features(batches[0])
     tiles = sum(map(len, batches))
-    print(f"{given.copies} slides, {tiles} tiles, {given.backbone} on {given.device}, {CORES} cores\n")
+    print(f"{machine()}\n{given.copies} slides, {tiles} tiles, {given.backbone} on {given.device}\n")
     print("| turn | reading, s (CPU) | network, s (CPU) | extraction, s (CPU) | of the larger | of the sum | tiles/s |")
     print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
     rows = []

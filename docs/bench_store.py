@@ -1,9 +1,9 @@
 """How fast a bag is read: our store against a copy in memory, torch.load and other tools' files, as ratios of one run.
 
-    OMP_NUM_THREADS=1 python docs/bench_store.py [--patches 20000] [--dim 1536] [--repeats 15]
+    python docs/bench_store.py [--patches 20000] [--dim 1536] [--repeats 15]
 
-Every file is in the system's cache. The ways take turns, and the fastest of the repeats counts: on a busy machine, the
-others measure its other users. Prints the table of docs/features.md.
+Every file is in the system's cache. The ways take turns on one thread, and ratios are medians over turns. Prints the
+table of docs/features.md.
 """
 
 import argparse
@@ -12,9 +12,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from harness import head, in_turn, line, one_thread
+
 
 def main() -> None:
     """Measure and print."""
+    one_thread()
     import h5py
     import numpy as np
     import torch
@@ -59,20 +62,14 @@ def main() -> None:
             "h5py reading TRIDENT's file (float32, one row a chunk), to float16": by_h5py,
             "milsurv reading TRIDENT's file": lambda: readers["trident"].read("a", 20),
         }
-        best = dict.fromkeys(ways, float("inf"))
-        for _ in range(given.repeats):
-            for name, way in ways.items():
-                start = time.perf_counter()
-                kept = way()
-                best[name] = min(best[name], time.perf_counter() - start)
-                del kept
+        timed = in_turn(ways, given.repeats, time.perf_counter)
     size = half.nbytes + coords.astype(np.int32).nbytes
-    copy, load = (best[name] for name in list(ways)[:4:3])
+    copy, load = list(ways)[:4:3]
     print(f"A bag of {n:,} patches, {dim} wide: {size / 1e6:.0f} MB as float16 with coordinates.\n")
-    print("| way | ms | speed, copy = 1 | speed, `torch.load` = 1 |")
-    print("| --- | --- | --- | --- |")
-    for name, seconds in best.items():
-        print(f"| {name} | {1e3 * seconds:.0f} | {copy / seconds:.2f} | {load / seconds:.1f} |")
+    head("way", "ms", "speed, copy = 1", "speed, `torch.load` = 1")
+    for name in ways:
+        by_copy, by_load = timed.ratio(copy, name), timed.ratio(load, name)
+        line(name, f"{1e3 * timed.median(name):.0f}", f"{by_copy:.2f}", f"{by_load:.1f}")
 
 
 if __name__ == "__main__":
