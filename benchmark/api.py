@@ -306,6 +306,8 @@ def predict(
     *,
     slides: Sequence[str] = (),
     backbone: str | None = None,
+    clinical: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
     missing: str = "error",
     device: str = "cpu",
 ) -> pd.DataFrame:
@@ -321,6 +323,9 @@ def predict(
         Only these; all when empty. Slides of one patient, by TCGA barcodes, are predicted together.
     backbone
         Where the folder holds several and training names none.
+    clinical, columns
+        Where the model joins slides with covariates, a table with those of every patient, and the names of its
+        columns where they do not say it: `{"patient": "PID", "age": "AGE_YEARS"}`.
     missing
         `error`, or `drop` slides that cannot be used.
     device
@@ -338,14 +343,16 @@ def predict(
     milsurv.errors.DataError
         Features differ from those of training, or hold NaN.
     milsurv.errors.UsageError
-        The experiment joins slides with covariates, which features do not hold.
+        The experiment joins slides with covariates, and no table is given.
     """
     ensemble = load_ensemble(experiment, device=device)
-    ensemble.check_image_alone()
+    if clinical is None:
+        ensemble.check_image_alone()
     places = [features] if isinstance(features, str | Path) else features
     source, findings, left_out = open_source(
-        ensemble, [Path(place) for place in places], slides=slides, backbone=backbone, missing=missing
-    )
+        ensemble, [Path(place) for place in places], slides=slides, backbone=backbone, missing=missing,
+        clinical=None if clinical is None else Path(clinical), columns=columns,
+    )  # fmt: skip
     return pd.DataFrame(predicted(ensemble, source, findings, left_out).lines()).set_index("patient")
 
 

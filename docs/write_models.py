@@ -1,9 +1,10 @@
-"""Write docs/models/*.md and the table of docs/models.md from the registry.
+"""Write docs/models/*.md and the tables of docs/models.md from the registry, and how models fare from the boards.
 
     python docs/write_models.py            write
     python docs/write_models.py --check    exit with status 1 if a page does not follow
 
-Measured time and memory come from docs/models/cost.json, which `python docs/bench_memory.py --all` writes.
+Measured time and memory come from docs/models/cost.json, which `python docs/bench_memory.py --all` writes. How a model
+fares on the planted cohorts, there and in docs/planted.md, is read from leaderboards/published/boards.
 """
 
 import argparse
@@ -15,10 +16,12 @@ from pathlib import Path
 
 from milsurv.models.registry import specs
 from milsurv.models.spec import ModelSpec
+from published_boards import fares, matrix
 
 DOCS = Path(__file__).resolve().parent
 START, END = "<!-- written by docs/write_models.py -->", "<!-- end -->"
 COSTS, COSTS_END = "<!-- costs, written by docs/write_models.py -->", "<!-- end of costs -->"
+MATRIX, MATRIX_END = "<!-- matrix, written by docs/write_models.py -->", "<!-- end of matrix -->"
 WIDTH, OUTPUTS = 1536, 4
 
 
@@ -103,6 +106,7 @@ def page(spec: ModelSpec, cost: Mapping[str, list[dict[str, object]]]) -> str:
         "",
         spec.cost.rstrip(".") + ".",
         *measured(spec, cost),
+        *fares(spec.name),
         "",
         "## Hyperparameters",
         "",
@@ -164,6 +168,9 @@ def pages() -> dict[Path, str]:
     overview = f"{before}{START}\n{table()}\n{END}{rest.partition(END)[2]}"
     before, _, rest = overview.partition(COSTS)
     written = {DOCS / "models.md": f"{before}{COSTS}\n{costs(cost)}\n{COSTS_END}{rest.partition(COSTS_END)[2]}"}
+    before, found, rest = (DOCS / "planted.md").read_text().partition(MATRIX)
+    if found:
+        written[DOCS / "planted.md"] = f"{before}{MATRIX}\n{matrix()}\n{MATRIX_END}{rest.partition(MATRIX_END)[2]}"
     return written | {DOCS / "models" / f"{spec.name}.md": page(spec, cost) for spec in specs()}
 
 

@@ -32,6 +32,13 @@ def predict(
     magnification: o.Magnification = None,
     patch_px: o.PatchPx = None,
     coords: o.Coords = None,
+    clinical: Annotated[
+        Path | None,
+        typer.Option("--clinical", help="Table with the covariates that the model joins slides with, by patient."),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option("--columns", help="What the columns of that table hold: patient=…,age=…,sex=….")
+    ] = None,
     missing: Annotated[str, typer.Option("--missing", help="error, or drop slides that cannot be used.")] = "error",
     mpp: o.SlideMpp = None,
     weights: o.EncoderWeights = None,
@@ -47,6 +54,7 @@ def predict(
     years, each with its spread over the folds. Exit status 1 if a slide was left out.
     """
     with explained():
+        from ...datasets.labels.columns import parse_columns
         from ...errors import UsageError
         from ...names import check_choice
         from .. import console
@@ -63,14 +71,19 @@ def predict(
         if (not features) == (not slides):
             raise UsageError("give --features, or --slides to extract them: one of the two")
         ensemble = load_ensemble(experiment, fold or (), reading, model, device_of(device))
-        ensemble.check_image_alone()
+        if clinical is None:
+            ensemble.check_image_alone()
+        if columns and clinical is None:
+            raise UsageError("--columns names the columns of --clinical TABLE: add it")
+        of_table = parse_columns(columns) if columns else None
         if slides:
             features = [features_of(ensemble.about, slides, out / "features", mpp, weights, device)]
         assert features
         with console.counting("looking at slides") as counter:
             source, findings, left_out = open_source(
                 ensemble, features, backbone=backbone, magnification=magnification, patch_px=patch_px, coords=coords,
-                slides=slide or (), slide_table=slide_table, missing=missing, counter=counter,
+                slides=slide or (), slide_table=slide_table, missing=missing, clinical=clinical,
+                columns=of_table, counter=counter,
             )  # fmt: skip
         found = predicted(ensemble, source, findings, left_out)
         write(out / "predictions.csv", table(found.lines()))
@@ -81,6 +94,8 @@ def predict(
 
             pictures = None
             if heatmaps:
+                if ensemble.joined:
+                    console.warn("maps show the image part alone; covariates are not in them")
                 from ..inference.heatmap.of_patients import patient_heatmaps
                 from ..inference.heatmap.writing import slide_file
                 from .extract import number_of_microns

@@ -65,7 +65,8 @@ class FoldEnsemble:
         if self.joined:
             raise UsageError(
                 f"{self.row.label} ({self.row.experiment}) joins slides with covariates, which features do not hold: "
-                "test it on labels with `bench evaluate`, or run the model without --covariates"
+                "predict with --clinical TABLE, test it on labels with `bench evaluate`, or run the model without "
+                "--covariates"
             )
 
     @property

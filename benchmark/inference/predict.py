@@ -12,6 +12,8 @@ from ...datasets.features.derived import derive
 from ...datasets.features.opening import open_all, open_features
 from ...datasets.features.reader import Reader
 from ...datasets.findings import Finding
+from ...datasets.labels.clinical_table import ClinicalTable
+from ...datasets.labels.options import LabelOptions
 from ...datasets.labels.read import Labels, counts_of
 from ...datasets.labels.several_slides import Units, select_slides
 from ...datasets.labels.slide_table import read_slide_table
@@ -156,10 +158,14 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Source:
-    """Slides that an experiment's models can read: their bags and whose they are."""
+    """Slides that an experiment's models can read: their bags and whose they are.
+
+    `known`: who is scored, by id, with the covariates that slides are joined with; None for slides alone.
+    """
 
     bags: Bags
     units: Units
+    known: Mapping[str, Patient] | None = None
 
     @property
     def reader(self) -> Reader:
@@ -179,6 +185,8 @@ def open_source(
     slide_table: Path | None = None,
     missing: str = "error",
     places: bool = False,
+    clinical: Path | None = None,
+    columns: Mapping[str, str] | None = None,
     counter: Callable[[int, int], None] | None = None,
 ) -> tuple[Source, tuple[Finding, ...], dict[str, str]]:
     """The slides of a folder of features, checked: what was noticed, and which slides were left out and why.
@@ -195,15 +203,21 @@ def open_source(
         `error`, or `drop` slides that cannot be used.
     places
         Whether coordinates are needed, even where the model needs none.
+    clinical, columns
+        A table with the covariates that slides are joined with, and which of its columns hold what, see
+        `ClinicalTable`.
 
     Raises
     ------
     DataError
-        Features differ from those of training, a slide lacks a scale or holds NaN, or there is no slide.
+        Features differ from those of training, a slide lacks a scale or holds NaN, there is no slide, or a patient
+        has no row in `clinical`.
     UsageError
-        A slide that is not there.
+        A slide that is not there; `clinical` for a model that reads slides alone.
     """
     about = ensemble.about
+    if clinical is not None and not ensemble.joined:
+        raise UsageError(f"{about.model} reads slides alone: leave out --clinical {clinical}")
     places_of_features = (features,) if isinstance(features, Path) else tuple(features)
     where = some(map(str, places_of_features))
     reader = _reader(places_of_features, about.backbone, backbone, magnification, patch_px, coords)
@@ -229,8 +243,14 @@ def open_source(
     by_patient: dict[str, list[str]] = {}
     for slide, patient in owner.items():
         by_patient.setdefault(patient, []).append(slide)
+    table = (
+        None if clinical is None else ClinicalTable(clinical, ensemble.row.joined_with, LabelOptions(columns=columns))
+    )
+    known = {} if table is None else table.of(sorted(by_patient), ensemble.row.joined_with)
     # Times and events are not known, and nothing here reads them.
-    patients = tuple(Patient(name, 1.0, False, "", tuple(mine)) for name, mine in sorted(by_patient.items()))
+    patients = tuple(
+        Patient(name, 1.0, False, "", tuple(mine), known.get(name, {})) for name, mine in sorted(by_patient.items())
+    )
     counts = counts_of(patients)
     labels = Labels(about.cohort, patients, (), "", where, reader.synthetic, None, counts, {}, about.endpoint)
     units = select_slides(labels, about.slides)
@@ -238,6 +258,7 @@ def open_source(
     how = "drop" if missing == "drop" else "error"
     bags = Bags(reader, units.labels.patients, about.magnifications, missing=how, places=needs)
     findings = [finding for finding in bags.check(counter) if finding.code != "features_without_label"]
+    findings += [] if table is None else table.findings
     left_out = {}
     if missing == "drop":
         left_out = {name: "its features cannot be used" for name in chosen if name not in set(bags.slides)}
@@ -247,7 +268,8 @@ def open_source(
             raise DataError(f"{len(damaged)} slides cannot be used: {'; '.join(list(damaged.values())[:5])}")
     if len(bags.absent) == len(units.labels.patients):
         raise DataError(f"{where}: no slide can be used")
-    return Source(bags, units), tuple(findings), left_out
+    everyone = {patient.id: patient for patient in (*patients, *units.labels.patients)}
+    return Source(bags, units, None if table is None else everyone), tuple(findings), left_out
 
 
 def _reader(
@@ -278,7 +300,7 @@ def predict(
     bags, units = source.bags, source.units
     gone = set(bags.absent)
     names = [patient.id for patient in units.labels.patients if patient.id not in gone]
-    ids, single = ensemble.score(bags, names, units)
+    ids, single = ensemble.score(bags, names, units, source.known)
     known = out_of_fold(ensemble.folder)
     slides_of: dict[str, list[str]] = {}
     for unit in units.labels.patients:

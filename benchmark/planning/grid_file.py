@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ SHIPPED = Path(__file__).parent / "grids"
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One table: every combination of its values is an experiment; empty lists stand for what a request says."""
+    """One table: every combination of its values is an experiment; empty lists stand for what a request says.
+
+    covariates: what models are joined with, as --covariates takes them; "" for slides alone.
+    """
 
     models: list[str]
     cohorts: list[str]
@@ -26,6 +30,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     losses: list[str] = []
     scales: list[int] = []
     recipes: list[str] = []
+    covariates: list[str] = []
     seeds: list[int] = []
     settings: dict[str, str | int | float | bool] = {}
 
@@ -121,10 +126,11 @@ def requests_of(file: GridFile, first: Request, picked: Mapping[str, str]) -> li
         if any(values == [] for values in chosen.values()):
             continue
         settings = {key.replace("-", "_"): _text(value) for key, value in table.settings.items()} | dict(first.settings)
-        for recipe in chosen["recipes"] or [first.recipe]:
+        joined = [first.covariates] if first.covariates else [text or None for text in table.covariates] or [None]
+        for recipe, covariates in product(chosen["recipes"] or [first.recipe], joined):
             named = {column: None if values is None else ",".join(values) for column, values in chosen.items()}
             for cell in grid(
-                replace(first, recipe=recipe, settings=settings),
+                replace(first, recipe=recipe, settings=settings, covariates=covariates),
                 named["models"] or "",
                 named["cohorts"] or "",
                 named["backbones"] or first.backbone,

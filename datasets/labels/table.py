@@ -90,7 +90,7 @@ def parse_rows(cells: TableCells, options: LabelOptions | None = None) -> Table:
         raise DataError(f"{path} has the column {some(twice)} more than once: which one counts? Rename the others.")
     reach = max(at[name] for name in where.needed)
     table = [
-        (line, {name: _text(row[i]) for name, i in at.items() if i < len(row)})
+        (line, {name: filled(row[i]) for name, i in at.items() if i < len(row)})
         for line, row in cells.lines
         if len(row) > reach
     ]
@@ -315,6 +315,7 @@ def _first(cells: Mapping[str, str | None], names: Sequence[str]) -> str | None:
     return next((text for name in names if (text := cells.get(name)) is not None), None)
 
 
-def _text(cell: str) -> str | None:
+def filled(cell: str) -> str | None:
+    """The text of a cell; None where it says that nothing is known."""
     text = cell.strip()
     return None if text.lower() in BLANK or (text.startswith("[") and text.endswith("]")) else text

@@ -15,6 +15,7 @@ from milsurv.benchmark.planning.load import Loader
 from milsurv.benchmark.planning.request import Request
 from milsurv.benchmark.training.fusion import Clinic, Fusion, fuse
 from milsurv.benchmark.verify.entry import verify
+from milsurv.datasets.labels.clinical_table import ClinicalTable
 from milsurv.errors import DataError, UsageError
 from milsurv.leaderboards.publish import gather
 from milsurv.leaderboards.render.explanations import reads
@@ -146,12 +147,64 @@ def test_the_fold_models_join_covariates_wherever_they_are_known(cohort_folder, 
         assert list(single[at].high) == list(mine["risk_group"] == "high")
 
 
+def test_a_table_of_covariates_lets_image_and_clinic_predict(bench, cohort_folder, out, tmp_path):
+    """On the slides of a test fold that gives the predictions of the fold; no outcome is read."""
+    joined = found(cohort_folder, out, **JOINED)
+    folder, table = folder_of(joined), tmp_path / "clinic.csv"
+    labels = pd.read_csv(cohort_folder / "labels.csv").drop_duplicates("case_id")
+    people = labels[["case_id"]].assign(
+        Alter=labels["age"], Geschlecht=np.where(labels["is_female"] == 1, "weiblich", "m")
+    )
+    people.to_csv(table, index=False)
+    words = ["predict", folder, "--features", cohort_folder / "features", "--clinical", table, "--out", tmp_path / "o"]
+    status, _, err = bench(*words)
+    assert status == 0, err
+    mine = pd.read_csv(tmp_path / "o" / "predictions.csv").set_index("patient")
+    wanted = joined.predictions[joined.predictions["reading"] == "selected"].set_index("patient")["risk"]
+    np.testing.assert_allclose(mine.loc[wanted.index, "risk"], wanted, rtol=1e-5)
+    again = milsurv.predict(folder, cohort_folder / "features", clinical=table)
+    assert list(again["risk"]) == pytest.approx(list(mine["risk"]))
+
+    people.drop(index=people.index[0]).to_csv(table, index=False)
+    status, _, err = bench(*words)
+    assert status == 1 and str(table) in err and people["case_id"].iloc[0] in err
+    people.drop(columns="Alter").to_csv(table, index=False)
+    status, _, err = bench(*words)
+    assert status == 1 and "no column of age" in err and "--columns age=" in err
+    people.rename(columns={"Alter": "years"}).to_csv(table, index=False)
+    assert bench(*words, "--columns", "age=years", "--json")[0] == 0
+
+
+def test_what_a_patient_lacks_counts_as_typical_and_is_said(bench, cohort_folder, out, tmp_path):
+    folder, table = folder_of(found(cohort_folder, out, **JOINED)), tmp_path / "clinic.csv"
+    people = pd.read_csv(cohort_folder / "labels.csv").drop_duplicates("case_id")[["case_id", "age", "is_female"]]
+    people.loc[people.index[0], "age"] = np.nan
+    people.to_csv(table, index=False)
+    status, _, err = bench(
+        "predict", folder, "--features", cohort_folder / "features", "--clinical", table, "--out", tmp_path
+    )
+    assert status == 0 and "age is not known" in " ".join(err.split()) and people["case_id"].iloc[0] in err
+
+
+@pytest.mark.parametrize(
+    ("second", "word"),
+    [("{who},70,1", "age of"), ("{low},50,1", "Spell it in one way"), (",50,1", "patient is blank")],
+)
+def test_a_clinical_table_that_contradicts_itself_is_refused(tmp_path, second, word):
+    path = tmp_path / "clinic.csv"
+    path.write_text(
+        "patient,age,is_female\nTCGA-AA-0001,50,1\n" + second.format(who="TCGA-AA-0001", low="tcga-aa-0001")
+    )
+    with pytest.raises(DataError, match=word):
+        ClinicalTable(path, ("age", "is_female"))
+
+
 def test_slides_alone_never_pass_for_image_and_clinic(bench, cohort_folder, out, tmp_path):
     folder, model = folder_of(joined := found(cohort_folder, out, **JOINED)), "meanpool + age, is_female"
     features = cohort_folder / "features"
     for words in (["predict", folder, "--features", features], ["export", folder, "--to", tmp_path / "shared"]):
         status, _, err = bench(*words)
-        assert status == 2 and model in err and "bench evaluate" in err
+        assert status == 2 and model in err and "bench evaluate" in err and "--clinical" in err
     with pytest.raises(UsageError, match="joins slides with covariates"):
         milsurv.predict(folder, features)
     loaded = milsurv.load_model(folder, 0)

@@ -58,6 +58,14 @@ def test_options_pick_from_a_grid_and_fill_what_it_leaves_open(tmp_path):
         requests_of(read_grid(path), FIRST, {"model": "abmill"})
 
 
+def test_a_table_joins_its_models_with_covariates(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('[[table]]\nmodels = ["abmil"]\ncohorts = ["blca"]\ncovariates = ["", "age,is_female"]\n')
+    assert [one.covariates for one in requests_of(read_grid(path), FIRST, {})] == [None, "age,is_female"]
+    (one,) = requests_of(read_grid(path), replace(FIRST, covariates="age"), {})
+    assert one.covariates == "age"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
