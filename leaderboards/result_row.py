@@ -394,10 +394,10 @@ def parse_row(found: object, name: str = "row", remedy: str = "Delete this file 
 
 def _nested(found: Mapping[str, Any]) -> dict[str, Any]:
     """The flat object with scores, reasons and the rest apart."""
-    columns = set(metric_columns())
+    columns, fixed = set(metric_columns()), set(fixed_fields())
     nested: dict[str, Any] = {key: {} for key in _OPEN}
     for key, value in found.items():
-        if key in fixed_fields():
+        if key in fixed:
             nested[key] = value
         elif key in columns:
             nested["scores"][key] = None if value is None else float(value)
@@ -409,14 +409,10 @@ def _nested(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _faults(found: Mapping[str, Any]) -> Iterator[str]:
-    hints = _hints()
-    required = {one.name for one in fields(ResultRow) if one.name in hints and one.default is not None}
-    for key, hint in {"schema": Count, **hints}.items():
-        if key in found or key in required or key == "schema":
-            try:
-                msgspec.convert(found.get(key, msgspec.UNSET), hint)
-            except msgspec.ValidationError:
-                yield _expected(found, key, _words(hint))
+    try:
+        msgspec.convert(found, _sound())
+    except msgspec.ValidationError:  # of one field: say it of all
+        yield from _faults_of_fields(found)
     for metric in registry.METRICS.values():
         for key in (f"{metric.name}_{reading}" for reading in READINGS):
             if not _is_score(found.get(key), *metric.bounds):
@@ -429,6 +425,15 @@ def _faults(found: Mapping[str, Any]) -> Iterator[str]:
         yield "hyperparameters is not the JSON text of an object"
     if found.get("status") == "finished":
         yield from _lacks_of_finished(found)
+
+
+def _faults_of_fields(found: Mapping[str, Any]) -> Iterator[str]:
+    for key, hint in {"schema": Count, **_hints()}.items():
+        if key in found or key in _required():
+            try:
+                msgspec.convert(found.get(key, msgspec.UNSET), hint)
+            except msgspec.ValidationError:
+                yield _expected(found, key, _words(hint))
 
 
 def _lacks_of_finished(found: Mapping[str, Any]) -> Iterator[str]:
@@ -446,6 +451,20 @@ def _lacks_of_finished(found: Mapping[str, Any]) -> Iterator[str]:
 @cache
 def _hints() -> dict[str, Any]:
     return {key: hint for key, hint in get_type_hints(ResultRow, include_extras=True).items() if key not in _OPEN}
+
+
+@cache
+def _required() -> set[str]:
+    return {"schema"} | {one.name for one in fields(ResultRow) if one.name in _hints() and one.default is not None}
+
+
+@cache
+def _sound() -> type[msgspec.Struct]:
+    """Every field with its type, in one: what most rows are checked by."""
+    hints = {"schema": Count, **_hints()}
+    return msgspec.defstruct(
+        "Sound", [(key, hint) if key in _required() else (key, hint, None) for key, hint in hints.items()], kw_only=True
+    )
 
 
 def _words(hint: Any) -> str:

@@ -71,7 +71,7 @@ def read_rows(folders: Path | Sequence[Path], published: Mapping[str, Sequence[R
         key = (row.experiment, row.fold)
         earlier = found.setdefault(key, (row, name))
         # Commands may differ: entries are sent with file names where results have whole paths.
-        if replace(earlier[0], command=None) != replace(row, command=None):
+        if earlier[0] is not row and replace(earlier[0], command=None) != replace(row, command=None):
             latest = max((earlier, (row, name)), key=lambda pair: pair[0].created or "")
             message = (
                 f"a second, different row of experiment {key[0]} fold {key[1]}; {latest[1]} is used (created last)"

@@ -15,6 +15,7 @@ from scipy import stats
 
 from .bootstrap import draw_counts, resampled, resampled_pairs, scored_pairs
 from .concordance import c_index, checked
+from .linear_algebra import one_thread
 
 
 @dataclass(frozen=True)
@@ -229,6 +230,7 @@ def variance_split(scores: ArrayLike) -> tuple[float, float]:
     return float(np.sqrt(max(between, 0.0))), float(np.sqrt(within))
 
 
+@one_thread()
 def means_over_folds(
     time: ArrayLike,
     event: ArrayLike,

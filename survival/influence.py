@@ -93,7 +93,8 @@ def influences(
     apart = len(set(zip(owner.tolist(), fold.tolist(), strict=True))) == count
     for group in [np.unique(owner[fold == name]) for name in names] if apart else [np.arange(count)]:
         part = moved[:, group]
-        moved[:, group] = (part - part.mean(axis=1, keepdims=True)) * np.sqrt((len(group) - 1) / len(group))
+        mean = part.cumsum(axis=1)[:, -1:] / len(group)  # added up in one order, however many risks there are
+        moved[:, group] = (part - mean) * np.sqrt((len(group) - 1) / len(group))
     return Influences(values / len(names), moved / len(names))
 
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 
 import numpy as np
 import torch
-from threadpoolctl import ThreadpoolController
 
+from ...survival.linear_algebra import one_thread
 from ..cohort_data import CohortData
 from ..experiment import Experiment
 
@@ -34,17 +33,7 @@ def threads(number: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
-        with _linear_algebra().limit(limits=1, user_api="blas"):
+        with one_thread():
             yield
     finally:
         torch.set_num_threads(before)
-
-
-@cache
-def _linear_algebra() -> ThreadpoolController:
-    import scipy.linalg  # its library has to be loaded to be found
-
-    # The libraries take their working memory when they first compute, and ask for it without end where there is none.
-    one = np.eye(2)
-    scipy.linalg.solve(one @ one, one)
-    return ThreadpoolController()

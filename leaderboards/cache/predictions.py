@@ -1,10 +1,13 @@
 """Predictions of many experiments, each read when it is first needed, and known by the fingerprint of its file."""
 
 import hashlib
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from pandas.util import hash_pandas_object
 
 from ...errors import RowError
 from ...files import read_regular
@@ -92,3 +95,17 @@ class CachedPredictions(Mapping[str, pd.DataFrame]):
 
     def __len__(self) -> int:  # noqa: D105
         return len(self._paths)
+
+
+def fingerprint(predictions: Mapping[str, pd.DataFrame], name: str) -> str:
+    """Of the file that the table `name` was read from, or of the table where it was given."""
+    for one in predictions.maps if isinstance(predictions, ChainMap) else [predictions]:
+        if name in one and isinstance(one, CachedPredictions):
+            return one.fingerprint(name)
+    return table_fingerprint(predictions[name])
+
+
+def table_fingerprint(table: pd.DataFrame) -> str:
+    """Of the values of a table, row by row."""
+    rows = hash_pandas_object(table, index=False)  # pyright: ignore[reportCallIssue]  # a function that pandas does not type
+    return hashlib.sha256(np.asarray(rows).tobytes()).hexdigest()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...names import is_derived
 from ...survival.comparisons import variance_split
@@ -297,7 +298,7 @@ def _line(items: Sequence[CompleteExperiment]) -> Line:
     row, rows = items[0].row, tuple(row for item in items for row in item.rows)
     n_folds = row.n_folds
     by_fold = {column: _by_fold(rows, column, n_folds) for column in score_columns()}
-    spreads = {column: _spread(values) for column, values in by_fold.items()}
+    spreads = dict(zip(by_fold, _spreads(np.array(list(by_fold.values()))), strict=True))
     best, selected = spreads["c_index_best"], spreads["c_index_selected"]
     seconds = [row.seconds for row in rows if row.seconds is not None]
     parameters = [row.parameters for row in rows if row.parameters is not None]
@@ -348,14 +349,24 @@ def _by_fold(rows: Sequence[ResultRow], column: str, n_folds: int) -> list[float
     for row in rows:
         if (value := row.score(column)) is not None:
             values[row.fold].append(value)
-    return [float(np.mean(fold)) if fold else float("nan") for fold in values]
+    return [_mean(fold) if fold else float("nan") for fold in values]
 
 
-def _spread(values: Sequence[float]) -> Spread:
-    known = [value for value in values if not np.isnan(value)]
-    mean = float(np.mean(known)) if known else None
-    sd = float(np.std(known, ddof=1)) if len(known) > 1 else None
-    return Spread(mean, sd, len(known), len(values))
+def _mean(values: Sequence[float]) -> float:
+    return values[0] if len(values) == 1 else float(np.mean(values))
+
+
+def _spreads(values: NDArray[np.float64]) -> list[Spread]:
+    """Of every metric (one a row of `values`, NaN where a fold has none) its mean and SD over folds."""
+    known, folds = ~np.isnan(values), values.shape[1]
+    found: dict[int, Spread] = {}
+    for count in range(folds + 1):  # metrics of as many folds together: a board has dozens of each line
+        rows = np.flatnonzero(known.sum(axis=1) == count)
+        some = values[rows][known[rows]].reshape(len(rows), count)
+        mean = some.mean(axis=1).tolist() if count else [None] * len(rows)
+        sd = some.std(axis=1, ddof=1).tolist() if count > 1 else [None] * len(rows)
+        found |= {at: Spread(a, b, count, folds) for at, a, b in zip(rows.tolist(), mean, sd, strict=True)}
+    return [found[row] for row in range(len(values))]
 
 
 def _with_variants(lines: Sequence[Line]) -> list[Line]:

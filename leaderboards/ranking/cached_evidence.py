@@ -1,16 +1,12 @@
 """Evidence of boards, from the cache where rows and predictions are the same as before."""
 
-import hashlib
-from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
-from pandas.util import hash_pandas_object
 
 from ...survival.risk_groups import GroupCurves
-from ..cache.predictions import CachedPredictions
+from ..cache.predictions import fingerprint
 from ..cache.store import Cache
 from ..predictions import risk_group_curves
 from .board import Board, Ranking
@@ -36,7 +32,7 @@ def with_cached_evidence(
                 "published": published.text,
             }
 
-        found = cache.get(Evidence, "evidence", inputs, lambda: evidence(ranking, predictions, published))
+        found = cache.get(Evidence, "evidence", inputs, lambda: evidence(ranking, predictions, published, cache))
         return replace(ranking, evidence=found)
 
     return tuple(replace(board, rankings=tuple(map(of_ranking, board.rankings))) for board in boards)
@@ -50,12 +46,3 @@ def cached_curves(name: str, predictions: Predictions, cache: Cache) -> GroupCur
         lambda: fingerprint(predictions, name),
         lambda: risk_group_curves(predictions[name]),
     )
-
-
-def fingerprint(predictions: Predictions, name: str) -> str:
-    """Of the file that a table was read from, or of the table where it was given."""
-    for one in predictions.maps if isinstance(predictions, ChainMap) else [predictions]:
-        if name in one and isinstance(one, CachedPredictions):
-            return one.fingerprint(name)
-    rows = hash_pandas_object(predictions[name], index=False)  # pyright: ignore[reportCallIssue]  # a function that pandas does not type
-    return hashlib.sha256(np.asarray(rows).tobytes()).hexdigest()

@@ -4,26 +4,27 @@ All lines of a ranking share one joint distribution of errors (`survival/joint.p
 depend on who asks for it, or on how many others are asked for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, compress
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from ...survival.comparisons import IntervalEstimate
-from ...survival.influence import influences
 from ...survival.joint import Difference, Joint, Pairs, training_covariance
+from ...survival.linear_algebra import one_thread
+from ..cache.store import NO_CACHE, Cache
 from ..result_row import READINGS
 from .board import BASELINE, Board, Line, Ranking, names_of
 from .evidence import ALPHA, LEAST_SEEDS, Evidence, Pair
+from .patient_influence import Moved, Tested, cached_influence, of_reading
 from .published_evidence import NO_EVIDENCE, PublishedEvidence
 
 Predictions = Mapping[str, pd.DataFrame]
-Risk = NDArray[np.float64]  # (n,), by fold and patient
 UNTRAINED = "random"
 """The baseline whose seeds are chance alone; all others give the same whenever they are fitted."""
 
@@ -42,9 +43,12 @@ def with_evidence(
     return tuple(replace(board, rankings=tuple(map(of_ranking, board.rankings))) for board in boards)
 
 
-def evidence(ranking: Ranking, predictions: Predictions, published: PublishedEvidence = NO_EVIDENCE) -> Evidence:
+@one_thread()
+def evidence(
+    ranking: Ranking, predictions: Predictions, published: PublishedEvidence = NO_EVIDENCE, cache: Cache = NO_CACHE
+) -> Evidence:
     """Intervals of all lines, the first against every other, models against the clinical baseline, and the best."""
-    errors = Errors(ranking, predictions, published)
+    errors = Errors(ranking, predictions, published, cache)
     lines, every = ranking.lines, errors.every
     found = tuple(errors.pairs([(0, place) for place in errors.places if place]))
     left_out = list(errors.left_out)
@@ -111,64 +115,60 @@ class Errors:
     those of the rows.
     """
 
-    def __init__(self, ranking: Ranking, predictions: Predictions, published: PublishedEvidence = NO_EVIDENCE) -> None:
+    def __init__(
+        self,
+        ranking: Ranking,
+        predictions: Predictions,
+        published: PublishedEvidence = NO_EVIDENCE,
+        cache: Cache = NO_CACHE,
+    ) -> None:
         self.ranking = ranking
         self.published = published
         self.patients_only = False
         self.left_out: list[str] = []
         self._elsewhere: dict[int, Mapping[str, IntervalEstimate]] = {}
         self._here: dict[tuple[int, str], _Patients] = {}
-        names = names_of(ranking.lines)
-        patients: pd.DataFrame | None = None
-        columns: dict[tuple[int, str], list[Risk]] = {}
+        here = [all(name in predictions for name in line.experiments) for line in ranking.lines]
+        firsts = (of_reading(predictions[line.experiments[0]], "selected") for line in compress(ranking.lines, here))
+        tested = next((Tested(table) for table in firsts if len(table)), None)
+        names, fault = names_of(ranking.lines), ""
+        contradicted: list[str] = []
         for place, line in enumerate(ranking.lines):
-            tables = [predictions[name] for name in line.experiments if name in predictions]
-            if len(tables) < len(line.experiments):
+            if not here[place]:
                 known = published.intervals.get(line.experiments, {})
                 if all(_agrees(line, reading, found.value) for reading, found in known.items()) and "selected" in known:
                     self._elsewhere[place] = known
                 else:
                     self.left_out.append(f"{names[place]}: its predictions are missing or not readable")
                 continue
-            for reading in READINGS:
-                mine = [_of_reading(table, reading) for table in tables]
-                if patients is None and reading == "selected" and len(mine[0]):
-                    patients = mine[0]
-                if patients is None or not all(_same_patients(patients, table) for table in mine):
-                    if reading == "selected":
-                        self.left_out.append(f"{names[place]}: its predictions are of other patients than those above")
-                        break
-                    continue
-                columns[place, reading] = [np.asarray(table["risk"], dtype=float) for table in mine]
-        if patients is None or not columns:
-            return
-        if ranking.lines[0].slides == "slide" and "owner" not in patients.columns:
-            self.left_out.append(
-                "no line has an interval: the predictions do not name the patients of their slides; run it again"
-            )
-            return
-        try:
-            self._measure(patients, columns)
-        except ValueError as error:
-            self.left_out.append(f"no line has an interval: {error}")
+            try:
+                mine = [cached_influence(name, predictions, tested, cache) for name in line.experiments if tested]
+            except ValueError as error:
+                fault = fault or str(error)
+                continue
+            if mine and all("selected" in one for one in mine):
+                contradicted += [f"{names[place]}: {one}" for one in self._measure(place, mine)]
+            else:
+                self.left_out.append(f"{names[place]}: its predictions are of other patients than those above")
+        if tested and ranking.lines[0].slides == "slide" and not tested.owners_known:
+            fault = "the predictions do not name the patients of their slides; run it again"
+        if fault:
+            self._here, contradicted = {}, [f"no line has an interval: {fault}"]
+        self.left_out += contradicted
 
-    def _measure(self, patients: pd.DataFrame, columns: Mapping[tuple[int, str], list[Risk]]) -> None:
-        """How much each patient moves each C-index; what does not give the C-index of its rows is left out."""
-        time, event, fold = (np.asarray(patients[name]) for name in ("time", "event", "fold"))
-        # Scores of one patient are not independent: they come together, or every interval would be too narrow.
-        owner = np.asarray(patients["owner" if "owner" in patients.columns else "patient"], dtype=str)
-        risks = np.stack([risk for found in columns.values() for risk in found])
-        found, start = influences(time, event, risks, fold, owner if len(set(owner)) < len(owner) else None), 0
-        for (place, reading), mine in columns.items():
-            at, start = slice(start, start + len(mine)), start + len(mine)
-            line = self.ranking.lines[place]
-            value, expected = float(found.values[at].mean()), line.spreads[f"c_index_{reading}"].mean
+    def _measure(self, place: int, mine: Sequence[Mapping[str, Moved]]) -> Iterator[str]:
+        """Take the C-indices of one line from its experiments; one that its rows contradict is left out, and said."""
+        line = self.ranking.lines[place]
+        for reading in READINGS:
+            found = [one[reading] for one in mine if reading in one]
+            if len(found) < len(mine):
+                continue
+            value, expected = float(np.mean([one.value for one in found])), line.spreads[f"c_index_{reading}"].mean
             if _agrees(line, reading, value):
-                self._here[place, reading] = _Patients(value, found.patients[at].mean(axis=0))
+                self._here[place, reading] = _Patients(value, np.mean([one.patients for one in found], axis=0))
             elif reading == "selected":
                 numbers = f"{value:.4f}, the rows say {expected:.4f}" if expected is not None else f"{value:.4f}"
-                name = names_of(self.ranking.lines)[place]
-                self.left_out.append(f"{name}: its predictions give a C-index of {numbers}; run it again")
+                yield f"its predictions give a C-index of {numbers}; run it again"
 
     @property
     def places(self) -> tuple[int, ...]:
@@ -201,7 +201,8 @@ class Errors:
         first, second = self._rows(self.every).T
         shown = self._adjusted[0][first, second] <= ALPHA
         worse = np.where(self.joint.values[first] - self.joint.values[second] > 0, self.every[:, 1], self.every[:, 0])
-        return tuple(place for place in self.places if place not in set(worse[shown].tolist()))
+        below = set(worse[shown].tolist())
+        return tuple(place for place in self.places if place not in below)
 
     def pairs(self, chosen: Sequence[tuple[int, int]] | None = None) -> list[Pair]:
         """The comparison of these pairs of lines, by place, or of all; pairs of which nothing is known are left out.
@@ -314,20 +315,6 @@ def sizes(line: Line) -> tuple[float, float]:
 def _agrees(line: Line, reading: str, value: float) -> bool:
     expected = line.spreads[f"c_index_{reading}"].mean
     return expected is not None and abs(value - expected) <= 1e-6
-
-
-def _of_reading(table: pd.DataFrame, reading: str) -> pd.DataFrame:
-    mine = np.flatnonzero(table["reading"] == reading)
-    order = np.lexsort((np.asarray(table["patient"], dtype=str)[mine], np.asarray(table["fold"])[mine]))
-    return pd.DataFrame(table.iloc[mine[order]]).reset_index(drop=True)
-
-
-def _same_patients(one: pd.DataFrame, other: pd.DataFrame) -> bool:
-    """Same patients, folds, times and events in the same order; and at all comparable."""
-    return len(one) == len(other) > 0 and all(
-        np.array_equal(np.asarray(one[column]), np.asarray(other[column]))
-        for column in ("patient", "fold", "time", "event")
-    )
 
 
 def _verdict(ranking: Ranking, pairs: Sequence[Pair], best: Sequence[int], detectable: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from ...survival.comparisons import IntervalEstimate
 from ...survival.joint import Difference
@@ -66,7 +67,11 @@ class Evidence:
 
     def against_baseline(self, place: int) -> Pair | None:
         """The line at `place` against the clinical baseline; None where that is not known."""
-        return next((pair for pair in self.baseline if pair.first == place), None)
+        return self._over_baseline.get(place)
+
+    @cached_property
+    def _over_baseline(self) -> dict[int, Pair]:
+        return {pair.first: pair for pair in self.baseline}
 
 
 def short_how(compared: int) -> str:

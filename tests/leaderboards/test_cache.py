@@ -9,7 +9,7 @@ import pytest
 from milsurv.leaderboards.cache import store
 from milsurv.leaderboards.cache.store import DAYS, Cache, user_cache
 from milsurv.leaderboards.publish import gather, publish, write
-from milsurv.leaderboards.ranking import cached_evidence
+from milsurv.leaderboards.ranking import cached_evidence, patient_influence
 from milsurv.leaderboards.ranking.cached_evidence import with_cached_evidence
 from milsurv.leaderboards.ranking.comparisons import with_evidence
 from milsurv.leaderboards.ranking.published_evidence import NO_EVIDENCE
@@ -49,6 +49,34 @@ def test_nothing_is_computed_twice(results, tmp_path, monkeypatch):
     monkeypatch.setattr("milsurv.leaderboards.render.page.board_views.forest", again)
     monkeypatch.setattr("milsurv.leaderboards.cache.predictions.read_predictions", again)
     write(gather(results, cache=cache), tmp_path / "b", cache)
+
+
+def test_one_more_line_is_computed_alone(results, tmp_path, monkeypatch):
+    cache, computed, influences = Cache(tmp_path / "cache"), [], patient_influence.influences
+    publish(results, tmp_path / "a", cache)
+    rows = make.experiment(0.1, model="third", patients=60)
+    table = make.predictions(rows, 60, noise=7)
+    make.write(results, make.agreeing(rows, table), table)
+
+    def counted(time, event, risks, *rest):
+        computed.append(len(risks))
+        return influences(time, event, risks, *rest)
+
+    monkeypatch.setattr(patient_influence, "influences", counted)
+    after = texts(publish(results, tmp_path / "b", cache))
+    assert computed == [3], "three readings of one experiment"
+    assert after == texts(publish(results, tmp_path / "c"))
+
+
+def test_the_same_experiment_among_other_patients_is_another_line(results, tmp_path):
+    cache = Cache(tmp_path / "cache")
+    found = gather(results, evidence=False)
+    with_cached_evidence(found.boards, found.predictions, NO_EVIDENCE, cache)
+    moved = {name: table.assign(time=table["time"] + 12) for name, table in found.predictions.items()}
+    moved = dict([*found.predictions.items()][:1] + [*moved.items()][1:])
+    expected = with_evidence(found.boards, moved)
+    assert with_cached_evidence(found.boards, moved, NO_EVIDENCE, cache) == expected
+    assert len(expected[0].rankings[0].evidence.left_out) == 1
 
 
 def test_a_value_is_computed_again_when_any_file_of_the_code_changes(tmp_path, monkeypatch):

@@ -44,6 +44,15 @@ def test_leaving_a_patient_out_is_what_it_says(slides):
         assert (found.patients[at] ** 2).sum() == pytest.approx(variance)
 
 
+@pytest.mark.parametrize("n", [21, 60])
+def test_how_much_patients_move_a_c_index_is_the_same_to_the_last_bit_with_other_risks_beside_it(n):
+    time, event, risks, fold = followed(4, n)
+    together = influences(time, event, risks, fold)
+    for at in range(len(risks)):
+        alone = influences(time, event, risks[[at]], fold)
+        assert (alone.values[0], *alone.patients[0]) == (together.values[at], *together.patients[at])
+
+
 def test_patients_who_are_tested_in_several_folds_are_left_out_of_all():
     time, event, risks, fold = followed(2, 60)
     twice = [np.concatenate([one, one]) for one in (time, event)]

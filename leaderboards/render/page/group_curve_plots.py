@@ -5,7 +5,7 @@ curves and its numbers at risk are kept (`Plot.curves`). Both are matplotlib's, 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
+from msgspec import to_builtins
 
 from ....survival.risk_groups import GroupCurve, GroupCurves
 from ...cache.store import Cache
@@ -56,7 +57,7 @@ def plots(
         for name in line.experiments:
             curves = cached_curves(name, predictions, cache) if name in predictions else published.get(name)
             if curves is not None:
-                found[name] = cache.get(Plot, "plot", lambda one=curves: asdict(one), lambda one=curves: plot(one))
+                found[name] = cache.get(Plot, "plot", lambda one=curves: to_builtins(one), lambda one=curves: plot(one))
                 break
     return found
 
