@@ -6,15 +6,16 @@
 SLIDES is a slide that openslide reads, or a folder of them; so many slides of their content are extracted. With
 --random an encoder of timm gets random weights: how long it takes does not depend on them.
 
-    reading     a floor: openslide's read_region over the same places and levels, in as many processes as cores
+    reading     a floor: the same regions of the same levels, read and thrown away, in as many processes as cores
     network     a floor: the forward pass over the same tiles in memory, by the faster of two ways to use the cores
     extraction  all of `bench extract`, from opening the encoder to the last file
     plain loop  what a script does: read a tile, convert, resize, and embed 32 at a time with the encoder as its authors
                 wrote it; once, over the first slide, and scaled to all
 
 The first three take turns, each measured by the clock and in CPU seconds of all its processes and threads. On a GPU the
-larger floor is what cannot be beaten. On a CPU both floors keep all cores busy, so that it is their sum. Memory is the
-most that the process, and the largest of its readers, ever held.
+larger floor is what cannot be beaten. On a CPU both floors keep all cores busy, so that it is their sum; the ratio of
+CPU seconds says the same of a machine that has other work, too. Reading is also done once by openslide alone. Memory is
+the most that the process, and the largest of its readers, ever held.
 """
 
 import argparse
@@ -31,15 +32,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from harness import machine
-
 CORES = len(os.sched_getaffinity(0))
 PLANS: dict[str, list] = {}
 """What is read of each slide; kept by the processes of the first floor."""
 
 
-def raw_reads(slide: str) -> float:
-    """CPU seconds for every region that an extraction of this slide reads, by openslide alone; nothing is kept."""
+def raw_reads(slide: str, by_openslide: bool = False) -> float:
+    """CPU seconds for every region that an extraction of this slide reads; nothing is kept."""
     import openslide
     from milsurv.datasets.slides.grid import choose_tiles, plan_grid
     from milsurv.datasets.slides.reading import regions
@@ -53,9 +52,14 @@ def raw_reads(slide: str) -> float:
             tiles = choose_tiles(grid, find_tissue(found).share, 0.5)
             PLANS[slide] = [r for block in regions(found, grid, tiles) for r in block.values()]
     start = time.process_time()
-    with openslide.OpenSlide(slide) as handle:
-        for region in PLANS[slide]:
-            handle.read_region(region.corner, region.level, region.size)
+    if by_openslide:
+        with openslide.OpenSlide(slide) as handle:
+            for region in PLANS[slide]:
+                handle.read_region(region.corner, region.level, region.size)
+    else:
+        with opened(Path(slide)) as found:
+            for region in PLANS[slide]:
+                found.region(*region.corner, region.level, *region.size)
     return time.process_time() - start
 
 
@@ -76,10 +80,10 @@ def costing() -> Iterator[list[Cost]]:
     costs.append(Cost(time.perf_counter() - clock, sum(os.times()[:4]) - cpu))
 
 
-def reading_of(pool: ProcessPoolExecutor, links: list[Path]) -> Cost:
+def reading_of(pool: ProcessPoolExecutor, links: list[Path], by_openslide: bool = False) -> Cost:
     """The first floor."""
     start = time.perf_counter()
-    cpu = sum(pool.map(raw_reads, map(str, links)))
+    cpu = sum(pool.map(raw_reads, map(str, links), [by_openslide] * len(links)))
     return Cost(time.perf_counter() - start, cpu)
 
 
@@ -153,9 +157,9 @@ def measure(given: argparse.Namespace, root: Path) -> None:
     batches = [batch for link in links for batch in known[link.resolve()]]
     encoder.features(batches[0])
     tiles = sum(map(len, batches))
-    print(f"{machine()}\n{given.copies} slides, {tiles} tiles, {given.backbone} on {given.device}\n")
-    print("| turn | reading, s (CPU) | network, s (CPU) | extraction, s (CPU) | of the larger | of the sum | tiles/s |")
-    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    print(f"{given.copies} slides, {tiles} tiles, {given.backbone} on {given.device}, {CORES} cores\n")
+    print("| turn | reading, s (CPU) | network, s (CPU) | whole, s (CPU) | / larger | / sum | / CPU | tiles/s |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
     rows = []
     with ProcessPoolExecutor(CORES) as pool:
         reading_of(pool, links * 2)  # plans are made
@@ -165,14 +169,22 @@ def measure(given: argparse.Namespace, root: Path) -> None:
                 report = extract(replace(options, out=root / f"out-{turn}"))
             (whole,) = cost
             assert len(report.of("written")) == given.copies, report.failed
-            ratios = whole.clock / max(reading.clock, network.clock), whole.clock / (reading.clock + network.clock)
+            ratios = (
+                whole.clock / max(reading.clock, network.clock),
+                whole.clock / (reading.clock + network.clock),
+                whole.cpu / (reading.cpu + network.cpu),
+            )
             rows.append((*ratios, tiles / whole.clock))
             cells = [f"{c.clock:.1f} ({c.cpu:.1f})" for c in (reading, network, whole)]
             cells += [f"{ratio:.2f}" for ratio in ratios]
             print("|", turn + 1, "|", " | ".join(cells), f"| {tiles / whole.clock:.0f} |", flush=True)
-    larger, total, speed = (median(values) for values in zip(*rows, strict=True))
+        alone = reading_of(pool, links, by_openslide=True)
+    larger, total, cpu, speed = (median(values) for values in zip(*rows, strict=True))
     plain = plain_loop(links[0].resolve(), given.backbone, given.weights, given.device)
-    print(f"\nMedians: {larger:.2f} of the larger floor, {total:.2f} of the sum, {speed:.0f} tiles/s.")
+    print(
+        f"\nMedians: {larger:.2f} of the larger floor, {total:.2f} of the sum, {cpu:.2f} in CPU, {speed:.0f} tiles/s."
+    )
+    print(f"Reading by openslide alone: {alone.clock:.1f} s ({alone.cpu:.1f}).")
     print(f"Plain loop: {1 / plain:.0f} tiles/s, so that the extraction is {speed * plain:.1f} times as fast.\n")
 
 

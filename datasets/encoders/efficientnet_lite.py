@@ -65,6 +65,7 @@ class Convolution(nn.Module):
         self.weight = nn.Parameter(nn.functional.pad(plain.weight, (right - left, 0, bottom - top, 0)))
         self.bias = plain.bias
         self.padding, self.stride, self.groups, self.clip = (bottom, right), plain.stride, plain.groups, clip
+        self._packed: Tensor | None = None
 
     def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
         """The convolution of x; then either clipped, or with `added` added."""
@@ -72,11 +73,13 @@ class Convolution(nn.Module):
         if x.device.type != "cpu" or not _ONE_STEP:
             y = nn.functional.conv2d(x, self.weight, self.bias, self.stride, self.padding, (1, 1), self.groups)
             return nn.functional.relu6(y) if self.clip else y if added is None else y + added
+        if self._packed is None:  # in oneDNN's own order, which it would otherwise copy them into for every batch
+            self._packed = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *shape, list(x.shape))
         step = torch.ops.mkldnn._convolution_pointwise
         if added is not None:
-            return step.binary(x, added, self.weight, self.bias, *shape, "add", None, None, [], None)
+            return step.binary(x, added, self._packed, self.bias, *shape, "add", None, None, [], None)
         last = ("hardtanh", [0.0, 6.0]) if self.clip else ("none", [])
-        return step(x, self.weight, self.bias, *shape, *last, "")
+        return step(x, self._packed, self.bias, *shape, *last, "")
 
 
 _ONE_STEP = torch.backends.mkldnn.is_available() and hasattr(

@@ -60,7 +60,7 @@ class Encoder:
             pixels = torch.from_numpy(tiles)
             if self.device != "cpu":
                 pixels = pixels.pin_memory().to(self.device, non_blocking=True)
-            x = self._normal(pixels.permute(0, 3, 1, 2))  # (n, 3, h, w), channels last in memory
+            x = self._normal(pixels)
             if self.device == "cpu":
                 return self.module(x).numpy()
             kind, half = torch.device(self.device).type, getattr(torch, self.precision)
@@ -69,9 +69,12 @@ class Encoder:
             return found.float().cpu().numpy()
 
     def _normal(self, pixels: Tensor) -> Tensor:
+        """(n, h, w, 3) of 0 to 255 -> (n, 3, h, w), normalised; channels stay last in memory."""
         import torch
 
+        # A line of an image at a time: three numbers at a time, a CPU takes four times as long.
         mean, std = (
-            torch.tensor(v, device=pixels.device).view(1, 3, 1, 1) for v in (self.intake.mean, self.intake.std)
+            torch.tensor(v, device=pixels.device).repeat(pixels.shape[-2]) for v in (self.intake.mean, self.intake.std)
         )
-        return pixels.float().mul_(1 / (255 * std)).sub_(mean / std)
+        lines = pixels.flatten(-2).float().mul_(1 / (255 * std)).sub_(mean / std)
+        return lines.view(pixels.shape).permute(0, 3, 1, 2)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import DataError
+from .jpeg_levels import JpegLevel, jpeg_levels
 from .mpp import Resolution, resolution
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Slide:
     resolution: Resolution
     background: tuple[int, int, int]
     _handle: OpenSlide
+    _jpeg_levels: dict[int, JpegLevel]
 
     def level_for(self, downsample: float) -> int:
         """The coarsest level that is at or above the resolution of `downsample` (1 % of slack: levels are whole pixels
@@ -47,6 +49,11 @@ class Slide:
         from openslide import OpenSlideError
         from PIL import Image
 
+        column, row = x / self.downsamples[level], y / self.downsamples[level]
+        if level in self._jpeg_levels and column.is_integer() and row.is_integer():
+            with suppress(ValueError):  # openslide says what is wrong with a tile
+                region = self._jpeg_levels[level].region(int(column), int(row), width, height, self.background)
+                return Image.fromarray(region)
         try:
             pixels = self._handle.read_region((x, y), level, (width, height))
         except OpenSlideError as error:
@@ -64,7 +71,10 @@ def opened(path: Path, user_mpp: float | None = None, for_this_slide: bool = Tru
 
     DataError if openslide cannot open it, or if its resolution is not known (see `mpp`).
     """
-    with _handle(path) as handle:
+    with (
+        _handle(path) as handle,
+        jpeg_levels(path, handle.properties["openslide.vendor"], handle.level_dimensions) as levels,
+    ):
         properties = handle.properties
         colour = properties.get("openslide.background-color", "FFFFFF")
         yield Slide(
@@ -74,6 +84,7 @@ def opened(path: Path, user_mpp: float | None = None, for_this_slide: bool = Tru
             resolution=resolution(properties, user_mpp, for_this_slide),
             background=tuple(bytes.fromhex(colour)),  # type: ignore[arg-type]
             _handle=handle,
+            _jpeg_levels=levels,
         )
 
 

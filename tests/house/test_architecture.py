@@ -38,6 +38,7 @@ ONE_IMPORTER = {
     "optuna": {"benchmark/tuning/study.py"},
     "openslide": {"datasets/slides/slide.py"},
     "skimage": {"datasets/slides/tissue.py"},
+    "simplejpeg": {"datasets/slides/jpeg_levels.py"},
     "requests": {"datasets/gdc/search.py"},
     "tenacity": {"datasets/gdc/search.py"},
 }

@@ -1,9 +1,12 @@
 """Small pyramidal slides that openslide opens, drawn for tests."""
 
+import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import tifffile
+from PIL import Image
 
 GLASS = (243, 241, 242)
 PINK, PURPLE, INK = (214, 140, 180), (120, 70, 140), (40, 90, 190)
@@ -32,4 +35,36 @@ def write_tiff(path: Path, image: np.ndarray, mpp: float | None = 0.5, factors: 
                 resolution=None if mpp is None else (1e4 / (mpp * factor),) * 2,
                 resolutionunit=None if mpp is None else "CENTIMETER",
             )  # fmt: skip
+    return path
+
+
+def write_jpeg_tiff(path: Path, image: np.ndarray, space: str = "ycbcr", shared_tables: bool = False) -> Path:
+    """A tiled TIFF of two levels in JPEG, of 0.5 um per pixel. Its channels are `space`: "ycbcr" with one colour for 2
+    x 2 pixels, or "rgb". With `shared_tables` the quantisation and Huffman tables are in a tag of the page.
+    """
+    options = {"keep_rgb": True} if space == "rgb" else {"subsampling": "4:2:0"}
+
+    def stream(tile: np.ndarray, kind: int) -> bytes:
+        out = io.BytesIO()
+        Image.fromarray(tile).save(out, "JPEG", quality=80, streamtype=kind, **options)
+        return out.getvalue()
+
+    def tiles(level: np.ndarray) -> Iterator[bytes]:
+        padded = np.pad(level, ((0, -level.shape[0] % 128), (0, -level.shape[1] % 128), (0, 0)), mode="edge")
+        for y in range(0, padded.shape[0], 128):
+            for x in range(0, padded.shape[1], 128):
+                yield stream(padded[y : y + 128, x : x + 128], 2 if shared_tables else 0)
+
+    tables = stream(image[:16, :16], 1)
+    with tifffile.TiffWriter(path) as tiff:
+        for i, level in enumerate((image, image[::2, ::2])):
+            tiff.write(
+                tiles(level), shape=level.shape, dtype=np.uint8, tile=(128, 128), photometric=space,
+                compression="deflate", subfiletype=int(i > 0), metadata=None,
+                extratags=[(347, 7, len(tables), tables, True)] if shared_tables else [],
+                resolution=(1e4 / (0.5 * 2**i),) * 2, resolutionunit="CENTIMETER",
+            )  # fmt: skip
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        for page in tiff.pages:
+            page.tags["Compression"].overwrite(7)
     return path
