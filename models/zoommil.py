@@ -139,6 +139,7 @@ WEIGHTS = PublicWeights(
 SPEC = ModelSpec(
     name="zoommil",
     title="ZoomMIL",
+    learning_rate=1e-3,
     build=ZoomMIL,
     scales=SCALES,
     defaults={
