@@ -38,7 +38,8 @@ def test_the_planted_grid_asks_every_model_once_of_every_cohort():
     requests = requests_of(read_grid(grid_path("planted")), replace(FIRST, features_path=None), {})
     asked = Counter((request.model, request.cohort) for request in requests)
     kinds = ("planted-fine", "planted-coarse", "planted-cross", "planted-null")
-    assert set(asked) == {(model, kind) for model in (*NAMES, "clinical-cox", "random", "bag-size", "site-only") for kind in kinds}
+    models = (*NAMES, "clinical-cox", "random", "bag-size", "site-only")
+    assert set(asked) == {(model, kind) for model in models for kind in kinds}
     assert set(asked.values()) == {1}
     for request in requests:
         resolve(request)
