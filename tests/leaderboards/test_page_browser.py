@@ -176,7 +176,7 @@ def test_the_command_that_reproduces_a_line_is_copied(browser, board):
     with opened(browser, board[1], "#brca") as page:
         page.locator("#brca button.open", has_text="crossfusion").click()
         page.locator("#brca .command .copy").first.click()
-        assert page.locator("#brca .command .copy").first.inner_text() == "Copied"
+        page.locator("#brca .command .copy", has_text="Copied").first.wait_for()  # written when the browser has copied
         copied = page.evaluate("navigator.clipboard.readText()")
         assert copied == "bench run --model crossfusion --cohort brca --seed 0"
 
