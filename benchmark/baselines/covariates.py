@@ -45,6 +45,10 @@ class CovariateColumns:
                 made.append(np.array([value not in kept for value in values], dtype=float))
         return np.stack(made, axis=1) if made else np.zeros((len(patients), 0))
 
+    def own_words(self) -> dict[str, frozenset[str]]:
+        """By covariate, the values that have a column of their own."""
+        return {name: frozenset(kept) for name, kept, _ in self.categories}
+
 
 def fit_columns(train: Sequence[Patient], covariates: Sequence[str], rare: int = RARE) -> CovariateColumns:
     """Learn the columns from the training patients. A covariate that is one and the same for all gives no column.

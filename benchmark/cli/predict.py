@@ -94,11 +94,12 @@ def predict(
 
             pictures = None
             if heatmaps:
-                if ensemble.joined:
-                    console.warn("maps show the image part alone; covariates are not in them")
                 from ..inference.heatmap.of_patients import patient_heatmaps
                 from ..inference.heatmap.writing import slide_file
                 from .extract import number_of_microns
+
+                if ensemble.joined:
+                    console.warn("maps show the image part alone; covariates are not in them")
 
                 def alone(name: str) -> "Source":
                     return open_source(

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from ...datasets.features.reader import Reader
+from ...datasets.findings import Finding, finding
 from ...datasets.patient import Patient
 from ...errors import DataError, RowError, UsageError, some
 from ...leaderboards.predictions import read_predictions
@@ -117,6 +118,24 @@ class FoldEnsemble:
             found.append(one)
         return ids, tuple(found)
 
+    def unfamiliar(self, patients: Sequence[Patient]) -> tuple[Finding, ...]:
+        """Words of covariates that have no column in any fold: they count as rare ones, or as nothing."""
+        own: dict[str, set[str]] = {}
+        for model in self.models:
+            for name, words in _described(model.fusion).own_words().items() if model.fusion else ():
+                own.setdefault(name, set()).update(words)
+        found = []
+        for name, words in own.items():
+            other = {p.id: str(word) for p in patients if (word := p.covariates.get(name)) and str(word) not in words}
+            if other:
+                here, known = some(sorted(set(other.values()))), some(sorted(words - {""}))
+                message = (
+                    f"patients have a {name} that training had rarely or never ({here}; it knows {known}): it counts "
+                    "as a rare one, or not at all"
+                )
+                found.append(finding(f"{name}_unfamiliar", "warning", message, other))
+        return tuple(found)
+
     def together(self, predictions: Sequence[Prediction]) -> Prediction:
         """What the fold models predict together: the means of their risks and of their survival curves.
 
@@ -127,13 +146,17 @@ class FoldEnsemble:
 
 def _columns(fusion: Fusion, patients: Sequence[Patient]) -> np.ndarray:
     """The covariates of these patients as a fusion takes them. Errors: `DataError` for a damaged description."""
-    try:
-        found = msgspec.convert(fusion.columns, CovariateColumns).of(patients)
-    except msgspec.ValidationError as error:
-        raise DataError(f"how covariates become columns cannot be read of the weights ({error})") from error
+    found = _described(fusion).of(patients)
     if found.shape[1] != len(fusion.clinic):
         raise DataError(f"the weights hold {len(fusion.clinic)} coefficients of {found.shape[1]} columns of covariates")
     return found
+
+
+def _described(fusion: Fusion) -> CovariateColumns:
+    try:
+        return msgspec.convert(fusion.columns, CovariateColumns)
+    except msgspec.ValidationError as error:
+        raise DataError(f"how covariates become columns cannot be read of the weights ({error})") from error
 
 
 def mean_prediction(predictions: Sequence[Prediction], medians: Sequence[float]) -> Prediction:

@@ -187,7 +187,7 @@ def evaluate(
     )
     folder = ensemble.folder / EXTERNAL / _name(result, ensemble)
     _write(folder, result, _lines(ensemble, ids, test, single, together, owner), test, together)
-    return Evaluation(result, folder, data.findings)
+    return Evaluation(result, folder, (*data.findings, *ensemble.unfamiliar(scored)))
 
 
 def _without_seen(ensemble: FoldEnsemble, data: CohortData, seen: str) -> tuple[CohortData, tuple[str, ...]]:

@@ -246,7 +246,7 @@ def open_source(
     table = (
         None if clinical is None else ClinicalTable(clinical, ensemble.row.joined_with, LabelOptions(columns=columns))
     )
-    known = {} if table is None else table.of(sorted(by_patient), ensemble.row.joined_with)
+    known = {} if table is None else table.of(sorted(by_patient))
     # Times and events are not known, and nothing here reads them.
     patients = tuple(
         Patient(name, 1.0, False, "", tuple(mine), known.get(name, {})) for name, mine in sorted(by_patient.items())
@@ -258,7 +258,7 @@ def open_source(
     how = "drop" if missing == "drop" else "error"
     bags = Bags(reader, units.labels.patients, about.magnifications, missing=how, places=needs)
     findings = [finding for finding in bags.check(counter) if finding.code != "features_without_label"]
-    findings += [] if table is None else table.findings
+    findings += [] if table is None else [*table.findings, *ensemble.unfamiliar(patients)]
     left_out = {}
     if missing == "drop":
         left_out = {name: "its features cannot be used" for name in chosen if name not in set(bags.slides)}

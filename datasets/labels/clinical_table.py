@@ -41,7 +41,7 @@ class ClinicalTable:
     def __init__(self, path: Path, wanted: Sequence[str], options: LabelOptions | None = None) -> None:
         options = options or LabelOptions()
         cells = read_cells(path, options.max_bytes, options.sheet).sound()
-        self.path, self.findings = path, list(cells.notes)
+        self.path, self.wanted, self.findings = path, tuple(wanted), list(cells.notes)
         columns = _columns(cells, wanted, options.columns or {})
         patients = self._texts(cells, columns.pop("patient"))
         if blank := [line for line, text in patients if text is None]:
@@ -67,8 +67,8 @@ class ClinicalTable:
             if site := site_of(who):
                 mine["site"] = site
 
-    def of(self, patients: Sequence[str], wanted: Sequence[str]) -> dict[str, Covariates]:
-        """The covariates of these patients. What one lacks is noted, and left to the training median.
+    def of(self, patients: Sequence[str]) -> dict[str, Covariates]:
+        """The covariates of these patients. What one lacks is noted; it counts as it did in training.
 
         Errors: `DataError` for patients without a row.
         """
@@ -79,11 +79,9 @@ class ClinicalTable:
                 f"{some(sorted(self._spellings.values()), 3)}. Add them, or choose slides with --slide"
             )
         found = {name: self._known[key] for name, key in keys.items()}
-        for covariate in wanted:
+        for covariate in self.wanted:
             if gone := [name for name, mine in found.items() if covariate not in mine]:
-                message = (
-                    f"{covariate} is not known of patients; they count as the training set's typical patient there"
-                )
+                message = f"{covariate} is not known of patients; they count as those without it did in training"
                 self.findings.append(finding(f"{covariate}_missing", "warning", message, gone))
         return dict(found)
 

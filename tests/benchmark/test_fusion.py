@@ -175,6 +175,15 @@ def test_a_table_of_covariates_lets_image_and_clinic_predict(bench, cohort_folde
     assert bench(*words, "--columns", "age=years", "--json")[0] == 0
 
 
+@pytest.mark.parametrize("slides", ["mean-risk", "slide"])
+def test_they_predict_however_slides_count(cohort_folder, out, slides):
+    joined = found(cohort_folder, out, slides=slides, **JOINED)
+    features, labels = cohort_folder / "features", cohort_folder / "labels.csv"
+    mine = milsurv.predict(folder_of(joined), features, clinical=labels)["risk"]
+    wanted = joined.predictions[joined.predictions["reading"] == "selected"].set_index("patient")["risk"]
+    np.testing.assert_allclose(mine.loc[wanted.index], wanted, rtol=1e-5)
+
+
 def test_what_a_patient_lacks_counts_as_typical_and_is_said(bench, cohort_folder, out, tmp_path):
     folder, table = folder_of(found(cohort_folder, out, **JOINED)), tmp_path / "clinic.csv"
     people = pd.read_csv(cohort_folder / "labels.csv").drop_duplicates("case_id")[["case_id", "age", "is_female"]]
@@ -184,6 +193,26 @@ def test_what_a_patient_lacks_counts_as_typical_and_is_said(bench, cohort_folder
         "predict", folder, "--features", cohort_folder / "features", "--clinical", table, "--out", tmp_path
     )
     assert status == 0 and "age is not known" in " ".join(err.split()) and people["case_id"].iloc[0] in err
+
+
+def test_a_word_that_training_did_not_know_is_said(bench, cohort_folder, out, tmp_path):
+    """Stage III written as 3 would count as no stage at all."""
+    labels, features = pd.read_csv(cohort_folder / "labels.csv"), cohort_folder / "features"
+    patients = sorted(labels["case_id"].unique())
+    stages = {name: ("Stage I", "Stage III")[k % 2] for k, name in enumerate(patients)}
+    labels["stage"] = labels["case_id"].map(stages)
+    labels.to_csv(tmp_path / "labels.csv", index=False)
+    more = {"labels": tmp_path / "labels.csv", "covariates": "stage", "keep_weights": "selected"}
+    folder = folder_of(milsurv.run("meanpool", "blca", **options(cohort_folder, tmp_path / "r", **more)))
+    people, table = labels.drop_duplicates("case_id")[["case_id", "stage"]], tmp_path / "clinic.csv"
+    said = []
+    for wrong in ({}, {"Stage III": "3"}):
+        people.replace(wrong).to_csv(table, index=False)
+        status, _, err = bench("predict", folder, "--features", features, "--clinical", table, "--out", tmp_path / "o")
+        assert status == 0
+        said.append(" ".join(err.split()))
+    assert "rarely or never" not in said[0]
+    assert "a stage that training had rarely or never (3; it knows Stage I, Stage III)" in said[1]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The page on models names every model and hyperparameter, and its examples run."""
 
+import json
 import re
 import subprocess
 import sys
@@ -42,6 +43,23 @@ def test_a_spec_says_what_the_model_computes_and_costs(spec) -> None:
 def test_the_pages_follow_the_registry() -> None:
     done = subprocess.run([sys.executable, DOCS / "write_models.py", "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_how_models_fare_is_what_the_published_rows_say() -> None:
+    rows = [json.loads(line) for line in (ROOT / "leaderboards/published/planted/rows.jsonl").read_text().splitlines()]
+    found: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for row in rows:
+        found.setdefault((row["model"], row["cohort"]), {}).setdefault(row["experiment"], []).append(
+            row["c_index_selected"]
+        )
+    shown = 0
+    for model in registry.NAMES:
+        page = (DOCS / "models" / f"{model}.md").read_text().partition("## How it fares")[2]
+        for cohort, c_index in re.findall(r"^\| `(planted-\w+)` \|[^|]*\|[^|]*\| \**([0-9.]+)", page, re.MULTILINE):
+            best = max(sum(folds) / len(folds) for folds in found[model, cohort].values())
+            assert float(c_index) == pytest.approx(best, abs=6e-4), (model, cohort)
+            shown += 1
+    assert shown == len({key for key in found if key[0] in registry.NAMES}) > 100
 
 
 def test_the_example_of_use_runs() -> None:
